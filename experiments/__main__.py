@@ -1,0 +1,56 @@
+"""`python -m experiments list | plan TARGET | run TARGET… | show ROW`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments.commands import list_targets, plan, run, show
+from experiments.data import CHOICES
+from experiments.profiles import PROFILES
+from selfrefine.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    commands = argparse.ArgumentParser(
+        prog="python -m experiments", description="The paper's experiments, from one registry."
+    )
+    verbs = commands.add_subparsers(dest="command", required=True)
+    verbs.add_parser("list", help="every target: tables and their rows")
+    for name, text in (
+        ("plan", "the stages that targets need, which exist, and the time the rest will take"),
+        ("run", "compute what is missing"),
+        ("show", "a row's whole expression and, once it ran, its result"),
+    ):
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("targets", nargs="+", metavar="TARGET")
+        verb.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
+        verb.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
+        verb.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
+        if name == "run":
+            verb.add_argument(
+                "--workers", type=int, help="stages at once (default: what suits the device)"
+            )
+    return commands
+
+
+def main() -> int:
+    args = parser().parse_args()
+    try:
+        match args.command:
+            case "list":
+                return list_targets()
+            case "plan":
+                return plan(args.targets, args.profile, args.data, args.store)
+            case "show":
+                return show(args.targets, args.profile, args.data, args.store)
+        return run(args.targets, args.profile, args.data, args.store, args.workers)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the checkpoints", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,311 @@
+"""What each stage does: one function a stage class, from its inputs' folders to its own.
+
+Each returns the stage's result, a small JSON value. This module loads torch; the runner imports it
+in its workers only.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments import stages
+from experiments.data import folder_songs
+from experiments.store import Store
+from selfrefine.audio.silence import remove_silence
+from selfrefine.classes import CLASSES
+from selfrefine.data.audio_set import (
+    AudioSet,
+    AudioSetWriter,
+    Clip,
+    by_song,
+    open_audio_set,
+    single_labelled,
+    with_labels,
+)
+from selfrefine.data.band import play_song
+from selfrefine.data.corruption import (
+    draw_parts,
+    read_truth,
+    stem_truth,
+    sum_parts,
+    write_truth,
+)
+from selfrefine.errors import InputError
+from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
+from selfrefine.models.classifier import build_classifier
+from selfrefine.models.separator import build_separator, separate_song
+from selfrefine.refine import (
+    count_labels,
+    label_set,
+    read_probabilities,
+    stem_probabilities,
+    write_probabilities,
+)
+from selfrefine.settings import Refining
+from selfrefine.training.classifier import train_classifier
+from selfrefine.training.device import prepare, training_device
+from selfrefine.training.loop import Listener, StepReport, load_model
+from selfrefine.training.separator import train_separator
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a stage computes and whom it tells. `listen` hears of training steps, `count` of
+    songs or stems finished out of how many, `say` of what the user should read."""
+
+    store: Store
+    folder: Path
+    listen: Listener
+    count: Callable[[int, int], None]
+    say: Callable[[str], None]
+
+
+@singledispatch
+def compute(stage: stages.Stage, work: Work) -> Result:
+    """Computes a stage whose inputs are done. Raises InputError for data that cannot be used."""
+    raise InputError(f"{type(stage).__name__} stands for data; choose it with --data")
+
+
+@compute.register
+def _(stage: stages.BandSongs, work: Work) -> Result:
+    with AudioSetWriter(work.folder, stage.sample_rate) as writer:
+        for played in range(stage.songs):
+            index = stage.first + played
+            for track in play_song(
+                stage.domain, stage.seed, index, stage.seconds, stage.sample_rate
+            ):
+                writer.add(f"{stage.domain}{index:03d}", track.name, (track.stem,), track.audio)
+            work.count(played + 1, stage.songs)
+    return {"songs": stage.songs, "seconds": stage.songs * stage.seconds}
+
+
+@compute.register
+def _(stage: stages.FolderSongs, work: Work) -> Result:
+    return folder_songs(stage, work.folder, work.count, work.say)
+
+
+@compute.register
+def _(stage: stages.Corrupted, work: Work) -> Result:
+    tracks = open_audio_set(work.store.folder(stage.of))
+    songs = by_song(tracks)
+    truths = []
+    with AudioSetWriter(work.folder, tracks.sample_rate) as writer:
+        for number, (song, clips) in enumerate(songs.items()):
+            rng = np.random.default_rng([stage.seed, number])
+            for given, parts in draw_parts(clips, stage.noise, rng).items():
+                writer.add(song, given, (given,), sum_parts(tracks, parts))
+                truths.append(stem_truth(tracks, song, given, parts))
+            work.count(number + 1, len(songs))
+    write_truth(work.folder / "truth.csv", truths)
+    given = {(truth.song, truth.given): (truth.given,) for truth in truths}
+    accuracy = label_accuracy(given, read_truth(work.folder / "truth.csv"))
+    return {"stems": len(truths), "accuracy": asdict(accuracy)}
+
+
+@compute.register
+def _(stage: stages.Trimmed, work: Work) -> Result:
+    songs = open_audio_set(work.store.folder(stage.of))
+    seconds = dict.fromkeys(CLASSES, 0.0)
+    silent = []
+    grouped = by_song(songs)
+    with AudioSetWriter(work.folder, songs.sample_rate) as writer:
+        for number, (song, clips) in enumerate(grouped.items()):
+            for name in CLASSES:
+                of_class = [clip for clip in clips if clip.label == (name,)]
+                if not of_class:
+                    continue
+                audio = remove_silence(
+                    sum_clips(songs, of_class), songs.sample_rate, stage.silence
+                )
+                if audio.shape[1] == 0:
+                    silent.append(f"{song}/{name}")
+                    continue
+                writer.add(song, name, (name,), audio)
+                seconds[name] += audio.shape[1] / songs.sample_rate
+            work.count(number + 1, len(grouped))
+    if silent:
+        work.say(f"{len(silent)} stems are silent and left out: {', '.join(silent)}")
+    minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
+    return {"stems": len(writer.clips), "minutes": minutes, "silent": silent}
+
+
+@compute.register
+def _(stage: stages.Classifier, work: Work) -> Result:
+    stems = stem_set(stage.train, work.store)
+    if stage.single_labelled_only:
+        stems = single_labelled(stems)
+    warn_of_thin_classes(stems, work)
+    device = training_device()
+    return train_and_sum_up(
+        lambda listen: train_classifier(
+            stems, stage.settings, stage.seed, work.folder, device, listen
+        ),
+        stems,
+        work,
+    )
+
+
+@compute.register
+def _(stage: stages.Separator, work: Work) -> Result:
+    stems = stem_set(stage.train, work.store)
+    warn_of_thin_classes(stems, work)
+    device = training_device()
+    return train_and_sum_up(
+        lambda listen: train_separator(
+            stems, stage.settings, stage.seed, work.folder, device, listen
+        ),
+        stems,
+        work,
+    )
+
+
+@compute.register
+def _(stage: stages.Probabilities, work: Work) -> Result:
+    device = training_device()
+    stems = stem_set(stage.stems, work.store)
+    settings = stage.by.settings
+    model = load_model(
+        build_classifier(settings), work.store.folder(stage.by) / "model.pt", device
+    )
+    refining = Refining(windows_per_segment=stage.windows_per_segment)
+    rows = []
+    for row in stem_probabilities(model, stems, settings, refining, device):
+        rows.append(row)
+        work.count(len(rows), len(stems.clips))
+    write_probabilities(work.folder / "probabilities.csv", rows)
+    outputs = np.array([row.probability for row in rows])
+    unsure = float(((outputs > 0.1) & (outputs < 0.9)).mean())
+    return {"stems": len(rows), "unsure": unsure}
+
+
+@compute.register
+def _(stage: stages.Relabelled, work: Work) -> Result:
+    rows = read_probabilities(work.store.folder(stage.of) / "probabilities.csv")
+    labels = {
+        (row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows
+    }
+    result: Result = dict(count_labels(labels))
+    truth = known_truth(stage.of.stems, work.store)
+    if truth is not None:
+        result["accuracy"] = asdict(label_accuracy(labels, truth))
+    return result
+
+
+@compute.register
+def _(stage: stages.SeparationScore, work: Work) -> Result:
+    device = training_device()
+    settings = stage.separator.settings
+    songs = open_audio_set(work.store.folder(stage.test))
+    model = load_model(
+        build_separator(settings), work.store.folder(stage.separator) / "model.pt", device
+    )
+    tracks: dict[str, dict[str, float | None]] = {}
+    grouped = by_song(songs)
+    for number, (song, clips) in enumerate(grouped.items()):
+        references, mixture = references_and_mixture(songs, clips)
+        estimates = separate_song(model, settings, torch.from_numpy(mixture).to(device))
+        frames = frame_sdr(
+            references, estimates.cpu().numpy(), songs.sample_rate, songs.sample_rate
+        )
+        scores = track_sdr(frames)
+        tracks[song] = {
+            name: float(score) if np.isfinite(score) else None
+            for name, score in zip(CLASSES, scores, strict=True)
+        }
+        if not np.isfinite(scores).any():
+            work.say(f"{song} has no frame in which every source sounds; it is not scored")
+        work.count(number + 1, len(grouped))
+    table = np.array(
+        [[np.nan if v is None else v for v in row.values()] for row in tracks.values()]
+    )
+    medians = median_over_tracks(table)
+    sdr = {name: float(value) for name, value in zip(CLASSES, medians, strict=True)}
+    return {"sdr": sdr, "average": float(np.mean(list(sdr.values()))), "tracks": tracks}
+
+
+def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
+    """The clips to train on, under the labels that the stage gives them."""
+    if isinstance(stage, stages.Trimmed):
+        return open_audio_set(store.folder(stage))
+    rows = read_probabilities(store.folder(stage.of) / "probabilities.csv")
+    labels = {
+        (row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows
+    }
+    return with_labels(stem_set(stage.of.stems, store), labels)
+
+
+def known_truth(stems: stages.Trimmed, store: Store) -> Labels | None:
+    """The true label sets of a corrupted set's stems, None for other sets."""
+    if not isinstance(stems.of, stages.Corrupted):
+        return None
+    return read_truth(store.folder(stems.of) / "truth.csv")
+
+
+def sum_clips(songs: AudioSet, clips: list[Clip]) -> np.ndarray:
+    """`(channel, sample)`: the sum of a song's clips."""
+    audio = songs.audio(clips[0])
+    for clip in clips[1:]:
+        audio += songs.audio(clip)
+    return audio
+
+
+def references_and_mixture(songs: AudioSet, clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
+    """References `(class, channel, sample)` and mixture `(channel, sample)` of a song.
+
+    The mixture is the song's own where it has one, else the sum of the stems. A class that the
+    song lacks is silent.
+    """
+    references = np.zeros((len(CLASSES), 2, clips[0].length), dtype=np.float32)
+    for clip in clips:
+        if clip.label:
+            references[CLASSES.index(clip.label[0])] += songs.audio(clip)
+    mixtures = [clip for clip in clips if not clip.label]
+    mixture = songs.audio(mixtures[0]) if mixtures else references.sum(axis=0)
+    return references, mixture
+
+
+def warn_of_thin_classes(stems: AudioSet, work: Work) -> None:
+    """Says when a class has less than a minute to train on: its pool may have been relabelled
+    away."""
+    for name in CLASSES:
+        seconds = sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,))
+        if seconds < 60:
+            work.say(f"only {seconds:.0f} s of single-labelled {name} to train on")
+
+
+def train_and_sum_up(
+    training: Callable[[Listener], None], stems: AudioSet, work: Work
+) -> Result:
+    """Runs a training and reports its end: mean loss of the last tenth, speed, share of data."""
+    prepare(training_device())
+    reports: list[StepReport] = []
+
+    def listen(report: StepReport) -> None:
+        reports.append(report)
+        work.listen(report)
+
+    training(listen)
+    last = reports[-max(1, len(reports) // 10) :]
+    seconds = sum(report.seconds for report in reports) or 1e-9
+    minutes = {
+        name: round(
+            sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,)) / 60, 2
+        )
+        for name in CLASSES
+    }
+    return {
+        "loss": sum(report.loss for report in last) / max(1, len(last)),
+        "steps": reports[-1].steps if reports else 0,
+        "step_seconds": seconds / max(1, len(reports)),
+        "data_share": sum(report.data_seconds for report in reports) / seconds,
+        "single_labelled_minutes": minutes,
+        "multi_labelled_stems": sum(len(clip.label) > 1 for clip in stems.clips),
+    }

@@ -1,0 +1,135 @@
+"""What stands in the place of the paper's data sets: one function a choice of DATA.
+
+The registry speaks of `DataSet("musdb18", "train")` (clean), `DataSet("musdb18", "test")` and
+`DataSet("sdxdb23", "train")` (noisy). A choice maps each to songs.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.stages import (
+    BandSongs,
+    Corrupted,
+    DataSet,
+    FolderSongs,
+    Stage,
+    rebuild,
+)
+from selfrefine.data.folder import find_songs, fingerprint, read_songs
+from selfrefine.errors import InputError
+from selfrefine.settings import Corruption
+
+BAND_SEED = 2023
+TEST_OFFSET = 500
+"""Index of the first test song of a domain: no song is both trained on and tested."""
+
+
+@dataclass(frozen=True)
+class DataScale:
+    """How much data a profile takes, and at what rate (Hz). The band's songs and seconds; of a
+    folder, all."""
+
+    sample_rate: int
+    clean_songs: int
+    noisy_songs: int
+    test_songs: int
+    seconds: float
+    noise: Corruption
+
+
+def band(dataset: DataSet, scale: DataScale) -> Stage:
+    """Domain a stands for MUSDB18, domain b for the label-noise set."""
+
+    def songs(domain: str, first: int, count: int) -> BandSongs:
+        return BandSongs(domain, first, count, scale.seconds, scale.sample_rate, BAND_SEED)
+
+    if dataset == CLEAN:
+        return songs("a", 0, scale.clean_songs)
+    if dataset == TEST:
+        return songs("a", TEST_OFFSET, scale.test_songs)
+    return Corrupted(songs("b", 0, scale.noisy_songs), scale.noise)
+
+
+def musdb(dataset: DataSet, scale: DataScale) -> Stage:
+    """MUSDB18-HQ under $MUSDB_PATH, the label-noise set under $LABELNOISE_PATH."""
+    return folder_stage(dataset, scale, tracks=False)
+
+
+def multitrack(dataset: DataSet, scale: DataScale) -> Stage:
+    """Clean multitracks under $MULTITRACK_PATH; the noisy set is their training split with 40% of
+    the instrument tracks filed under wrong stems."""
+    if dataset == NOISY:
+        tracks = folder_stage(DataSet("multitrack", "train"), scale, tracks=True)
+        return Corrupted(tracks, Corruption(0.0, 0.4, 0.0))
+    return folder_stage(DataSet("multitrack", dataset.split), scale, tracks=False)
+
+
+CHOICES: dict[str, Callable[[DataSet, DataScale], Stage]] = {
+    "band": band,
+    "musdb": musdb,
+    "multitrack": multitrack,
+}
+
+CLEAN = DataSet("musdb18", "train")
+TEST = DataSet("musdb18", "test")
+NOISY = DataSet("sdxdb23", "train")
+
+PATH_VARIABLES = {
+    "musdb18": "MUSDB_PATH",
+    "sdxdb23": "LABELNOISE_PATH",
+    "multitrack": "MULTITRACK_PATH",
+}
+
+
+def bind(stage: Stage, data: str, scale: DataScale) -> Any:
+    """`stage` with songs in the place of every DataSet. Raises InputError for an unknown choice
+    and for a folder that cannot be used."""
+    if data not in CHOICES:
+        raise InputError(f"no data called {data!r}; choose one of {', '.join(CHOICES)}")
+
+    def change(value: Any) -> Any:
+        return CHOICES[data](value, scale) if isinstance(value, DataSet) else value
+
+    return rebuild(stage, change)
+
+
+def folder_stage(dataset: DataSet, scale: DataScale, tracks: bool) -> FolderSongs:
+    songs = find_songs(split_folder(dataset), tracks)
+    return FolderSongs(dataset.name, dataset.split, tracks, scale.sample_rate, fingerprint(songs))
+
+
+def split_folder(dataset: DataSet) -> Path:
+    """Where a data set's split lies. Raises InputError when its variable is not set, or the split
+    is missing."""
+    variable = PATH_VARIABLES[dataset.name]
+    if not os.environ.get(variable):
+        raise InputError(f"{variable} is not set; set it to the folder that holds {dataset.name}")
+    root = Path(os.environ[variable])
+    if not root.is_dir():
+        raise InputError(f"{variable}={root}: no such folder; set it to where {dataset.name} is")
+    # The label-noise set has no splits: its songs lie at its top.
+    folder = root if dataset.name == "sdxdb23" else root / dataset.split
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder; {variable} must hold the folders train and test"
+        )
+    return folder
+
+
+def folder_songs(
+    stage: FolderSongs,
+    folder: Path,
+    count: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Reads a folder's songs; refuses files that changed since the stage was named."""
+    source = split_folder(DataSet(stage.name, stage.split))
+    songs = find_songs(source, stage.tracks)
+    if fingerprint(songs) != stage.fingerprint:
+        raise InputError(f"{source}: its files changed while running; run the command again")
+    samples = read_songs(songs, folder, stage.sample_rate, count, say)
+    return {"songs": len(songs), "minutes": round(samples / stage.sample_rate / 60, 2)}
+

@@ -1,0 +1,60 @@
+"""How long a stage will take, from the runs that the store has seen."""
+
+import json
+from functools import cache
+from typing import Any
+
+from experiments.stages import Classifier, Separator, Stage, expression, kind
+from experiments.store import Store
+
+MINI_SECONDS = {
+    "band-songs": 60.0,
+    "corrupted": 4.0,
+    "trimmed": 3.0,
+    "classifier": 80.0,
+    "probabilities": 20.0,
+    "relabelled": 0.1,
+    "separator": 100.0,
+    "separation-score": 15.0,
+}
+"""Per stage at the mini profile on one core, for a store that has seen none of its kind."""
+
+MINI_STEPS = {"classifier": 300, "separator": 300}
+
+
+def cost_key(record_stage: dict[str, Any]) -> str:
+    """What decides a stage's time: its kind and settings, not what it is made from."""
+    own = {
+        name: value
+        for name, value in record_stage.items()
+        if name != "seed" and not (isinstance(value, dict) and "version" in value)
+    }
+    if record_stage["is"] == "SeparationScore":
+        own["network"] = record_stage["separator"]["settings"]
+    return json.dumps(own, sort_keys=True)
+
+
+@cache
+def seen_seconds(store: Store) -> dict[str, list[float]]:
+    """Seconds of finished stages, by what decides them."""
+    seen: dict[str, list[float]] = {}
+    for record in store.records():
+        seen.setdefault(cost_key(record["stage"]), []).append(record["run"]["seconds"])
+    return seen
+
+
+def estimated_seconds(stage: Stage, store: Store) -> float | None:
+    """The mean over like stages in the store; else scaled from mini's, for mini's network sizes;
+    None where neither says anything."""
+    past = seen_seconds(store).get(cost_key(expression(stage)))
+    if past:
+        return sum(past) / len(past)
+    seconds = MINI_SECONDS.get(kind(stage))
+    if seconds is None:
+        return None
+    if isinstance(stage, Classifier | Separator):
+        steps = stage.settings.steps
+        if steps is None or stage.settings.sample_rate > 16000:
+            return None
+        return seconds * steps / MINI_STEPS[kind(stage)]
+    return seconds

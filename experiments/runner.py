@@ -1,0 +1,197 @@
+"""Runs what is missing: independent stages side by side, each in a process of its own."""
+
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.messages import Failed, Finished, Order, Progress, Said, begin_work
+from experiments.naming import describe
+from experiments.stages import Stage, closure, identity, inputs
+from experiments.store import Store
+
+QUIET_SECONDS = 30.0
+"""How often a log that is no terminal hears of a running stage."""
+
+MEMORY_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+"""glibc keeps freed memory instead of handing it back: a fifth of a CPU training's time."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that did not end, and why."""
+
+    stage: Stage
+    message: str
+
+
+@dataclass
+class Job:
+    """A running stage. `outcome` is its last word, None until it came."""
+
+    stage: Stage
+    slot: int
+    process: BaseProcess
+    pipe: Connection
+    bar: Any
+    told: float
+    outcome: Finished | Failed | None = None
+
+
+def run_missing(
+    targets: list[Stage],
+    store: Store,
+    groups: dict[Stage, list[str]],
+    tags: list[str],
+    workers: int | None,
+) -> list[Failure]:
+    """Computes every stage that the targets need and the store lacks; returns what failed.
+
+    A failed stage leaves the others running; what needs it is not run. `groups` names the tables
+    and rows behind each stage; `workers` of None lets the device decide.
+    """
+    waiting = by_urgency([stage for stage in closure(targets) if not store.done(stage)])
+    if not waiting:
+        return []
+    count, threads = workers_and_threads(workers)
+    context = fork_server(threads)
+    failures: list[Failure] = []
+    jobs: list[Job] = []
+    try:
+        while waiting or jobs:
+            ready = [s for s in waiting if all(store.done(needed) for needed in inputs(s))]
+            for stage in ready[: count - len(jobs)]:
+                waiting.remove(stage)
+                slot = min(set(range(count)) - {job.slot for job in jobs})
+                order = Order(
+                    stage, store.root, groups.get(stage, []), tags, threads, os.getpid()
+                )
+                jobs.append(start(context, slot, order))
+            wait([job.pipe for job in jobs], timeout=1.0)
+            for job in jobs:
+                listen(job)
+            for job in [job for job in jobs if job.outcome is not None]:
+                jobs.remove(job)
+                job.process.join()
+                job.bar.close()
+                if isinstance(job.outcome, Failed):
+                    failures.append(Failure(job.stage, job.outcome.message))
+                    # What needs it can not run; neither, in turn, can what needs that.
+                    waiting = [stage for stage in waiting if job.stage not in closure([stage])]
+    except BaseException:
+        for job in jobs:
+            job.process.terminate()
+            job.bar.close()
+        raise
+    return failures
+
+
+def by_urgency(stages: list[Stage]) -> list[Stage]:
+    """Those that most others wait for first, else in the order given."""
+    closures = {stage: set(closure([stage])) for stage in stages}
+    behind = {stage: sum(stage in needs for needs in closures.values()) for stage in stages}
+    return sorted(stages, key=lambda stage: -behind[stage])
+
+
+def workers_and_threads(workers: int | None) -> tuple[int, int]:
+    """Processes at once and threads each. On a CPU, one-thread processes side by side beat one
+    process with all threads by a third; a GPU takes one stage at a time unless told otherwise."""
+    cores = len(os.sched_getaffinity(0))
+    if workers is None:
+        workers = 1 if on_gpu() else cores
+    return workers, max(1, cores // workers)
+
+
+def on_gpu() -> bool:
+    """Whether workers will train on a GPU; asks the driver, since torch is not loaded here."""
+    if os.environ.get("SELFREFINE_DEVICE", "cuda").startswith("cpu"):
+        return False
+    return Path("/dev/nvidia0").exists()
+
+
+def fork_server(threads: int) -> ForkServerContext:
+    """Workers fork from a server that has loaded torch once. Its environment is set here, before
+    any library reads it."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    for name, value in MEMORY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["experiments.worker"])
+    return context
+
+
+def start(context: ForkServerContext, slot: int, order: Order) -> Job:
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=begin_work, args=(order, sending), daemon=True)
+    process.start()
+    sending.close()
+    bar = tqdm(
+        desc=f"{describe(order.stage)[:44]:44s}",
+        total=1,
+        position=slot,
+        leave=False,
+        unit=order.stage.unit,
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )
+    tell(f"start  {identity(order.stage)}  {describe(order.stage)}")
+    return Job(order.stage, slot, process, receiving, bar, time.monotonic())
+
+
+def listen(job: Job) -> None:
+    """Takes what the worker said since, shows it, and notes its end."""
+    name = describe(job.stage)
+    latest: Progress | None = None
+    try:
+        while job.outcome is None and job.pipe.poll():
+            message = job.pipe.recv()
+            match message:
+                case Progress():
+                    latest = message
+                case Said():
+                    tell(f"note   {name}: {message.sentence}")
+                case Finished():
+                    job.outcome = message
+                    how = "done elsewhere" if message.elsewhere else f"{message.seconds:.0f} s"
+                    tell(f"done   {identity(job.stage)}  {name} ({how})")
+                case Failed():
+                    job.outcome = message
+    except EOFError:
+        job.process.join()
+        code = job.process.exitcode or 0
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        job.outcome = Failed(f"its process ended by {reason}")
+    if isinstance(job.outcome, Failed):
+        tell(f"FAILED {identity(job.stage)}  {name}: {job.outcome.message}")
+    elif latest is not None:
+        show(job, latest)
+
+
+def show(job: Job, progress: Progress) -> None:
+    """Moves the bar; without a terminal, prints a line now and then."""
+    job.bar.total = progress.total
+    job.bar.n = progress.done
+    job.bar.set_postfix_str(progress.word)
+    if job.bar.disable and time.monotonic() - job.told > QUIET_SECONDS:
+        job.told = time.monotonic()
+        unit = f"{job.stage.unit} {progress.done}/{progress.total}"
+        tell(f"       {describe(job.stage)}: {unit} {progress.word}")
+
+
+def tell(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+def report_failures(failures: list[Failure], again: str) -> None:
+    """Says at the end what failed and the command that tries it again, from its checkpoint."""
+    for failure in failures:
+        tell(f"\n{describe(failure.stage)} failed: {failure.message}")
+    tell(f"\nTo try again from the last checkpoints: {again}")

@@ -1,0 +1,196 @@
+"""Every thing that can be computed, as a value: a frozen dataclass of its settings and of the
+stages it is made from.
+
+Nothing here computes; `experiments.compute` does. Nothing here imports torch, so that planning and
+finding that everything is done take no time. What does not change a result (workers, device,
+logging) is no field. Raise a class' `version` when its computation changes.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from selfrefine import settings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Common base: `version` enters the identity, `unit` names what its progress counts."""
+
+    version: ClassVar[int] = 1
+    unit: ClassVar[str] = "song"
+
+
+@dataclass(frozen=True)
+class DataSet(Stage):
+    """A data set by name, until a data choice (`experiments.data`) puts songs in its place."""
+
+    name: str
+    split: str
+
+
+@dataclass(frozen=True)
+class BandSongs(Stage):
+    """Songs of the embedded band, kept track by track; a clip's label is its track's class."""
+
+    domain: str
+    first: int
+    songs: int
+    seconds: float
+    sample_rate: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class FolderSongs(Stage):
+    """Songs of a folder on this machine, as stems or as instrument tracks. The path is no part of
+    the identity: the fingerprint of its files is."""
+
+    name: str
+    split: str
+    tracks: bool
+    sample_rate: int
+    fingerprint: str
+
+
+Songs = DataSet | BandSongs | FolderSongs
+
+
+@dataclass(frozen=True)
+class Corrupted(Stage):
+    """Songs whose tracks are filed under wrong stems, with the truth beside them."""
+
+    of: Songs
+    noise: settings.Corruption
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trimmed(Stage):
+    """A stem set: every stem of every song, silence removed, what training draws from."""
+
+    of: "Songs | Corrupted"
+    silence: settings.SilenceRemoval = field(default_factory=settings.SilenceRemoval)
+
+
+@dataclass(frozen=True)
+class Classifier(Stage):
+    """An instrument classifier Psi, trained from scratch."""
+
+    unit: ClassVar[str] = "step"
+
+    train: "StemSet"
+    settings: settings.Classifier = field(default_factory=settings.Classifier)
+    single_labelled_only: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Probabilities(Stage):
+    """A classifier's outputs for every stem of a set."""
+
+    unit: ClassVar[str] = "stem"
+
+    stems: Trimmed
+    by: Classifier
+    windows_per_segment: int = 4
+
+
+@dataclass(frozen=True)
+class Relabelled(Stage):
+    """The stem set under the label sets that the probabilities and thresholds give.
+
+    `thresholds` is per class, in CLASSES' order.
+    """
+
+    unit: ClassVar[str] = "stem"
+
+    of: Probabilities
+    thresholds: tuple[float, float, float, float] = (0.9, 0.9, 0.9, 0.9)
+
+
+StemSet = Trimmed | Relabelled
+
+
+@dataclass(frozen=True)
+class Separator(Stage):
+    """A separator trained on a stem set."""
+
+    unit: ClassVar[str] = "step"
+
+    train: StemSet
+    settings: settings.Separator
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SeparationScore(Stage):
+    """A separator's SDR on every song of a test set."""
+
+    separator: Separator
+    test: Songs
+
+
+def inputs(stage: Stage) -> list[Stage]:
+    """The stages that `stage` is directly made from, in its fields' order."""
+    values = (getattr(stage, entry.name) for entry in dataclasses.fields(stage))
+    return [value for value in values if isinstance(value, Stage)]
+
+
+def closure(stages: list[Stage]) -> list[Stage]:
+    """All stages needed, each once, every one after what it is made from."""
+    found: dict[Stage, None] = {}
+
+    def visit(stage: Stage) -> None:
+        if stage not in found:
+            for needed in inputs(stage):
+                visit(needed)
+            found[stage] = None
+
+    for stage in stages:
+        visit(stage)
+    return list(found)
+
+
+def rebuild(stage: Any, change: Callable[[Any], Any]) -> Any:
+    """`stage` with `change` applied to every dataclass in it, innermost first."""
+    parts = {
+        entry.name: rebuild(value, change)
+        for entry in dataclasses.fields(stage)
+        if dataclasses.is_dataclass(value := getattr(stage, entry.name))
+    }
+    return change(dataclasses.replace(stage, **parts) if parts else stage)
+
+
+def expression(value: Any) -> Any:
+    """`value` as JSON: a dataclass becomes its name, its version when a stage, and its fields."""
+    if not dataclasses.is_dataclass(value):
+        return list(value) if isinstance(value, tuple) else value
+    head: dict[str, Any] = {"is": type(value).__name__}
+    if isinstance(value, Stage):
+        head["version"] = value.version
+    fields = dataclasses.fields(value)
+    return head | {entry.name: expression(getattr(value, entry.name)) for entry in fields}
+
+
+def identity(stage: Stage) -> str:
+    """Twelve hexadecimal digits that name the stage's whole resolved expression."""
+    text = json.dumps(expression(stage), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def kind(stage: Stage) -> str:
+    """The class name in lower case with dashes: a folder of the store, a W&B job type."""
+    name = type(stage).__name__
+    return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
+
+
+def own_settings(stage: Stage) -> Iterator[tuple[str, Any]]:
+    """The fields that are not stages."""
+    for entry in dataclasses.fields(stage):
+        value = getattr(stage, entry.name)
+        if not isinstance(value, Stage):
+            yield entry.name, value

@@ -1,0 +1,94 @@
+"""Reading and writing audio files, as stereo at one sample rate."""
+
+import math
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+from selfrefine.errors import InputError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
+
+Say = Callable[[str], None]
+"""Takes a sentence about the data that the user should read."""
+
+
+def read_stereo(path: Path, sample_rate: int, say: Say) -> np.ndarray:
+    """A file's audio as float32 `(channel=2, sample)` at `sample_rate` Hz.
+
+    Mono becomes two equal channels, more than two channels are folded down, another sample rate is
+    resampled; `say` hears of each. Raises InputError for a file that is missing, empty, truncated,
+    not audio, or holds samples that are not finite.
+    """
+    audio, rate = decode(path)
+    if audio.shape[0] == 1:
+        say("mono audio is made stereo")
+        audio = np.repeat(audio, 2, axis=0)
+    elif audio.shape[0] > 2:
+        say("audio of more than two channels is folded down to stereo")
+        audio = np.stack([audio[0::2].mean(axis=0), audio[1::2].mean(axis=0)])
+    if rate != sample_rate:
+        say(f"audio of {rate} Hz is resampled to {sample_rate} Hz")
+        audio = resample(audio, rate, sample_rate)
+    return np.ascontiguousarray(audio, dtype=np.float32)
+
+
+def decode(path: Path) -> tuple[np.ndarray, int]:
+    """A file's audio as float32 `(channel, sample)` and its sample rate in Hz; InputError if bad."""
+    refuse_truncated(path)
+    try:
+        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(
+            f"{path}: cannot be read as audio ({error}); replace it or take it out of the folder"
+        ) from error
+    if len(audio) == 0:
+        raise InputError(f"{path}: holds no samples; replace it or take it out of the folder")
+    if not np.isfinite(audio).all():
+        raise InputError(
+            f"{path}: holds samples that are not finite; render it again or take it out"
+        )
+    return audio.T, rate
+
+
+def refuse_truncated(path: Path) -> None:
+    """Raises InputError for a WAV file that is shorter than its own header says.
+
+    libsndfile reads such a file without a word, as a shorter one.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
+    if len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        stated = struct.unpack("<I", head[4:8])[0] + 8
+        streamed = stated >= 0xFFFFFFFF - 8  # written to a pipe: the length was never filled in
+        if stated > size + 1 and not streamed:
+            raise InputError(
+                f"{path}: truncated ({size} bytes of the {stated} its header states); "
+                "copy it again or take it out of the folder"
+            )
+
+
+def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """`(channel, sample)` at `rate` Hz to `new_rate` Hz, by a polyphase filter."""
+    common = math.gcd(rate, new_rate)
+    return resample_poly(audio, new_rate // common, rate // common, axis=-1).astype(np.float32)
+
+
+def write_wav(path: Path, audio: np.ndarray, sample_rate: int) -> None:
+    """Writes `(channel, sample)` as 16-bit WAV, or as 32-bit float where 16 bits would clip.
+
+    The file appears whole or not at all.
+    """
+    subtype = "PCM_16" if np.abs(audio).max(initial=0.0) <= 1.0 else "FLOAT"
+    partial = path.with_name(path.name + ".partial")
+    soundfile.write(partial, audio.T, sample_rate, subtype=subtype, format="WAV")
+    os.replace(partial, path)

@@ -1,0 +1,37 @@
+"""Silence removal as the paper does before any training (section 4.1)."""
+
+import numpy as np
+
+from selfrefine.settings import SilenceRemoval
+
+
+def remove_silence(audio: np.ndarray, sample_rate: int, settings: SilenceRemoval) -> np.ndarray:
+    """`(channel, sample)` without its silent regions, joined; empty when all of it is silent.
+
+    Two passes: the second, with the larger span, is for stems that are almost silent throughout.
+    """
+    for span_db in (settings.first_db, settings.second_db):
+        audio = audio[:, sounding_samples(audio, sample_rate, span_db, settings)]
+    return audio
+
+
+def sounding_samples(
+    audio: np.ndarray, sample_rate: int, span_db: float, settings: SilenceRemoval
+) -> np.ndarray:
+    """Which samples lie within `span_db` of the loudest frame: bool `(sample,)`."""
+    hop = round(settings.hop_seconds * sample_rate)
+    length = audio.shape[1]
+    hops = -(-length // hop)
+    if hops == 0:
+        return np.zeros(length, dtype=bool)
+    power = np.zeros(hops * hop)
+    power[:length] = np.square(audio, dtype=np.float64).mean(axis=0)
+    per_hop = power.reshape(hops, hop).sum(axis=1)
+    # A frame of several hops centred on each hop, as running sums of the hops' energies.
+    reach = round(settings.frame_seconds / settings.hop_seconds) // 2
+    summed = np.concatenate([[0.0], np.cumsum(per_hop)])
+    ends = np.minimum(np.arange(hops) + reach + 1, hops)
+    starts = np.maximum(np.arange(hops) - reach, 0)
+    frame_energy = summed[ends] - summed[starts]
+    sounding = frame_energy > frame_energy.max() * 10 ** (-span_db / 10)
+    return np.repeat(sounding, hop)[:length]

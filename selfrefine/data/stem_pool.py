@@ -1,0 +1,73 @@
+"""A stem set laid out for drawing: all samples on the training device, segments by index."""
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selfrefine.classes import CLASSES
+from selfrefine.data.audio_set import AudioSet
+
+
+@dataclass(frozen=True)
+class StemPool:
+    """`frames` holds a stereo pair of int16 samples in each int32, so that one gather reads both.
+
+    `starts`, `lengths` (samples), `scales` and `labels` (bool `(clip, class)`) describe the clips,
+    `names` says "song/file" for messages.
+    """
+
+    sample_rate: int
+    frames: Tensor
+    starts: Tensor
+    lengths: Tensor
+    scales: Tensor
+    labels: Tensor
+    names: tuple[str, ...]
+
+
+def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
+    """Puts a stem set on `device`; on the CPU its samples stay memory-mapped."""
+    pairs = stems.samples.view("<i4").reshape(-1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        frames = torch.from_numpy(pairs)
+    labels = torch.tensor([[name in clip.label for name in CLASSES] for clip in stems.clips])
+    return StemPool(
+        stems.sample_rate,
+        frames.to(device),
+        torch.tensor([clip.start for clip in stems.clips]),
+        torch.tensor([clip.length for clip in stems.clips]),
+        torch.tensor([clip.scale for clip in stems.clips]),
+        labels.reshape(len(stems.clips), len(CLASSES)),
+        tuple(f"{clip.song}/{clip.name}" for clip in stems.clips),
+    )
+
+
+def draw_segments(
+    pool: StemPool, candidates: Tensor, count: int, segment: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """`count` clips out of `candidates`, in proportion to their length, and a start in each.
+
+    Both are int64 `(count,)` on the CPU. A clip shorter than the segment starts anywhere: it will
+    be repeated.
+    """
+    weights = pool.lengths[candidates].double()
+    drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
+    clips = candidates[drawn]
+    room = pool.lengths[clips] - segment
+    span = torch.where(room >= 0, room + 1, pool.lengths[clips])
+    offsets = (torch.rand(count, generator=generator, dtype=torch.float64) * span).long()
+    return clips, offsets
+
+
+def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
+    """float32 `(count, channel=2, segment)` on the pool's device; short clips are repeated."""
+    device = pool.frames.device
+    positions = torch.arange(segment, device=device) + offsets.to(device)[:, None]
+    positions = positions % pool.lengths[clips].to(device)[:, None]
+    positions += pool.starts[clips].to(device)[:, None]
+    pairs = pool.frames[positions].view(torch.int16).reshape(len(clips), segment, 2)
+    scales = (pool.scales[clips] / 32767).to(device)
+    return pairs.transpose(1, 2).to(torch.float32) * scales[:, None, None]

@@ -1,0 +1,49 @@
+"""How good label sets are, where the truth is known."""
+
+from dataclasses import dataclass
+
+from selfrefine.classes import CLASSES
+
+Labels = dict[tuple[str, str], tuple[str, ...]]
+"""Label set by (song, file)."""
+
+
+@dataclass(frozen=True)
+class LabelAccuracy:
+    """`exact` is the share of stems whose label set is the true one; F1, precision and recall are
+    over all (stem, class) pairs. `kept` is the share of stems with a label at all; a dropped stem
+    counts as wrong."""
+
+    exact: float
+    f1: float
+    precision: float
+    recall: float
+    kept: float
+
+
+def label_accuracy(labels: Labels, truth: Labels) -> LabelAccuracy:
+    """Compares the label sets of the stems that `labels` names with the truth."""
+    pairs = [(set(labels[key]), set(truth[key])) for key in labels]
+    if not pairs:
+        return LabelAccuracy(0.0, 0.0, 0.0, 0.0, 0.0)
+    hits = sum(len(label & true) for label, true in pairs)
+    said = sum(len(label) for label, _ in pairs)
+    held = sum(len(true) for _, true in pairs)
+    return LabelAccuracy(
+        exact=sum(label == true for label, true in pairs) / len(pairs),
+        f1=2 * hits / (said + held) if said + held else 0.0,
+        precision=hits / said if said else 0.0,
+        recall=hits / held if held else 0.0,
+        kept=sum(bool(label) for label, _ in pairs) / len(pairs),
+    )
+
+
+def confusion(labels: Labels, truth: Labels) -> dict[str, dict[str, int]]:
+    """Counts of stems by given label (outer) and true class (inner); a stem that holds several
+    classes counts under each."""
+    counts = {given: dict.fromkeys(CLASSES, 0) for given in CLASSES}
+    for key, label in labels.items():
+        for given in label:
+            for true in truth[key]:
+                counts[given][true] += 1
+    return counts

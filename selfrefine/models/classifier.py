@@ -1,0 +1,63 @@
+"""The instrument classifier: timm's ConvNeXt on a stereo magnitude spectrogram."""
+
+import torch
+from timm.models.convnext import ConvNeXt as TimmConvNeXt
+from torch import Tensor, nn
+
+from selfrefine.audio.spectrogram import spectrogram
+from selfrefine.classes import CLASSES
+from selfrefine.settings import Classifier, ConvNeXt
+
+
+class InstrumentClassifier(nn.Module):
+    """Magnitudes `(batch, channel=2, bin, frame)` to logits `(batch, class=4)`."""
+
+    def __init__(self, network: ConvNeXt, bins: int) -> None:
+        super().__init__()
+        self.trunk = TimmConvNeXt(
+            in_chans=2,
+            num_classes=0 if network.frequency_kept else len(CLASSES),
+            depths=network.depths,
+            dims=network.widths,
+            patch_size=network.patch,
+            ls_init_value=network.layer_scale,
+            # timm's own switch to convolutions in place of linear layers lets the blocks take a
+            # norm over channels of (batch, channel, bin, frame).
+            conv_mlp=network.batch_norm,
+            norm_layer=nn.BatchNorm2d if network.batch_norm else None,
+        )
+        self.head: nn.Module = nn.Identity()
+        if network.frequency_kept:
+            frames = self.trunk.feature_info[-1]["reduction"]
+            with torch.no_grad():
+                maps = self.trunk.eval().forward_features(torch.zeros(1, 2, bins, frames))
+            features = maps.shape[1] * maps.shape[2]
+            self.trunk.train()
+            self.head = nn.Sequential(
+                nn.BatchNorm1d(features), nn.Linear(features, len(CLASSES))
+            )
+        self.frequency_kept = network.frequency_kept
+
+    def forward(self, magnitudes: Tensor) -> Tensor:
+        if not self.frequency_kept:
+            return self.head(self.trunk(magnitudes))
+        maps = self.trunk.forward_features(magnitudes)
+        return self.head(maps.mean(dim=3).flatten(1))
+
+
+def build_classifier(settings: Classifier) -> InstrumentClassifier:
+    return InstrumentClassifier(settings.network, settings.fft // 2 + 1)
+
+
+def magnitudes(audio: Tensor, settings: Classifier) -> Tensor:
+    """The network's input: `(batch, channel, bin, frame)` of `(batch, channel, sample)`."""
+    return spectrogram(audio, settings.fft, settings.hop, centred=False).abs()
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
+    """`(batch, class)` between 0 and 1."""
+    return torch.sigmoid(model(inputs))

@@ -1,0 +1,40 @@
+"""A separator of either network: built, scored by its loss, run on a whole song."""
+
+import torch
+from torch import Tensor, nn
+
+from selfrefine.audio.loudness import gain_to
+from selfrefine.models.hdemucs import build_hdemucs, hdemucs_loss, separate_hdemucs
+from selfrefine.models.xumx import CrossNet, separate_xumx, xumx_loss
+from selfrefine.settings import Separator, XUMX
+
+
+def build_separator(settings: Separator) -> nn.Module:
+    network = settings.network
+    if isinstance(network, XUMX):
+        return CrossNet(network, settings.sample_rate)
+    return build_hdemucs(network)
+
+
+def separation_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
+    """Shapes as in SeparationBatch; a scalar."""
+    loss = xumx_loss if isinstance(model, CrossNet) else hdemucs_loss
+    return loss(model, mixture, targets, groups)
+
+
+@torch.inference_mode()
+def separate_song(model: nn.Module, settings: Separator, mixture: Tensor) -> Tensor:
+    """Sources `(class=4, channel=2, sample)` of a song `(channel=2, sample)`.
+
+    The song is brought to `settings.loudness_lufs` and the estimates back by the inverse gain
+    (section 4.2; Jeon and Lee, ISMIR 2022). A silent song passes unchanged.
+    """
+    model.eval()
+    gain = gain_to(settings.loudness_lufs, mixture[None], settings.sample_rate)[0]
+    network = settings.network
+    if isinstance(network, XUMX):
+        sources = separate_xumx(model, mixture * gain)
+    else:
+        segment = round(network.inference_seconds * settings.sample_rate)
+        sources = separate_hdemucs(model, mixture * gain, segment, network.inference_overlap)
+    return sources / gain

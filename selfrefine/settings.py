@@ -1,0 +1,186 @@
+"""Every number of the method, with the paper's values as defaults.
+
+Sources: "the paper" is Koo et al., "Self-refining of Pseudo Labels for Music Source Separation
+with Noisy Labeled Data", ISMIR 2023. Values that the paper leaves unsaid say where they are from.
+The values are plain frozen dataclasses, free of torch, so that an experiment can be named, hashed
+and planned without loading a network.
+"""
+
+from dataclasses import dataclass, field
+
+SAMPLE_RATE = 44100
+"""Hz; both data sets of the paper are 44.1 kHz stereo (section 4.1)."""
+
+
+@dataclass(frozen=True)
+class EffectRanges:
+    """Ranges (low, high) of the uniform draws of random mixing's effects.
+
+    The order of the effects is the paper's (section 3.1.1); the ranges are those of the public
+    code of the paper's reference [3] (music mixing style transfer).
+    """
+
+    compressor_threshold_db: tuple[float, float] = (-80.0, -5.0)
+    compressor_ratio: tuple[float, float] = (4.0, 40.0)
+    compressor_attack_ms: tuple[float, float] = (1.0, 20.0)
+    compressor_release_ms: tuple[float, float] = (50.0, 500.0)
+    reverb_room_size: tuple[float, float] = (0.05, 0.85)
+    reverb_damping: tuple[float, float] = (0.0, 1.0)
+    reverb_wet: tuple[float, float] = (0.0, 1.0)
+    reverb_dry: tuple[float, float] = (0.0, 1.0)
+    reverb_width: tuple[float, float] = (0.0, 1.0)
+    imager_balance: tuple[float, float] = (0.0, 2.0)
+    gain_db: tuple[float, float] = (-6.0, 9.0)
+
+
+@dataclass(frozen=True)
+class ConvNeXt:
+    """timm's ConvNeXt on a two-channel magnitude spectrogram, one logit per class.
+
+    The defaults are ConvNeXt-Tiny, 27,821,668 parameters (section 4.2). Small ones learn in
+    minutes only with batch normalisation and with the frequency axis kept up to the head: see
+    docs/log.md.
+    """
+
+    depths: tuple[int, ...] = (3, 3, 9, 3)
+    widths: tuple[int, ...] = (96, 192, 384, 768)
+    patch: int = 4
+    layer_scale: float | None = 1e-6
+    batch_norm: bool = False
+    frequency_kept: bool = False
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The instrument classifier and its training (sections 3.1 and 4.2).
+
+    `fft` and `hop` are in samples, as is `segment` (131,072 samples are 2.97 s). `steps` of None
+    means `epochs`, an epoch being as many draws as segments fit into the longest class.
+    `bce_share` is the share of the steps, from the first, whose loss is the binary cross-entropy;
+    the paper trains with the mean absolute error alone and saw no difference.
+    """
+
+    network: ConvNeXt = field(default_factory=ConvNeXt)
+    sample_rate: int = SAMPLE_RATE
+    segment: int = 131072
+    fft: int = 2048
+    hop: int = 512
+    mix_chance: float = 0.5
+    effects: EffectRanges = field(default_factory=EffectRanges)
+    epochs: int = 100
+    steps: int | None = None
+    batch: int = 128
+    learning_rate: float = 2e-4
+    weight_decay: float = 0.05
+    warmup_steps: int = 200
+    final_rate: float = 1.0
+    bce_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class XUMX:
+    """CrossNet-Open-Unmix: four Open-Unmix branches bridged by two averages.
+
+    Layer sizes as in the public X-UMX recipes; `bandwidth_hz` limits the network's input, not its
+    output. The loss is the mean squared error on magnitudes (section 4.2), with neither the
+    multi-domain nor the combination loss.
+    """
+
+    fft: int = 4096
+    hop: int = 1024
+    hidden: int = 512
+    lstm_layers: int = 3
+    dropout: float = 0.4
+    bandwidth_hz: float = 16000.0
+    wiener_iterations: int = 1
+
+
+@dataclass(frozen=True)
+class HDemucs:
+    """Hybrid Demucs (Demucs v3) as torchaudio builds it; 83.6 M parameters by default.
+
+    The loss is the mean absolute error in the time domain (section 4.2).
+    """
+
+    channels: int = 48
+    fft: int = 4096
+    depth: int = 6
+    inference_seconds: float = 12.0
+    inference_overlap: float = 0.25
+
+
+@dataclass(frozen=True)
+class Separator:
+    """A separator's training (section 4.2). `segment` is in samples.
+
+    `single_share` is the share of the iterations, from the first, in which no multi-labelled
+    source is drawn: 0 is the paper's proposal, 1 its row "train only w/ single-labeled", 11/30 its
+    row "+ finetune w/ multi-labeled". Gains and channel swaps are those of Demucs' recipe.
+    """
+
+    network: XUMX | HDemucs
+    sample_rate: int = SAMPLE_RATE
+    segment: int = 6 * SAMPLE_RATE
+    multi_chance: float = 0.4
+    single_share: float = 0.0
+    loudness_lufs: float = -14.0
+    gain: tuple[float, float] = (0.25, 1.25)
+    steps: int = 56400
+    batch: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    warmup_steps: int = 0
+    final_rate: float = 1.0
+
+
+PAPER_XUMX = Separator(network=XUMX())
+PAPER_HDEMUCS = Separator(
+    network=HDemucs(),
+    segment=3 * SAMPLE_RATE,
+    steps=21000,
+    batch=160,
+    learning_rate=3e-4,
+    weight_decay=0.0,
+)
+
+
+@dataclass(frozen=True)
+class Refining:
+    """How a stem's probabilities become its label set (section 4.2).
+
+    A class whose probability, averaged over the stem's windows, is at least its threshold is in
+    the label set; windows overlap by three quarters.
+    """
+
+    threshold: float = 0.9
+    windows_per_segment: int = 4
+
+
+@dataclass(frozen=True)
+class SilenceRemoval:
+    """Regions this far (dB) under the peak are cut, the rest joined; then again with the second.
+
+    Section 4.1. The frames (in s) are those of librosa's splitting at 44.1 kHz.
+    """
+
+    first_db: float = 30.0
+    second_db: float = 60.0
+    frame_seconds: float = 2048 / 44100
+    hop_seconds: float = 512 / 44100
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """How much label noise `selfrefine.data.corruption` makes.
+
+    `swapped_songs` is the share of songs in which two random stems change names, `moved_tracks`
+    the chance of a track to move into a random other class, `bleeding_stems` the chance of a stem
+    to leak into another one at a level drawn from `bleed_db` (dB, relative to itself). The
+    defaults leave about a third of the stem files wrong, as hand-made cleaning lists found in the
+    real label-noise set.
+    """
+
+    swapped_songs: float = 0.45
+    moved_tracks: float = 0.06
+    bleeding_stems: float = 0.3
+    bleed_db: tuple[float, float] = (-36.0, -24.0)

@@ -1,0 +1,69 @@
+"""Training the instrument classifier on random mixtures (section 3.1)."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from selfrefine.data.audio_set import AudioSet
+from selfrefine.data.mixing import Mixtures, class_candidates, draw_mixtures
+from selfrefine.data.stem_pool import StemPool, load_pool
+from selfrefine.models.classifier import build_classifier, magnitudes
+from selfrefine.settings import Classifier
+from selfrefine.training.loop import Listener, Schedule, Task, train
+
+
+def train_classifier(
+    stems: AudioSet,
+    settings: Classifier,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    listen: Listener,
+) -> None:
+    """Leaves the weights in `folder/model.pt`. `stems`' labels are the pseudo labels.
+
+    Raises InputError when no stem is left to train on.
+    """
+    pool = load_pool(stems, device)
+    candidates = class_candidates(pool)
+    torch.manual_seed(seed)
+    model = build_classifier(settings)
+    steps = settings.steps or epoch_steps(pool, candidates, settings)
+
+    def draw(step: int, generator: torch.Generator) -> tuple[Mixtures, Tensor]:
+        mixtures = draw_mixtures(
+            pool, candidates, settings, settings.batch, generator, settings.effects
+        )
+        return mixtures, magnitudes(mixtures.audio, settings)
+
+    def loss(model: nn.Module, batch: tuple[Mixtures, Tensor], step: int) -> Tensor:
+        mixtures, inputs = batch
+        use_bce = step < settings.bce_share * steps
+        return classification_loss(model(inputs), mixtures.labels, use_bce)
+
+    def sources(batch: tuple[Mixtures, Tensor]) -> list[str]:
+        return [pool.names[clip] for clip in batch[0].clips.tolist()]
+
+    schedule = Schedule(
+        steps,
+        settings.learning_rate,
+        settings.weight_decay,
+        settings.warmup_steps,
+        settings.final_rate,
+    )
+    train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
+
+
+def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: Classifier) -> int:
+    """Steps of `settings.epochs` epochs: an epoch is the longest class cut into segments."""
+    longest = max(int(pool.lengths[clips].sum()) for clips in candidates)
+    return math.ceil(settings.epochs * longest / settings.segment / settings.batch)
+
+
+def classification_loss(logits: Tensor, labels: Tensor, use_bce: bool) -> Tensor:
+    """Mean absolute error of the sigmoid outputs, or binary cross-entropy, `(batch, class)`."""
+    if use_bce:
+        return nn.functional.binary_cross_entropy_with_logits(logits.float(), labels)
+    return (torch.sigmoid(logits.float()) - labels).abs().mean()

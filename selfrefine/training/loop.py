@@ -1,0 +1,185 @@
+"""The one training loop, for the classifier and both separators.
+
+Every random draw of a step comes from a generator seeded by (seed, step), so a run that was killed
+and resumed computes what an unbroken one does, bit for bit on the CPU.
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from selfrefine.errors import InputError
+from selfrefine.training.device import autocast
+
+CHECKPOINT_SECONDS = 20.0
+
+BatchT = TypeVar("BatchT")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW's settings: linear warm-up to `learning_rate`, then a half cosine down to
+    `final_rate` times it (1.0: constant)."""
+
+    steps: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    final_rate: float
+
+    def rate(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        return self.learning_rate * (self.final_rate + (1 - self.final_rate) * cosine)
+
+
+@dataclass(frozen=True)
+class Task(Generic[BatchT]):
+    """What differs between trainings.
+
+    `draw(step, generator)` makes a batch on the device, `loss(model, batch, step)` a scalar,
+    `sources(batch)` the names of the stems in it, for the message when a loss is not finite.
+    """
+
+    draw: Callable[[int, torch.Generator], BatchT]
+    loss: Callable[[nn.Module, BatchT, int], Tensor]
+    sources: Callable[[BatchT], list[str]]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """`seconds` and `data_seconds` are the mean per step since the last report."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    data_seconds: float
+
+
+Listener = Callable[[StepReport], None]
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """A CPU generator that depends on the seed and the step alone."""
+    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
+
+
+def train(
+    model: nn.Module,
+    task: Task[Any],
+    schedule: Schedule,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    listen: Listener,
+) -> None:
+    """Trains `model` in place, resuming from `folder`'s checkpoint if there is one.
+
+    Leaves the trained weights in `folder/model.pt` and removes the checkpoint. Raises InputError
+    with the stems' names when a loss or a gradient is not finite.
+    """
+    model.to(device).train()
+    optimiser = torch.optim.AdamW(
+        model.parameters(),
+        lr=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
+        fused=True,
+    )
+    checkpoint = folder / "checkpoint.pt"
+    first = load_checkpoint(checkpoint, model, optimiser) if checkpoint.exists() else 0
+    # Reading a loss waits for the GPU to finish, so there it is read only now and then.
+    every = 1 if device.type == "cpu" else 20
+    pending: list[tuple[int, Tensor, Tensor, list[str]]] = []
+    saved = began = time.monotonic()
+    data_seconds = 0.0
+    for step in range(first, schedule.steps):
+        generator = step_generator(seed, step)
+        data_began = time.monotonic()
+        batch = task.draw(step, generator)
+        data_seconds += time.monotonic() - data_began
+        # Dropout draws from torch's global generators.
+        torch.manual_seed(generator.initial_seed())
+        rate = schedule.rate(step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with autocast(device):
+            loss = task.loss(model, batch, step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.get_total_norm(
+            [p.grad for p in model.parameters() if p.grad is not None]
+        )
+        pending.append((step, loss.detach(), norm, task.sources(batch)))
+        if len(pending) == every or step + 1 == schedule.steps:
+            losses = [refuse_not_finite(*entry) for entry in pending]
+            seconds = (time.monotonic() - began) / len(pending)
+            listen(
+                StepReport(
+                    step + 1,
+                    schedule.steps,
+                    sum(losses) / len(losses),
+                    rate,
+                    float(norm),
+                    seconds,
+                    data_seconds / len(pending),
+                )
+            )
+            pending, data_seconds, began = [], 0.0, time.monotonic()
+        optimiser.step()
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save_checkpoint(checkpoint, model, optimiser, step + 1)
+            saved = time.monotonic()
+    save_atomically({"model": model.state_dict()}, folder / "model.pt")
+    checkpoint.unlink(missing_ok=True)
+
+
+def refuse_not_finite(step: int, loss: Tensor, norm: Tensor, sources: list[str]) -> float:
+    value = float(loss)
+    if math.isfinite(value) and math.isfinite(float(norm)):
+        return value
+    named = ", ".join(sorted(set(sources)))
+    raise InputError(
+        f"the loss is {value} and the gradient's norm {float(norm)} at step {step}; look for "
+        f"broken audio in the stems of that batch, or lower the learning rate: {named}"
+    )
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int
+) -> None:
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
+    save_atomically(state, path)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Restores both and returns the step to go on with."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
+
+
+def save_atomically(state: dict[str, Any], path: Path) -> None:
+    partial = path.with_name(path.name + ".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_model(model: nn.Module, path: Path, device: torch.device) -> nn.Module:
+    """The weights that `train` left, ready for inference on `device`."""
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
+    return model.to(device).eval()

@@ -1,0 +1,82 @@
+"""Training a separator on stems that may carry several labels (section 3.2)."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from selfrefine.audio.spectrogram import spectrogram
+from selfrefine.data.audio_set import AudioSet
+from selfrefine.data.separation import (
+    SeparationBatch,
+    draw_separation_batch,
+    separation_candidates,
+)
+from selfrefine.data.stem_pool import load_pool
+from selfrefine.errors import InputError
+from selfrefine.models.separator import build_separator, separation_loss
+from selfrefine.models.xumx import CrossNet
+from selfrefine.settings import Separator
+from selfrefine.training.loop import Listener, Schedule, Task, step_generator, train
+
+STATISTICS_MIXTURES = 64
+"""Mixtures from which X-UMX's input statistics are measured."""
+
+
+def train_separator(
+    stems: AudioSet,
+    settings: Separator,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    listen: Listener,
+) -> None:
+    """Leaves the weights in `folder/model.pt`. Raises InputError when no stem has one label."""
+    pool = load_pool(stems, device)
+    candidates = separation_candidates(pool)
+    if not any(len(clips) for clips in candidates.single):
+        raise InputError(
+            "no single-labelled stem is left to train on; lower the refining threshold"
+        )
+    torch.manual_seed(seed)
+    model = build_separator(settings)
+    single_steps = round(settings.single_share * settings.steps)
+
+    def draw(step: int, generator: torch.Generator) -> SeparationBatch:
+        chance = 0.0 if step < single_steps else settings.multi_chance
+        return draw_separation_batch(
+            pool, candidates, settings, settings.batch, chance, generator
+        )
+
+    def loss(model: nn.Module, batch: SeparationBatch, step: int) -> Tensor:
+        return separation_loss(model, batch.mixture, batch.targets, batch.groups)
+
+    def sources(batch: SeparationBatch) -> list[str]:
+        return [pool.names[clip] for clip in batch.clips.tolist()]
+
+    if isinstance(model, CrossNet):
+        # The step after the last: these draws are used nowhere else.
+        generator = step_generator(seed, settings.steps)
+        batch = draw_separation_batch(
+            pool, candidates, settings, STATISTICS_MIXTURES, 0.0, generator
+        )
+        model.set_statistics(*magnitude_statistics(model, batch.mixture))
+    schedule = Schedule(
+        settings.steps,
+        settings.learning_rate,
+        settings.weight_decay,
+        settings.warmup_steps,
+        settings.final_rate,
+    )
+    train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
+
+
+def magnitude_statistics(model: CrossNet, mixtures: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation per input bin, `(bin,)`, of mixtures `(batch, channel, sample)`.
+
+    The deviation has a floor of 1e-4 of the largest, as in Open-Unmix.
+    """
+    spectra = spectrogram(mixtures, model.settings.fft, model.settings.hop, centred=True).abs()
+    spectra = spectra[:, :, : model.bins_in].transpose(2, 3).reshape(-1, model.bins_in)
+    deviation = spectra.std(dim=0)
+    return spectra.mean(dim=0).cpu(), deviation.clamp(min=1e-4 * deviation.max()).cpu()
