@@ -55,6 +55,8 @@ from selfrefine.training.separator import train_separator
 
 Result = dict[str, Any]
 
+THIN_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class Work:
@@ -273,12 +275,22 @@ def references_and_mixture(songs: AudioSet, clips: list[Clip]) -> tuple[np.ndarr
 
 
 def warn_of_thin_classes(stems: AudioSet, work: Work) -> None:
-    """Says when a class has less than a minute to train on: its pool may have been relabelled
+    """Says when classes have less than a minute to train on: their stems may have been relabelled
     away."""
-    for name in CLASSES:
-        seconds = sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,))
-        if seconds < 60:
-            work.say(f"only {seconds:.0f} s of single-labelled {name} to train on")
+    thin = [
+        f"{seconds:.0f} s of {name}"
+        for name, seconds in single_labelled_seconds(stems).items()
+        if seconds < THIN_SECONDS
+    ]
+    if thin:
+        work.say(f"there is only {', '.join(thin)} with that label alone to train on")
+
+
+def single_labelled_seconds(stems: AudioSet) -> dict[str, float]:
+    return {
+        name: sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,))
+        for name in CLASSES
+    }
 
 
 def train_and_sum_up(
@@ -295,12 +307,7 @@ def train_and_sum_up(
     training(listen)
     last = reports[-max(1, len(reports) // 10) :]
     seconds = sum(report.seconds for report in reports) or 1e-9
-    minutes = {
-        name: round(
-            sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,)) / 60, 2
-        )
-        for name in CLASSES
-    }
+    minutes = {name: round(s / 60, 2) for name, s in single_labelled_seconds(stems).items()}
     return {
         "loss": sum(report.loss for report in last) / max(1, len(last)),
         "steps": reports[-1].steps if reports else 0,

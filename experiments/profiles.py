@@ -93,7 +93,13 @@ SMOKE = Profile(
     name="smoke",
     meaning="a test of the path: its numbers mean nothing",
     data=DataScale(16000, 2, 3, 2, 10.0, Corruption()),
-    classifier=replace(MINI.classifier, steps=8, batch=4, warmup_steps=0),
+    classifier=replace(
+        MINI.classifier,
+        network=replace(SMALL_NET, depths=(1, 1, 1, 1), widths=(8, 16, 24, 32)),
+        steps=30,
+        batch=8,
+        warmup_steps=0,
+    ),
     xumx=replace(
         MINI.xumx,
         network=XUMX(fft=1024, hop=512, hidden=16, lstm_layers=1),
@@ -109,7 +115,7 @@ SMOKE = Profile(
         batch=2,
         warmup_steps=0,
     ),
-    threshold=0.5,
+    threshold=0.4,
 )
 
 LITE = Profile(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from selfrefine import settings
+from selfrefine import settings as method
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Corrupted(Stage):
     """Songs whose tracks are filed under wrong stems, with the truth beside them."""
 
     of: Songs
-    noise: settings.Corruption
+    noise: method.Corruption
     seed: int = 0
 
 
@@ -73,7 +73,7 @@ class Trimmed(Stage):
     """A stem set: every stem of every song, silence removed, what training draws from."""
 
     of: "Songs | Corrupted"
-    silence: settings.SilenceRemoval = field(default_factory=settings.SilenceRemoval)
+    silence: method.SilenceRemoval = field(default_factory=method.SilenceRemoval)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Classifier(Stage):
     unit: ClassVar[str] = "step"
 
     train: "StemSet"
-    settings: settings.Classifier = field(default_factory=settings.Classifier)
+    settings: method.Classifier = field(default_factory=method.Classifier)
     single_labelled_only: bool = False
     seed: int = 0
 
@@ -122,7 +122,7 @@ class Separator(Stage):
     unit: ClassVar[str] = "step"
 
     train: StemSet
-    settings: settings.Separator
+    settings: method.Separator
     seed: int = 0
 
 

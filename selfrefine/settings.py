@@ -6,31 +6,64 @@ The values are plain frozen dataclasses, free of torch, so that an experiment ca
 and planned without loading a network.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
+
+from selfrefine.errors import InputError
 
 SAMPLE_RATE = 44100
 """Hz; both data sets of the paper are 44.1 kHz stereo (section 4.1)."""
 
 
+Range = tuple[float, float]
+
+# What an effect can do at all; a range has to lie within.
+POSSIBLE_EFFECTS: dict[str, Range] = {
+    "compressor_threshold": (-200.0, 0.0),
+    "compressor_ratio": (1.0, math.inf),
+    "compressor_attack": (0.001, math.inf),
+    "compressor_release": (0.001, math.inf),
+    "reverb_room_size": (0.0, 1.0),
+    "reverb_damping": (0.0, 1.0),
+    "reverb_wet": (0.0, 1.0),
+    "reverb_dry": (0.0, 1.0),
+    "reverb_width": (0.0, 1.0),
+    "imager_balance": (0.0, 2.0),
+    "gain": (-math.inf, math.inf),
+}
+
+
 @dataclass(frozen=True)
 class EffectRanges:
-    """Ranges (low, high) of the uniform draws of random mixing's effects.
+    """Lowest and highest value of each parameter of random mixing's effects, drawn uniformly.
 
     The order of the effects is the paper's (section 3.1.1); the ranges are those of the public
-    code of the paper's reference [3] (music mixing style transfer).
+    code of the paper's reference [3] (music mixing style transfer). To fix a parameter, give the
+    same value twice. Raises InputError for a range that is empty or that the effect cannot do.
     """
 
-    compressor_threshold_db: tuple[float, float] = (-80.0, -5.0)
-    compressor_ratio: tuple[float, float] = (4.0, 40.0)
-    compressor_attack_ms: tuple[float, float] = (1.0, 20.0)
-    compressor_release_ms: tuple[float, float] = (50.0, 500.0)
-    reverb_room_size: tuple[float, float] = (0.05, 0.85)
-    reverb_damping: tuple[float, float] = (0.0, 1.0)
-    reverb_wet: tuple[float, float] = (0.0, 1.0)
-    reverb_dry: tuple[float, float] = (0.0, 1.0)
-    reverb_width: tuple[float, float] = (0.0, 1.0)
-    imager_balance: tuple[float, float] = (0.0, 2.0)
-    gain_db: tuple[float, float] = (-6.0, 9.0)
+    compressor_threshold: Range = (-80.0, -5.0)  # dB
+    compressor_ratio: Range = (4.0, 40.0)
+    compressor_attack: Range = (1.0, 20.0)  # ms
+    compressor_release: Range = (50.0, 500.0)  # ms
+    reverb_room_size: Range = (0.05, 0.85)
+    reverb_damping: Range = (0.0, 1.0)
+    reverb_wet: Range = (0.0, 1.0)
+    reverb_dry: Range = (0.0, 1.0)
+    reverb_width: Range = (0.0, 1.0)
+    imager_balance: Range = (0.0, 2.0)  # 0 mono, 1 as it is, 2 only side
+    gain: Range = (-6.0, 9.0)  # dB
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            low, high = getattr(self, entry.name)
+            lowest, highest = POSSIBLE_EFFECTS[entry.name]
+            # Written so that NaN fails too.
+            if not (lowest <= low <= high <= highest and math.isfinite(high - low)):
+                raise InputError(
+                    f"effect range {entry.name}=({low}, {high}): give a lowest and a highest value "
+                    f"with {lowest} <= lowest <= highest <= {highest}, both finite"
+                )
 
 
 @dataclass(frozen=True)

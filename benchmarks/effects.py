@@ -1,0 +1,84 @@
+"""Speed of the batched effect chain against pedalboard, side by side, on one CPU thread.
+
+    python -m benchmarks.effects
+
+Prints a Markdown table: milliseconds per item, the ratio, and how far the two agree. Expected cost:
+under a minute.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import pedalboard
+import torch
+
+from selfrefine.audio.effect_chain import apply_effects, apply_effects_with_pedalboard
+from selfrefine.audio.effects import draw_effects
+from selfrefine.settings import EffectRanges
+
+SIZES = ((16_000, 48_000), (44_100, 131_072))  # Hz, samples
+BATCHES = (1, 16, 64)
+ROUNDS = 5
+PEDALBOARD_ITEMS = 8  # it works item by item, so a few tell its cost
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Time of this process on the CPU, so that busy neighbours count less."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def _row(sample_rate: int, length: int, batch: int) -> str:
+    generator = torch.Generator().manual_seed(batch)
+    parameters = draw_effects(batch, EffectRanges(), generator)
+    # Noise that comes and goes, wider than mono: every part of the chain has work to do.
+    swell = torch.sin(3 * torch.arange(length) / sample_rate).abs()
+    audio = 0.2 * swell * torch.randn(batch, 2, length, generator=generator)
+    audio[:, 1] += audio[:, 0]
+    few = min(batch, PEDALBOARD_ITEMS)
+    reverb, compressor = pedalboard.Reverb(), pedalboard.Compressor()
+    out = torch.empty_like(audio)
+
+    def fast() -> torch.Tensor:
+        return apply_effects(audio, parameters, sample_rate, out=out)
+
+    def reference() -> torch.Tensor:
+        return apply_effects_with_pedalboard(audio[:few], parameters[:few], sample_rate)
+
+    def two_effects() -> None:
+        for item in audio[:few].numpy():
+            reverb(compressor(item, sample_rate), sample_rate)
+
+    fast()
+    times = [
+        [_seconds(fast) / batch, _seconds(reference) / few, _seconds(two_effects) / few]
+        for _ in range(ROUNDS)
+    ]
+    ours, theirs, alone = (1000 * median(column) for column in zip(*times, strict=True))
+    expected = reference().double()
+    error = expected - fast()[:few]
+    snr = 10 * torch.log10(expected.square().sum((1, 2)) / error.square().sum((1, 2)))
+    return (
+        f"| {sample_rate} | {length} | {batch} | {ours:.2f} | {theirs:.2f} | {theirs / ours:.1f} "
+        f"| {alone:.2f} | {alone / ours:.1f} | {error.abs().max():.0e} | {snr.min():.0f} |"
+    )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    columns = (
+        "Hz", "samples", "batch", "ours, ms an item", "chain with pedalboard", "ratio",
+        "pedalboard's compressor and reverb alone", "ratio", "largest deviation", "least SNR, dB",
+    )  # fmt: skip
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for sample_rate, length in SIZES:
+        for batch in BATCHES:
+            print(_row(sample_rate, length, batch), flush=True)
+
+
+if __name__ == "__main__":
+    main()

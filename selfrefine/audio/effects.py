@@ -1,0 +1,59 @@
+"""Drawing the parameters of the effects that random mixing puts on a stem.
+
+Per chosen stem, in this order: dynamic range compressor, algorithmic reverb, mid/side stereo
+imager, gain with random polarity (paper section 3.1.1, which follows the music mixing of its
+reference [3], Koo et al., ICASSP 2023; the ranges are those of that reference's public code).
+Drawing knows nothing of audio; `selfrefine.audio.effect_chain` applies what is drawn here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+
+from selfrefine.settings import EffectRanges
+
+@dataclass(frozen=True)
+class EffectParameters:
+    """One value per item for each parameter: float32 tensors `(batch,)`, units as in the ranges.
+
+    Indexing with an int, a slice, a mask or an index tensor gives the parameters of those items.
+    """
+
+    compressor_threshold: torch.Tensor
+    compressor_ratio: torch.Tensor
+    compressor_attack: torch.Tensor
+    compressor_release: torch.Tensor
+    reverb_room_size: torch.Tensor
+    reverb_damping: torch.Tensor
+    reverb_wet: torch.Tensor
+    reverb_dry: torch.Tensor
+    reverb_width: torch.Tensor
+    imager_balance: torch.Tensor
+    gain: torch.Tensor
+    polarity: torch.Tensor  # +1 or -1
+
+    def __len__(self) -> int:
+        return len(self.gain)
+
+    def __getitem__(self, index: int | slice | torch.Tensor) -> EffectParameters:
+        values = {field.name: getattr(self, field.name)[index] for field in fields(self)}
+        return EffectParameters(**{name: value.reshape(-1) for name, value in values.items()})
+
+
+def draw_effects(count: int, ranges: EffectRanges, generator: torch.Generator) -> EffectParameters:
+    """Draw the parameters of `count` items, on the generator's device.
+
+    One row of uniform numbers per item, so that the first items of a longer draw are those of a
+    shorter one. The polarity is +1 or -1, each with chance 1/2.
+    """
+    names = [field.name for field in fields(ranges)]
+    uniform = torch.rand(
+        count, len(names) + 1, generator=generator, device=generator.device, dtype=torch.float32
+    )
+    drawn = {}
+    for column, name in enumerate(names):
+        low, high = getattr(ranges, name)
+        drawn[name] = low + (high - low) * uniform[:, column]
+    return EffectParameters(**drawn, polarity=torch.where(uniform[:, -1] < 0.5, -1.0, 1.0))

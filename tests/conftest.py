@@ -1,0 +1,31 @@
+"""Small audio sets that tests make for themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfrefine.classes import CLASSES
+from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
+
+RATE = 16000
+
+
+def tone(frequency: float, seconds: float, rate: int = RATE) -> np.ndarray:
+    """A stereo sine at a quarter of full scale, `(channel=2, sample)`."""
+    time = np.arange(round(seconds * rate)) / rate
+    return np.tile(0.25 * np.sin(2 * np.pi * frequency * time), (2, 1)).astype(np.float32)
+
+
+CLASS_TONES = dict(zip(CLASSES, (880.0, 110.0, 3000.0, 440.0), strict=True))
+
+
+@pytest.fixture
+def tone_stems(tmp_path: Path) -> AudioSet:
+    """Three songs of four stems, each class a sine of its own frequency, 5 s long."""
+    with AudioSetWriter(tmp_path / "stems", RATE) as writer:
+        for song in range(3):
+            for name in CLASSES:
+                audio = tone(CLASS_TONES[name] * (1 + 0.01 * song), 5.0)
+                writer.add(f"song{song}", name, (name,), audio)
+    return open_audio_set(tmp_path / "stems")

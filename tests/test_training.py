@@ -1,0 +1,152 @@
+"""The training loop: resuming, stopping on what is not finite, and learning at all."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfrefine.data.audio_set import AudioSet
+from selfrefine.errors import InputError
+from selfrefine.metrics.label_sets import label_accuracy
+from selfrefine.models.classifier import build_classifier
+from selfrefine.refine import label_set, stem_probabilities
+from selfrefine.settings import (
+    PAPER_HDEMUCS,
+    PAPER_XUMX,
+    XUMX,
+    Classifier,
+    ConvNeXt,
+    HDemucs,
+    Refining,
+    Separator,
+)
+from selfrefine.training import loop
+from selfrefine.training.classifier import classification_loss, train_classifier
+from selfrefine.training.loop import Schedule, StepReport, load_model
+from selfrefine.training.separator import train_separator
+from tests.conftest import RATE
+
+CPU = torch.device("cpu")
+SMALL_NET = ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 4, None, True, True)
+CLASSIFIER = Classifier(
+    network=SMALL_NET,
+    sample_rate=RATE,
+    segment=8192,
+    fft=512,
+    hop=128,
+    steps=6,
+    batch=4,
+    warmup_steps=0,
+)
+SMALL = {"sample_rate": RATE, "segment": 8192, "steps": 6, "batch": 2}
+XUMX_SETTINGS = dataclasses.replace(
+    PAPER_XUMX, network=XUMX(fft=512, hop=256, hidden=16, lstm_layers=2), **SMALL
+)
+HDEMUCS_SETTINGS = dataclasses.replace(
+    PAPER_HDEMUCS, network=HDemucs(channels=4, fft=1024, depth=5), **SMALL
+)
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a training."""
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "model.pt", weights_only=True)["model"]
+
+
+def train_either(
+    stems: AudioSet, settings: Classifier | Separator, folder: Path, stop_after: int | None
+) -> None:
+    def listen(report: StepReport) -> None:
+        if stop_after is not None and report.step > stop_after:
+            raise Killed
+
+    folder.mkdir(exist_ok=True)
+    train = train_classifier if isinstance(settings, Classifier) else train_separator
+    train(stems, settings, 7, folder, CPU, listen)
+
+
+@pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS, HDEMUCS_SETTINGS])
+def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
+    tone_stems: AudioSet,
+    settings: Classifier | Separator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train_either(tone_stems, settings, tmp_path / "whole", None)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(Killed):
+        train_either(tone_stems, settings, tmp_path / "broken", 3)
+    assert torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)["step"] == 3
+    train_either(tone_stems, settings, tmp_path / "broken", None)
+    assert not (tmp_path / "broken" / "checkpoint.pt").exists()
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
+def test_the_seed_changes_the_training(tone_stems: AudioSet, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        (tmp_path / str(seed)).mkdir()
+        train_classifier(
+            tone_stems, CLASSIFIER, seed, tmp_path / str(seed), CPU, lambda report: None
+        )
+    first, second = weights(tmp_path / "1"), weights(tmp_path / "2")
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_stems_names(
+    tone_stems: AudioSet, tmp_path: Path
+) -> None:
+    broken = dataclasses.replace(
+        tone_stems,
+        clips=tuple(dataclasses.replace(clip, scale=float("nan")) for clip in tone_stems.clips),
+    )
+    with pytest.raises(InputError, match=r"at step 0.*song\d/") as caught:
+        train_classifier(broken, CLASSIFIER, 0, tmp_path, CPU, lambda report: None)
+    assert "song" in str(caught.value)
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_the_mean_absolute_error_is_that_of_the_sigmoid_outputs() -> None:
+    logits, labels = torch.tensor([[0.0, 3.0]]), torch.tensor([[1.0, 0.0]])
+    expected = (0.5 + 1 / (1 + torch.exp(torch.tensor(-3.0)))) / 2
+    torch.testing.assert_close(classification_loss(logits, labels, use_bce=False), expected)
+
+
+def test_the_rate_warms_up_and_falls_to_its_final_share() -> None:
+    schedule = Schedule(100, 1e-3, 0.0, 10, 0.1)
+    assert schedule.rate(0) == pytest.approx(1e-4)
+    assert schedule.rate(10) == pytest.approx(1e-3)
+    assert schedule.rate(55) == pytest.approx(1e-3 * 0.55)
+    assert schedule.rate(99) == pytest.approx(1e-4, rel=0.01)
+
+
+@pytest.mark.slow
+def test_a_tiny_classifier_recovers_flipped_labels_better_than_chance(
+    tone_stems: AudioSet, tmp_path: Path
+) -> None:
+    """A quarter of the stems get a wrong label; training on them as they are finds the truth."""
+    truth = {(clip.song, clip.name): clip.label for clip in tone_stems.clips}
+    wrong = {("song0", "vocals"): ("bass",), ("song1", "drums"): ("other",)}
+    wrong |= {("song2", "bass"): ("vocals",)}
+    noisy = dataclasses.replace(
+        tone_stems,
+        clips=tuple(
+            dataclasses.replace(clip, label=wrong.get((clip.song, clip.name), clip.label))
+            for clip in tone_stems.clips
+        ),
+    )
+    settings = dataclasses.replace(
+        CLASSIFIER, steps=200, batch=16, learning_rate=2e-3, final_rate=0.1, bce_share=0.5
+    )
+    train_classifier(noisy, settings, 0, tmp_path, CPU, lambda report: None)
+    model = load_model(build_classifier(settings), tmp_path / "model.pt", CPU)
+    refined = {
+        (row.song, row.name): label_set(row.probability, (0.5, 0.5, 0.5, 0.5))
+        for row in stem_probabilities(model, noisy, settings, Refining(), CPU)
+    }
+    given = {(clip.song, clip.name): clip.label for clip in noisy.clips}
+    assert label_accuracy(given, truth).exact == 0.75
+    assert label_accuracy(refined, truth).exact > 0.75
