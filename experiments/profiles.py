@@ -40,10 +40,11 @@ class Profile:
 
 
 SMALL_NET = ConvNeXt(
-    depths=(1, 1, 2, 1),
-    widths=(24, 48, 96, 192),
-    patch=8,
+    depths=(1, 1, 1, 1),
+    widths=(16, 32, 64, 128),
+    kernel=3,
     layer_scale=None,
+    overlapping_stem=True,
     batch_norm=True,
     frequency_kept=True,
 )
@@ -57,11 +58,11 @@ MINI = Profile(
         network=SMALL_NET,
         sample_rate=16000,
         segment=49152,
-        fft=1024,
+        fft=512,
         hop=512,
-        steps=300,
+        steps=800,
         batch=16,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         warmup_steps=20,
         final_rate=0.05,
         bce_share=0.5,
@@ -95,7 +96,7 @@ SMOKE = Profile(
     data=DataScale(16000, 2, 3, 2, 10.0, Corruption()),
     classifier=replace(
         MINI.classifier,
-        network=replace(SMALL_NET, depths=(1, 1, 1, 1), widths=(8, 16, 24, 32)),
+        network=replace(SMALL_NET, widths=(8, 16, 24, 32)),
         steps=30,
         batch=8,
         warmup_steps=0,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from selfrefine.audio.spectrogram import spectrogram
+from selfrefine.audio.spectrogram import magnitude
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import AudioSet
 from selfrefine.errors import InputError
@@ -41,7 +41,7 @@ def window_probabilities(
     """
     if audio.shape[1] < settings.segment:
         audio = audio.repeat(1, -(-settings.segment // audio.shape[1]))[:, : settings.segment]
-    frames = spectrogram(audio[None], settings.fft, settings.hop, centred=False)[0].abs()
+    frames = magnitude(audio[None], settings.fft, settings.hop, centred=False)[0]
     window_frames = (settings.segment - settings.fft) // settings.hop + 1
     step = settings.segment // windows_per_segment // settings.hop
     windows = frames.unfold(2, window_frames, step).permute(2, 0, 1, 3)

@@ -71,14 +71,15 @@ class ConvNeXt:
     """timm's ConvNeXt on a two-channel magnitude spectrogram, one logit per class.
 
     The defaults are ConvNeXt-Tiny, 27,821,668 parameters (section 4.2). Small ones learn in
-    minutes only with batch normalisation and with the frequency axis kept up to the head: see
-    docs/log.md.
+    minutes only with batch normalisation, an overlapping stem and the frequency axis kept up to
+    the head: see docs/log.md.
     """
 
     depths: tuple[int, ...] = (3, 3, 9, 3)
     widths: tuple[int, ...] = (96, 192, 384, 768)
-    patch: int = 4
+    kernel: int = 7
     layer_scale: float | None = 1e-6
+    overlapping_stem: bool = False
     batch_norm: bool = False
     frequency_kept: bool = False
 
@@ -213,7 +214,7 @@ class Corruption:
     real label-noise set.
     """
 
-    swapped_songs: float = 0.45
-    moved_tracks: float = 0.06
+    swapped_songs: float = 0.4
+    moved_tracks: float = 0.08
     bleeding_stems: float = 0.3
     bleed_db: tuple[float, float] = (-36.0, -24.0)

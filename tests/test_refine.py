@@ -22,7 +22,7 @@ from selfrefine.refine import (
 from selfrefine.settings import Classifier, ConvNeXt, Refining
 
 SETTINGS = Classifier(
-    network=ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 4, None, True, True),
+    network=ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 3, None, True, True, True),
     sample_rate=16000,
     segment=16384,
     fft=1024,

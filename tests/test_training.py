@@ -28,7 +28,7 @@ from selfrefine.training.separator import train_separator
 from tests.conftest import RATE
 
 CPU = torch.device("cpu")
-SMALL_NET = ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 4, None, True, True)
+SMALL_NET = ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 3, None, True, True, True)
 CLASSIFIER = Classifier(
     network=SMALL_NET,
     sample_rate=RATE,

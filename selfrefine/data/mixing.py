@@ -79,7 +79,7 @@ def draw_mixtures(
     sources = gather_segments(pool, clips, offsets, settings.segment)
     if effects is not None:
         parameters = draw_effects(len(clips), effects, generator)
-        sources = apply_effects(sources, parameters, pool.sample_rate)
+        sources = apply_effects(sources, parameters, pool.sample_rate, out=sources)
     device = sources.device
     audio = sources.new_zeros(count, 2, settings.segment).index_add_(0, items.to(device), sources)
     labels = torch.zeros(count, len(CLASSES)).index_add_(0, items, pool.labels[clips].float())

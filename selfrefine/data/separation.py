@@ -102,8 +102,8 @@ def draw_separation_batch(
     low, high = settings.gain
     gains = low + (high - low) * torch.rand(len(sources), generator=generator)
     swapped = torch.rand(len(sources), generator=generator) < 0.5
-    sources = torch.where(swapped.to(device)[:, None, None], sources.flip(1), sources)
     sources *= gains.to(device)[:, None, None]
+    sources[swapped.to(device)] = sources[swapped.to(device)].flip(1)
     targets = sources.new_zeros(count, len(CLASSES), 2, settings.segment)
     targets[present.to(device)] = sources
     mixture = targets.sum(dim=1)

@@ -3,7 +3,9 @@
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from selfrefine.classes import CLASSES
@@ -65,9 +67,48 @@ def draw_segments(
 def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
     """float32 `(count, channel=2, segment)` on the pool's device; short clips are repeated."""
     device = pool.frames.device
+    scales = pool.scales[clips] / 32767
+    if device.type == "cpu":
+        out = torch.empty(len(clips), 2, segment)
+        copy_segments(
+            pool.frames.numpy().view(np.int16).reshape(-1, 2),
+            pool.starts[clips].numpy(),
+            pool.lengths[clips].numpy(),
+            offsets.numpy(),
+            scales.numpy(),
+            out.numpy(),
+        )
+        return out
     positions = torch.arange(segment, device=device) + offsets.to(device)[:, None]
     positions = positions % pool.lengths[clips].to(device)[:, None]
     positions += pool.starts[clips].to(device)[:, None]
     pairs = pool.frames[positions].view(torch.int16).reshape(len(clips), segment, 2)
-    scales = (pool.scales[clips] / 32767).to(device)
-    return pairs.transpose(1, 2).to(torch.float32) * scales[:, None, None]
+    return pairs.transpose(1, 2).to(torch.float32) * scales.to(device)[:, None, None]
+
+
+@njit(cache=True, nogil=True)
+def copy_segments(
+    frames: np.ndarray,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    offsets: np.ndarray,
+    scales: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Splits channels, scales and repeats in one pass: an index per sample costs five times more.
+
+    `frames` int16 `(sample, 2)`; `out` float32 `(count, 2, segment)`; the rest `(count,)`.
+    """
+    segment = out.shape[2]
+    for item in range(out.shape[0]):
+        scale = scales[item]
+        filled = 0
+        position = offsets[item]
+        while filled < segment:
+            run = min(segment - filled, lengths[item] - position)
+            first = starts[item] + position
+            for k in range(run):
+                out[item, 0, filled + k] = frames[first + k, 0] * scale
+                out[item, 1, filled + k] = frames[first + k, 1] * scale
+            filled += run
+            position = 0

@@ -8,7 +8,7 @@ import torch
 from openunmix.filtering import wiener
 from torch import Tensor, nn
 
-from selfrefine.audio.spectrogram import spectrogram, waveform
+from selfrefine.audio.spectrogram import magnitude, spectrogram, waveform
 from selfrefine.classes import CLASSES
 from selfrefine.models.grouped_loss import grouped_loss
 from selfrefine.settings import XUMX
@@ -108,9 +108,8 @@ def xumx_loss(model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor)
     fft, hop = model.settings.fft, model.settings.hop
     batch, count = targets.shape[:2]
     signals = torch.cat([mixture[:, None], targets], dim=1).flatten(0, 1)
-    with torch.no_grad():
-        spectra = spectrogram(signals, fft, hop, centred=True).abs()
-        spectra = spectra.reshape(batch, count + 1, *spectra.shape[1:])
+    spectra = magnitude(signals, fft, hop, centred=True)
+    spectra = spectra.reshape(batch, count + 1, *spectra.shape[1:])
     estimates = model(spectra[:, 0].contiguous())
     return grouped_loss(estimates, spectra[:, 1:], groups, torch.square)
 

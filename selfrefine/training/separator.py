@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from selfrefine.audio.spectrogram import spectrogram
+from selfrefine.audio.spectrogram import magnitude
 from selfrefine.data.audio_set import AudioSet
 from selfrefine.data.separation import (
     SeparationBatch,
@@ -76,7 +76,7 @@ def magnitude_statistics(model: CrossNet, mixtures: Tensor) -> tuple[Tensor, Ten
 
     The deviation has a floor of 1e-4 of the largest, as in Open-Unmix.
     """
-    spectra = spectrogram(mixtures, model.settings.fft, model.settings.hop, centred=True).abs()
+    spectra = magnitude(mixtures, model.settings.fft, model.settings.hop, centred=True)
     spectra = spectra[:, :, : model.bins_in].transpose(2, 3).reshape(-1, model.bins_in)
     deviation = spectra.std(dim=0)
     return spectra.mean(dim=0).cpu(), deviation.clamp(min=1e-4 * deviation.max()).cpu()

@@ -1,0 +1,197 @@
+"""Registry, identity, profiles, store."""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.data import NOISY, bind
+from experiments.naming import describe
+from experiments.profiles import MINI, PAPER, SMOKE, deviations, profile_named, scaled
+from experiments.registry import TABLE2, psi_noisy, psi_refined, refined, rows_of
+from experiments.stages import (
+    Classifier,
+    Relabelled,
+    SeparationScore,
+    Separator,
+    Stage,
+    Trimmed,
+    closure,
+    expression,
+    identity,
+    inputs,
+)
+from experiments.store import Store
+from selfrefine.errors import InputError
+from selfrefine.settings import PAPER_XUMX
+
+
+def table2(profile=MINI) -> list[SeparationScore]:
+    return [bind(scaled(row.stage, profile), "band", profile.data) for row in TABLE2.rows]
+
+
+def test_table_2_has_the_papers_ten_rows_and_averages() -> None:
+    assert [(row.network, row.training_data) for row in TABLE2.rows] == [
+        (network, data)
+        for network in ("Demucs", "X-UMX")
+        for data in ("clean", "noisy", "w/ Psi_clean", "w/ Psi_noisy", "w/ Psi_refined")
+    ]
+    for row in TABLE2.rows:
+        # The paper's averages are of the unrounded cells.
+        assert sum(row.paper[:4]) / 4 == pytest.approx(row.paper[4], abs=0.011)
+
+
+def test_table_2_shares_its_stages() -> None:
+    stages = closure(list(table2()))
+    counts = {kind: sum(isinstance(s, kind) for s in stages) for kind in (Classifier, Separator)}
+    assert counts == {Classifier: 3, Separator: 10}
+    assert len({identity(stage) for stage in stages}) == len(stages)
+
+
+def test_every_stage_comes_after_what_it_is_made_from() -> None:
+    stages = closure(list(table2()))
+    for place, stage in enumerate(stages):
+        assert all(needed in stages[:place] for needed in inputs(stage))
+
+
+def test_equal_expressions_are_one_stage_and_any_field_makes_another() -> None:
+    first = Separator(refined(psi_noisy), PAPER_XUMX)
+    assert identity(first) == identity(Separator(refined(psi_noisy), PAPER_XUMX))
+    others = [
+        Separator(refined(psi_refined), PAPER_XUMX),
+        Separator(refined(psi_noisy, 0.5), PAPER_XUMX),
+        Separator(refined(psi_noisy), dataclasses.replace(PAPER_XUMX, multi_chance=0.0)),
+        Separator(refined(psi_noisy), PAPER_XUMX, seed=1),
+    ]
+    assert len({identity(stage) for stage in [first, *others]}) == 5
+
+
+def test_a_raised_version_of_an_input_changes_the_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = identity(Trimmed(NOISY))
+    monkeypatch.setattr(type(NOISY), "version", 2)
+    assert identity(Trimmed(NOISY)) != before
+
+
+def test_identities_are_the_same_in_every_process() -> None:
+    code = (
+        "from experiments.registry import TABLE2; from experiments.stages import identity;"
+        "print(' '.join(identity(row.stage) for row in TABLE2.rows))"
+    )
+    for seed in ("1", "2"):
+        printed = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert printed.split() == [identity(row.stage) for row in TABLE2.rows]
+
+
+def test_a_profile_changes_the_scale_and_keeps_what_makes_the_row() -> None:
+    single = dataclasses.replace(PAPER_XUMX, single_share=1.0)
+    stage = Separator(refined(psi_noisy, 0.5), single)
+    small = scaled(stage, MINI)
+    assert small.settings.steps == MINI.xumx.steps
+    assert small.settings.single_share == 1.0
+    assert small.train.thresholds == (0.5,) * 4
+    assert scaled(refined(psi_noisy), SMOKE).thresholds == (SMOKE.threshold,) * 4
+
+
+def test_the_paper_profile_deviates_in_nothing() -> None:
+    assert deviations(PAPER) == []
+    assert scaled(TABLE2.rows[0].stage, PAPER) == TABLE2.rows[0].stage
+    assert any(line.startswith("X-UMX steps") for line in deviations(MINI))
+
+
+def test_refining_always_starts_from_the_original_noisy_stems() -> None:
+    twice = refined(psi_refined)
+    assert twice.of.stems == Trimmed(NOISY)
+    assert isinstance(twice.of.by.train, Relabelled)
+    assert twice.of.by.single_labelled_only
+
+
+def test_targets_are_tables_rows_and_patterns() -> None:
+    assert rows_of("table2") == TABLE2.rows
+    assert [row.name for row in rows_of("table2/x-umx-*")] == [
+        row.name for row in TABLE2.rows if row.network == "X-UMX"
+    ]
+    with pytest.raises(InputError, match="table2"):
+        rows_of("tabel2")
+    with pytest.raises(InputError, match="smoke, mini, lite, paper"):
+        profile_named("big")
+
+
+def test_stages_have_names_that_a_reader_knows() -> None:
+    names = [describe(stage) for stage in closure(list(table2()))]
+    for expected in ("Psi_clean", "Psi_noisy", "Psi_refined", "X-UMX on noisy"):
+        assert expected in names
+    assert len(set(names)) == len(names)
+
+
+def test_a_result_is_there_once_it_is_finished(tmp_path: Path) -> None:
+    store, stage = Store(tmp_path), Trimmed(NOISY)
+    assert not store.done(stage)
+    with store.locked(stage):
+        store.finish(stage, {"stems": 3}, {"seconds": 1.0})
+    assert Store(tmp_path).result(stage) == {"stems": 3}
+    assert Store(tmp_path).record(stage)["stage"] == expression(stage)
+
+
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "store.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(InputError, match="format 99"):
+        Store(tmp_path)
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be used as the store"):
+        Store(tmp_path)
+
+
+def test_a_broken_result_is_refused_with_its_remedy(tmp_path: Path) -> None:
+    store, stage = Store(tmp_path), Trimmed(NOISY)
+    store.folder(stage).mkdir(parents=True)
+    (store.folder(stage) / "done.json").write_text("{")
+    with pytest.raises(InputError, match=r"done\.json.*delete"):
+        store.result(stage)
+
+
+def hold_lock(root: Path, stage: Stage, seconds: float) -> None:
+    with Store(root).locked(stage):
+        (root / "held").touch()
+        time.sleep(seconds)
+
+
+def test_a_second_runner_waits_for_the_stage_that_the_first_computes(tmp_path: Path) -> None:
+    stage = Trimmed(NOISY)
+    first = multiprocessing.get_context("spawn").Process(
+        target=hold_lock, args=(tmp_path, stage, 1.0)
+    )
+    first.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.05)
+    with Store(tmp_path).locked(stage) as waited:
+        assert waited
+    first.join()
+    assert first.exitcode == 0
+
+
+def test_a_killed_runner_leaves_no_lock_behind(tmp_path: Path) -> None:
+    stage = Trimmed(NOISY)
+    first = multiprocessing.get_context("spawn").Process(
+        target=hold_lock, args=(tmp_path, stage, 60.0)
+    )
+    first.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.05)
+    first.kill()
+    first.join()
+    with Store(tmp_path).locked(stage) as waited:
+        assert not waited
