@@ -59,7 +59,9 @@ def plan(names: list[str], profile_name: str, data: str, store_path: Path) -> in
             unknown += seconds is None
         print(f"{identity(stage)}  {state:16s} {describe(stage):58s} needs {needs}")
     finished = sum(store.done(stage) for stage in stages)
-    print(f"{len(stages)} stages, {finished} done, about {left / 60:.0f} core-minutes to run", end="")
+    print(
+        f"{len(stages)} stages, {finished} done, about {left / 60:.0f} core-minutes to run", end=""
+    )
     print(f", {unknown} of unknown length" if unknown else "")
     return 0
 

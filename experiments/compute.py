@@ -107,8 +107,8 @@ def _(stage: stages.Corrupted, work: Work) -> Result:
                 truths.append(stem_truth(tracks, song, given, parts))
             work.count(number + 1, len(songs))
     write_truth(work.folder / "truth.csv", truths)
-    given = {(truth.song, truth.given): (truth.given,) for truth in truths}
-    accuracy = label_accuracy(given, read_truth(work.folder / "truth.csv"))
+    as_given: Labels = {(truth.song, truth.given): (truth.given,) for truth in truths}
+    accuracy = label_accuracy(as_given, read_truth(work.folder / "truth.csv"))
     return {"stems": len(truths), "accuracy": asdict(accuracy)}
 
 
@@ -124,9 +124,7 @@ def _(stage: stages.Trimmed, work: Work) -> Result:
                 of_class = [clip for clip in clips if clip.label == (name,)]
                 if not of_class:
                     continue
-                audio = remove_silence(
-                    sum_clips(songs, of_class), songs.sample_rate, stage.silence
-                )
+                audio = remove_silence(sum_clips(songs, of_class), songs.sample_rate, stage.silence)
                 if audio.shape[1] == 0:
                     silent.append(f"{song}/{name}")
                     continue
@@ -174,9 +172,7 @@ def _(stage: stages.Probabilities, work: Work) -> Result:
     device = training_device()
     stems = stem_set(stage.stems, work.store)
     settings = stage.by.settings
-    model = load_model(
-        build_classifier(settings), work.store.folder(stage.by) / "model.pt", device
-    )
+    model = load_model(build_classifier(settings), work.store.folder(stage.by) / "model.pt", device)
     refining = Refining(windows_per_segment=stage.windows_per_segment)
     rows = []
     for row in stem_probabilities(model, stems, settings, refining, device):
@@ -191,9 +187,7 @@ def _(stage: stages.Probabilities, work: Work) -> Result:
 @compute.register
 def _(stage: stages.Relabelled, work: Work) -> Result:
     rows = read_probabilities(work.store.folder(stage.of) / "probabilities.csv")
-    labels = {
-        (row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows
-    }
+    labels = {(row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows}
     result: Result = dict(count_labels(labels))
     truth = known_truth(stage.of.stems, work.store)
     if truth is not None:
@@ -238,9 +232,7 @@ def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
     if isinstance(stage, stages.Trimmed):
         return open_audio_set(store.folder(stage))
     rows = read_probabilities(store.folder(stage.of) / "probabilities.csv")
-    labels = {
-        (row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows
-    }
+    labels = {(row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows}
     return with_labels(stem_set(stage.of.stems, store), labels)
 
 
@@ -293,9 +285,7 @@ def single_labelled_seconds(stems: AudioSet) -> dict[str, float]:
     }
 
 
-def train_and_sum_up(
-    training: Callable[[Listener], None], stems: AudioSet, work: Work
-) -> Result:
+def train_and_sum_up(training: Callable[[Listener], None], stems: AudioSet, work: Work) -> Result:
     """Runs a training and reports its end: mean loss of the last tenth, speed, share of data."""
     prepare(training_device())
     reports: list[StepReport] = []

@@ -1,7 +1,7 @@
 """What stands in the place of the paper's data sets: one function a choice of DATA.
 
-The registry speaks of `DataSet("musdb18", "train")` (clean), `DataSet("musdb18", "test")` and
-`DataSet("sdxdb23", "train")` (noisy). A choice maps each to songs.
+The registry speaks of `DataSet("musdb18", …)` with the splits train (clean),
+validation and test, and of `DataSet("sdxdb23", "train")` (noisy). A choice maps each to songs.
 """
 
 import os
@@ -23,8 +23,9 @@ from selfrefine.errors import InputError
 from selfrefine.settings import Corruption
 
 BAND_SEED = 2023
+VALIDATION_OFFSET = 400
 TEST_OFFSET = 500
-"""Index of the first test song of a domain: no song is both trained on and tested."""
+"""Index of the first validation and test song of a domain: no song is in two splits."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class DataScale:
     sample_rate: int
     clean_songs: int
     noisy_songs: int
+    validation_songs: int
     test_songs: int
     seconds: float
     noise: Corruption
@@ -50,6 +52,8 @@ def band(dataset: DataSet, scale: DataScale) -> Stage:
         return songs("a", 0, scale.clean_songs)
     if dataset == TEST:
         return songs("a", TEST_OFFSET, scale.test_songs)
+    if dataset == VALIDATION:
+        return songs("a", VALIDATION_OFFSET, scale.validation_songs)
     return Corrupted(songs("b", 0, scale.noisy_songs), scale.noise)
 
 
@@ -74,6 +78,7 @@ CHOICES: dict[str, Callable[[DataSet, DataScale], Stage]] = {
 }
 
 CLEAN = DataSet("musdb18", "train")
+VALIDATION = DataSet("musdb18", "validation")
 TEST = DataSet("musdb18", "test")
 NOISY = DataSet("sdxdb23", "train")
 
@@ -132,4 +137,3 @@ def folder_songs(
         raise InputError(f"{source}: its files changed while running; run the command again")
     samples = read_songs(songs, folder, stage.sample_rate, count, say)
     return {"songs": len(songs), "minutes": round(samples / stage.sample_rate / 60, 2)}
-

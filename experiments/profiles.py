@@ -11,140 +11,35 @@ from typing import Any
 from experiments.data import DataScale
 from experiments.stages import Relabelled, Stage, rebuild
 from selfrefine import settings
-from selfrefine.errors import InputError
-from selfrefine.settings import (
-    PAPER_HDEMUCS,
-    PAPER_XUMX,
-    SAMPLE_RATE,
-    XUMX,
-    ConvNeXt,
-    Corruption,
-    HDemucs,
-)
-
-PAPER_THRESHOLD = 0.9
+from selfrefine.scales import LITE, MINI, PAPER, PAPER_THRESHOLD, SMOKE, Scale, scale_named
+from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, SAMPLE_RATE, XUMX, Corruption
 
 
 @dataclass(frozen=True)
 class Profile:
-    """`meaning` says what its numbers are worth. `threshold` stands where rows take the paper's
-    0.9."""
+    """How large the networks are, and how much data they see."""
 
-    name: str
-    meaning: str
+    scale: Scale
     data: DataScale
-    classifier: settings.Classifier
-    xumx: settings.Separator
-    hdemucs: settings.Separator
-    threshold: float = PAPER_THRESHOLD
+
+    @property
+    def name(self) -> str:
+        return self.scale.name
 
 
-SMALL_NET = ConvNeXt(
-    depths=(1, 1, 1, 1),
-    widths=(16, 32, 64, 128),
-    kernel=3,
-    layer_scale=None,
-    overlapping_stem=True,
-    batch_norm=True,
-    frequency_kept=True,
-)
+DATA_SCALES = {
+    SMOKE: DataScale(16000, 2, 3, 2, 2, 10.0, Corruption()),
+    MINI: DataScale(16000, 40, 60, 8, 10, 20.0, Corruption()),
+    LITE: DataScale(SAMPLE_RATE, 24, 60, 8, 12, 60.0, Corruption()),
+    PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, Corruption()),
+}
 
-MINI = Profile(
-    name="mini",
-    meaning="small networks on a small synthetic band: the ordering of the rows can be read, "
-    "the numbers are not the paper's",
-    data=DataScale(16000, 16, 40, 10, 36.0, Corruption()),
-    classifier=settings.Classifier(
-        network=SMALL_NET,
-        sample_rate=16000,
-        segment=49152,
-        fft=512,
-        hop=512,
-        steps=800,
-        batch=16,
-        learning_rate=2e-3,
-        warmup_steps=20,
-        final_rate=0.05,
-        bce_share=0.5,
-    ),
-    xumx=replace(
-        PAPER_XUMX,
-        network=XUMX(fft=2048, hop=1024, hidden=128, lstm_layers=2),
-        sample_rate=16000,
-        segment=48000,
-        steps=300,
-        batch=8,
-        learning_rate=2e-3,
-        final_rate=0.05,
-    ),
-    hdemucs=replace(
-        PAPER_HDEMUCS,
-        network=HDemucs(channels=16, fft=1024, depth=5, inference_seconds=12.0),
-        sample_rate=16000,
-        segment=32768,
-        steps=200,
-        batch=4,
-        learning_rate=1e-3,
-        warmup_steps=20,
-        final_rate=0.05,
-    ),
-)
-
-SMOKE = Profile(
-    name="smoke",
-    meaning="a test of the path: its numbers mean nothing",
-    data=DataScale(16000, 2, 3, 2, 10.0, Corruption()),
-    classifier=replace(
-        MINI.classifier,
-        network=replace(SMALL_NET, widths=(8, 16, 24, 32)),
-        steps=30,
-        batch=8,
-        warmup_steps=0,
-    ),
-    xumx=replace(
-        MINI.xumx,
-        network=XUMX(fft=1024, hop=512, hidden=16, lstm_layers=1),
-        segment=16384,
-        steps=8,
-        batch=2,
-    ),
-    hdemucs=replace(
-        MINI.hdemucs,
-        network=HDemucs(channels=4, fft=1024, depth=5, inference_seconds=4.0),
-        segment=16384,
-        steps=8,
-        batch=2,
-        warmup_steps=0,
-    ),
-    threshold=0.4,
-)
-
-LITE = Profile(
-    name="lite",
-    meaning="the paper's networks and sample rate with less data and shorter training, for one GPU",
-    data=DataScale(SAMPLE_RATE, 24, 60, 12, 60.0, Corruption()),
-    classifier=settings.Classifier(steps=1500, batch=64, warmup_steps=100, bce_share=0.3),
-    xumx=replace(PAPER_XUMX, steps=3000, final_rate=0.05),
-    hdemucs=replace(PAPER_HDEMUCS, steps=1500, batch=32, final_rate=0.05),
-)
-
-PAPER = Profile(
-    name="paper",
-    meaning="the paper's settings",
-    data=DataScale(SAMPLE_RATE, 100, 203, 50, 240.0, Corruption()),
-    classifier=settings.Classifier(),
-    xumx=PAPER_XUMX,
-    hdemucs=PAPER_HDEMUCS,
-)
-
-PROFILES = {profile.name: profile for profile in (SMOKE, MINI, LITE, PAPER)}
+PROFILES = {scale.name: Profile(scale, data) for scale, data in DATA_SCALES.items()}
 
 
 def profile_named(name: str) -> Profile:
     """Raises InputError for a name that is none."""
-    if name not in PROFILES:
-        raise InputError(f"no profile called {name!r}; choose one of {', '.join(PROFILES)}")
-    return PROFILES[name]
+    return PROFILES[scale_named(name).name]
 
 
 def scaled(stage: Stage, profile: Profile) -> Any:
@@ -152,17 +47,12 @@ def scaled(stage: Stage, profile: Profile) -> Any:
 
     def change(value: Any) -> Any:
         if isinstance(value, settings.Classifier):
-            return profile.classifier
+            return profile.scale.classifier
         if isinstance(value, settings.Separator):
-            size = profile.xumx if isinstance(value.network, XUMX) else profile.hdemucs
-            return replace(
-                size, multi_chance=value.multi_chance, single_share=value.single_share
-            )
-        if isinstance(value, Relabelled):
-            thresholds = tuple(
-                profile.threshold if t == PAPER_THRESHOLD else t for t in value.thresholds
-            )
-            return replace(value, thresholds=thresholds)
+            size = profile.scale.xumx if isinstance(value.network, XUMX) else profile.scale.hdemucs
+            return replace(size, multi_chance=value.multi_chance, single_share=value.single_share)
+        if isinstance(value, Relabelled) and value.thresholds == (PAPER_THRESHOLD,) * 4:
+            return replace(value, thresholds=(profile.scale.threshold,) * 4)
         return value
 
     return rebuild(stage, change)
@@ -172,17 +62,17 @@ def deviations(profile: Profile) -> list[str]:
     """Each setting in which a profile differs from the paper, as "classifier steps 300 (paper
     None)"."""
     pairs = [
-        ("classifier", profile.classifier, settings.Classifier()),
-        ("X-UMX", profile.xumx, PAPER_XUMX),
-        ("Demucs", profile.hdemucs, PAPER_HDEMUCS),
+        ("classifier", profile.scale.classifier, settings.Classifier()),
+        ("X-UMX", profile.scale.xumx, PAPER_XUMX),
+        ("Demucs", profile.scale.hdemucs, PAPER_HDEMUCS),
     ]
     found = [
         f"{what} {name} {ours} (paper {theirs})"
         for what, own, paper in pairs
         for name, ours, theirs in differing_fields(own, paper)
     ]
-    if profile.threshold != PAPER_THRESHOLD:
-        found.append(f"threshold {profile.threshold} (paper {PAPER_THRESHOLD})")
+    if profile.scale.threshold != PAPER_THRESHOLD:
+        found.append(f"threshold {profile.scale.threshold} (paper {PAPER_THRESHOLD})")
     return found
 
 

@@ -49,9 +49,7 @@ noisy = Trimmed(NOISY)
 
 def refined(by: Classifier, threshold: float = 0.9) -> Relabelled:
     """The noisy stems as relabelled by a classifier: always the original ones."""
-    return Relabelled(
-        Probabilities(noisy, by), (threshold, threshold, threshold, threshold)
-    )
+    return Relabelled(Probabilities(noisy, by), (threshold, threshold, threshold, threshold))
 
 
 psi_clean = Classifier(train=clean)
@@ -104,9 +102,7 @@ TABLES = {table.name: table for table in (TABLE2,)}
 
 def targets() -> dict[str, tuple[SeparationRow, ...]]:
     """What can be run: every table, and every row as `table/row`."""
-    rows = {
-        f"{table.name}/{row.name}": (row,) for table in TABLES.values() for row in table.rows
-    }
+    rows = {f"{table.name}/{row.name}": (row,) for table in TABLES.values() for row in table.rows}
     return {table.name: table.rows for table in TABLES.values()} | rows
 
 

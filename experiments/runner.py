@@ -71,9 +71,7 @@ def run_missing(
             for stage in ready[: count - len(jobs)]:
                 waiting.remove(stage)
                 slot = min(set(range(count)) - {job.slot for job in jobs})
-                order = Order(
-                    stage, store.root, groups.get(stage, []), tags, threads, os.getpid()
-                )
+                order = Order(stage, store.root, groups.get(stage, []), tags, threads, os.getpid())
                 jobs.append(start(context, slot, order))
             wait([job.pipe for job in jobs], timeout=1.0)
             for job in jobs:

@@ -10,11 +10,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from experiments.naming import describe
 from experiments.stages import Stage, expression, identity, kind
 from selfrefine.training.loop import StepReport
+
+Mode = Literal["online", "offline", "disabled", "shared"]
 
 PROJECT = "selfrefine"
 STEPS_BETWEEN_LOGS = 10
@@ -22,12 +24,16 @@ STEPS_BETWEEN_LOGS = 10
 log = logging.getLogger(__name__)
 
 
-def wandb_mode() -> str:
+def wandb_mode() -> Mode:
     """What $WANDB_MODE says; else online with a key in the environment or in .netrc, else
     offline."""
     chosen = os.environ.get("WANDB_MODE")
+    for mode in get_args(Mode):
+        if chosen == mode:
+            return cast(Mode, mode)
     if chosen:
-        return chosen
+        log.warning("WANDB_MODE=%s is none of W&B's modes; tracking offline", chosen)
+        return "offline"
     if os.environ.get("WANDB_API_KEY"):
         return "online"
     try:

@@ -37,9 +37,7 @@ def chosen_tables(names: list[str]) -> list[Table]:
     """Raises InputError for a name that is no table."""
     unknown = [name for name in names if name != "all" and name not in TABLES]
     if unknown:
-        raise InputError(
-            f"no report called {unknown[0]!r}; choose from {', '.join(TABLES)} or all"
-        )
+        raise InputError(f"no report called {unknown[0]!r}; choose from {', '.join(TABLES)} or all")
     return [table for name, table in TABLES.items() if name in names or "all" in names]
 
 
@@ -50,7 +48,7 @@ def write_table(table: Table, profile: Profile, data: str, store: Store, folder:
     write_text(folder / f"{table.name}.md", text)
     frame = separation_frame(table.rows, profile, data, store)
     write_text(folder / f"{table.name}.csv", frame.to_csv(index=False, float_format="%.4f"))
-    print(f"\n{table.title}\n{profile.name}: {profile.meaning}; ours (the paper's)\n")
+    print(f"\n{table.title}\n{profile.name}: {profile.scale.meaning}; ours (the paper's)\n")
     print(readable(frame).to_markdown(index=False, tablefmt="simple", disable_numparse=True))
     print(f"\nwritten to {folder / table.name}.md and .csv")
 

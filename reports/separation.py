@@ -82,7 +82,7 @@ def separation_report(table: Table, profile: Profile, data: str, store: Store) -
     lines = [
         f"# {table.title}",
         "",
-        f"Data `{data}`, profile `{profile.name}`: {profile.meaning}. Ours (the paper's).",
+        f"Data `{data}`, profile `{profile.name}`: {profile.scale.meaning}. Ours (the paper's).",
         "",
         readable(frame).to_markdown(index=False, disable_numparse=True),
         "",

@@ -51,7 +51,11 @@ def window_probabilities(
 
 
 def stem_probabilities(
-    model: nn.Module, stems: AudioSet, settings: Classifier, refining: Refining, device: torch.device
+    model: nn.Module,
+    stems: AudioSet,
+    settings: Classifier,
+    refining: Refining,
+    device: torch.device,
 ) -> Iterator[StemProbability]:
     """Each clip's averaged probability, in the set's order; the model on `device`, evaluating."""
     for clip in stems.clips:
@@ -74,9 +78,7 @@ def write_probabilities(path: Path, rows: list[StemProbability]) -> None:
         table.writerow(["song", "file", "given", "seconds", *CLASSES])
         for row in rows:
             values = [f"{value:.6f}" for value in row.probability]
-            table.writerow(
-                [row.song, row.name, "+".join(row.given), f"{row.seconds:.3f}", *values]
-            )
+            table.writerow([row.song, row.name, "+".join(row.given), f"{row.seconds:.3f}", *values])
     os.replace(partial, path)
 
 
@@ -106,5 +108,3 @@ def count_labels(labels: dict[tuple[str, str], tuple[str, ...]]) -> dict[str, in
         "multi": sum(size > 1 for size in sizes),
         "dropped": sum(size == 0 for size in sizes),
     }
-
-

@@ -1,5 +1,11 @@
 """Small audio sets that tests make for themselves."""
 
+import os
+
+# Two spinning OpenMP threads beside any other busy process make small operations up to forty
+# times slower; libraries read this when they are first loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import numpy as np

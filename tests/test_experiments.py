@@ -13,7 +13,7 @@ import pytest
 
 from experiments.data import NOISY, bind
 from experiments.naming import describe
-from experiments.profiles import MINI, PAPER, SMOKE, deviations, profile_named, scaled
+from experiments.profiles import PROFILES, deviations, profile_named, scaled
 from experiments.registry import TABLE2, psi_noisy, psi_refined, refined, rows_of
 from experiments.stages import (
     Classifier,
@@ -30,6 +30,8 @@ from experiments.stages import (
 from experiments.store import Store
 from selfrefine.errors import InputError
 from selfrefine.settings import PAPER_XUMX
+
+MINI, PAPER, SMOKE = PROFILES["mini"], PROFILES["paper"], PROFILES["smoke"]
 
 
 def table2(profile=MINI) -> list[SeparationScore]:
@@ -100,10 +102,10 @@ def test_a_profile_changes_the_scale_and_keeps_what_makes_the_row() -> None:
     single = dataclasses.replace(PAPER_XUMX, single_share=1.0)
     stage = Separator(refined(psi_noisy, 0.5), single)
     small = scaled(stage, MINI)
-    assert small.settings.steps == MINI.xumx.steps
+    assert small.settings.steps == MINI.scale.xumx.steps
     assert small.settings.single_share == 1.0
     assert small.train.thresholds == (0.5,) * 4
-    assert scaled(refined(psi_noisy), SMOKE).thresholds == (SMOKE.threshold,) * 4
+    assert scaled(refined(psi_noisy), SMOKE).thresholds == (SMOKE.scale.threshold,) * 4
 
 
 def test_the_paper_profile_deviates_in_nothing() -> None:

@@ -150,9 +150,7 @@ def test_targets_sum_to_the_mixture_at_the_loudness_asked_for(tone_stems: AudioS
 def test_a_class_without_single_labelled_stems_is_a_silent_target(tone_stems: AudioSet) -> None:
     clips = tuple(clip for clip in tone_stems.clips if clip.name != "vocals")
     pool = load_pool(dataclasses.replace(tone_stems, clips=clips), CPU)
-    batch = draw_separation_batch(
-        pool, separation_candidates(pool), SEPARATOR, 4, 0.0, generator()
-    )
+    batch = draw_separation_batch(pool, separation_candidates(pool), SEPARATOR, 4, 0.0, generator())
     assert batch.targets[:, 0].abs().max() == 0
     assert (batch.targets[:, 1:].abs().amax(dim=(2, 3)) > 0).all()
 

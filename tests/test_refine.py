@@ -77,9 +77,7 @@ def test_a_label_set_holds_the_classes_at_or_over_their_thresholds() -> None:
 
 
 def test_probabilities_survive_their_file(tone_stems: AudioSet, tmp_path: Path) -> None:
-    rows = list(
-        stem_probabilities(model(), tone_stems, SETTINGS, Refining(), torch.device("cpu"))
-    )
+    rows = list(stem_probabilities(model(), tone_stems, SETTINGS, Refining(), torch.device("cpu")))
     write_probabilities(tmp_path / "probabilities.csv", rows)
     read = read_probabilities(tmp_path / "probabilities.csv")
     assert [(row.song, row.name, row.given) for row in read] == [
@@ -119,5 +117,3 @@ def test_label_accuracy_counts_what_it_says() -> None:
     assert accuracy.precision == pytest.approx(3 / 4)
     assert accuracy.recall == pytest.approx(3 / 4)
     assert accuracy.f1 == pytest.approx(3 / 4)
-
-

@@ -14,6 +14,7 @@ import torch
 
 from selfrefine.settings import EffectRanges
 
+
 @dataclass(frozen=True)
 class EffectParameters:
     """One value per item for each parameter: float32 tensors `(batch,)`, units as in the ranges.

@@ -39,7 +39,7 @@ def read_stereo(path: Path, sample_rate: int, say: Say) -> np.ndarray:
 
 
 def decode(path: Path) -> tuple[np.ndarray, int]:
-    """A file's audio as float32 `(channel, sample)` and its sample rate in Hz; InputError if bad."""
+    """A file as float32 `(channel, sample)` and its sample rate in Hz; InputError if bad."""
     refuse_truncated(path)
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)

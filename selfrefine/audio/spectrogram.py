@@ -25,7 +25,7 @@ def spectrogram(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
 
 @torch.no_grad()
 def magnitude(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
-    """Moduli of `spectrogram`, without a gradient: at a third of the time that torch's own takes."""
+    """Moduli of `spectrogram`, without a gradient, in a third of the time of torch's own."""
     frames = spectrogram(audio, fft, hop, centred)
     power = frames.real.square()
     return power.addcmul_(frames.imag, frames.imag).sqrt_()

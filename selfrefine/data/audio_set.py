@@ -148,7 +148,6 @@ def open_audio_set(folder: Path) -> AudioSet:
     return AudioSet(index["sample_rate"], clips, samples)
 
 
-
 def single_labelled(audio_set: AudioSet) -> AudioSet:
     """Only the clips whose label is one class."""
     return dataclasses.replace(

@@ -129,4 +129,3 @@ def read_truth(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
             (row["song"], row["given"]): tuple(row["true_label"].split("+"))
             for row in csv.DictReader(file)
         }
-

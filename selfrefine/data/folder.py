@@ -55,9 +55,7 @@ def stem_files(folder: Path) -> list[tuple[str, str, Path]]:
     found = []
     for name in (*CLASSES, MIXTURE):
         paths = [
-            path
-            for suffix in AUDIO_SUFFIXES
-            if (path := folder / f"{name}{suffix}").is_file()
+            path for suffix in AUDIO_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()
         ]
         if len(paths) > 1:
             raise InputError(

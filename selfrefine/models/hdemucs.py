@@ -31,9 +31,7 @@ def hdemucs_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Ten
     return grouped_loss(model(mixture), targets, groups, torch.abs)
 
 
-def separate_hdemucs(
-    model: nn.Module, mixture: Tensor, segment: int, overlap: float
-) -> Tensor:
+def separate_hdemucs(model: nn.Module, mixture: Tensor, segment: int, overlap: float) -> Tensor:
     """Sources `(class=4, channel=2, sample)` of `(channel=2, sample)`.
 
     Segments of `segment` samples that overlap by the share `overlap`, faded into each other by
@@ -42,8 +40,10 @@ def separate_hdemucs(
     length = mixture.shape[-1]
     hop = max(1, round(segment * (1 - overlap)))
     half = torch.arange(1, segment // 2 + 1, device=mixture.device, dtype=mixture.dtype)
-    weight = torch.cat([half, half.flip(0)]) if segment % 2 == 0 else torch.cat(
-        [half, half[-1:] + 1, half.flip(0)]
+    weight = (
+        torch.cat([half, half.flip(0)])
+        if segment % 2 == 0
+        else torch.cat([half, half[-1:] + 1, half.flip(0)])
     )
     sources = mixture.new_zeros(len(CLASSES), 2, length)
     weights = mixture.new_zeros(length)

@@ -1,12 +1,14 @@
 """A separator of either network: built, scored by its loss, run on a whole song."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from selfrefine.audio.loudness import gain_to
 from selfrefine.models.hdemucs import build_hdemucs, hdemucs_loss, separate_hdemucs
 from selfrefine.models.xumx import CrossNet, separate_xumx, xumx_loss
-from selfrefine.settings import Separator, XUMX
+from selfrefine.settings import XUMX, HDemucs, Separator
 
 
 def build_separator(settings: Separator) -> nn.Module:
@@ -18,8 +20,9 @@ def build_separator(settings: Separator) -> nn.Module:
 
 def separation_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
     """Shapes as in SeparationBatch; a scalar."""
-    loss = xumx_loss if isinstance(model, CrossNet) else hdemucs_loss
-    return loss(model, mixture, targets, groups)
+    if isinstance(model, CrossNet):
+        return xumx_loss(model, mixture, targets, groups)
+    return hdemucs_loss(model, mixture, targets, groups)
 
 
 @torch.inference_mode()
@@ -31,10 +34,10 @@ def separate_song(model: nn.Module, settings: Separator, mixture: Tensor) -> Ten
     """
     model.eval()
     gain = gain_to(settings.loudness_lufs, mixture[None], settings.sample_rate)[0]
-    network = settings.network
-    if isinstance(network, XUMX):
-        sources = separate_xumx(model, mixture * gain)
+    if isinstance(settings.network, HDemucs):
+        segment = round(settings.network.inference_seconds * settings.sample_rate)
+        overlap = settings.network.inference_overlap
+        sources = separate_hdemucs(model, mixture * gain, segment, overlap)
     else:
-        segment = round(network.inference_seconds * settings.sample_rate)
-        sources = separate_hdemucs(model, mixture * gain, segment, network.inference_overlap)
+        sources = separate_xumx(cast(CrossNet, model), mixture * gain)
     return sources / gain

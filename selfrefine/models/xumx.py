@@ -4,6 +4,8 @@ Layer for layer as the public recipes have it (Sawata et al., "All for One and O
 ICASSP 2021). At the paper's size 35,573,392 parameters.
 """
 
+from typing import cast
+
 import torch
 from openunmix.filtering import wiener
 from torch import Tensor, nn
@@ -32,6 +34,7 @@ class Branch(nn.Module):
             hidden,
             hidden // 2,
             num_layers=settings.lstm_layers,
+            batch_first=True,
             bidirectional=True,
             dropout=settings.dropout if settings.lstm_layers > 1 else 0.0,
         )
@@ -44,8 +47,11 @@ class Branch(nn.Module):
 
 
 class CrossNet(nn.Module):
-    """Mixture magnitudes `(batch, channel=2, bin, frame)` to those of the sources,
-    `(batch, class=4, channel=2, bin, frame)`."""
+    """Mixture magnitudes `(batch, frame, channel=2, bin)` to those of the sources,
+    `(batch, class=4, frame, channel=2, bin)`.
+
+    The order of the axes is that of a spectrogram in memory, so that nothing large is transposed.
+    """
 
     def __init__(self, settings: XUMX, sample_rate: int) -> None:
         super().__init__()
@@ -58,44 +64,60 @@ class CrossNet(nn.Module):
             Branch(settings, self.bins_in, self.bins_out) for _ in CLASSES
         )
 
+    def each_branch(self) -> list[Branch]:
+        return cast(list[Branch], list(self.branches))
+
     def set_statistics(self, mean: Tensor, scale: Tensor) -> None:
         """Starts the input normalisation from the training mixtures' mean and deviation.
 
         Both are `(bin,)` of the input bins.
         """
         with torch.no_grad():
-            for branch in self.branches:
+            for branch in self.each_branch():
                 branch.input_mean.copy_(-mean)
                 branch.input_scale.copy_(1.0 / scale)
 
     def forward(self, mixture: Tensor) -> Tensor:
-        batch, channels, bins, frames = mixture.shape
-        inputs = mixture.permute(3, 0, 1, 2)[..., : self.bins_in]
-        encoded = [
-            torch.tanh(
-                flat_norm(
-                    branch.encode_norm,
-                    branch.encode(
-                        ((inputs + branch.input_mean) * branch.input_scale).flatten(2)
-                    ),
-                )
-            )
-            for branch in self.branches
-        ]
-        bridged = torch.stack(encoded).mean(dim=0)
-        recurrent = torch.stack([branch.lstm(bridged)[0] for branch in self.branches]).mean(dim=0)
+        batch, frames, channels, bins = mixture.shape
+        branches = self.each_branch()
+        inputs = mixture[..., : self.bins_in].flatten(2)
+        encoded = self.encode(inputs)
+        bridged = torch.stack(
+            [
+                torch.tanh(flat_norm(branch.encode_norm, part))
+                for branch, part in zip(branches, encoded, strict=True)
+            ]
+        ).mean(dim=0)
+        recurrent = torch.stack([branch.lstm(bridged)[0] for branch in branches]).mean(dim=0)
         joined = torch.cat([bridged, recurrent], dim=-1)
-        masks = []
-        for branch in self.branches:
-            hidden = torch.relu(flat_norm(branch.decode_norm, branch.decode(joined)))
+        weights = torch.cat([branch.decode.weight for branch in branches])
+        decoded = nn.functional.linear(joined, weights).chunk(len(CLASSES), dim=-1)
+        sources = []
+        for branch, part in zip(branches, decoded, strict=True):
+            hidden = torch.relu(flat_norm(branch.decode_norm, part))
             mask = flat_norm(branch.mask_norm, branch.mask(hidden))
-            mask = mask.reshape(frames, batch, channels, bins)
-            masks.append(torch.relu(mask * branch.output_scale + branch.output_mean))
-        return torch.stack(masks).permute(2, 0, 3, 4, 1) * mixture[:, None]
+            mask = mask.reshape(batch, frames, channels, bins)
+            mask = torch.addcmul(branch.output_mean, mask, branch.output_scale)
+            sources.append(torch.relu(mask) * mixture)
+        return torch.stack(sources, dim=1)
+
+    def encode(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Each branch's first layer on its own normalisation of `(batch, frame, feature)`.
+
+        W((x + mean) scale) = (W scale) x + W (scale mean): with the normalisation folded into the
+        weights, the four branches are one matrix product, and no copy of the input is made.
+        """
+        weights, offsets = [], []
+        for branch in self.each_branch():
+            folded = branch.encode.weight * branch.input_scale.repeat(2)
+            weights.append(folded)
+            offsets.append(folded @ branch.input_mean.repeat(2))
+        encoded = nn.functional.linear(inputs, torch.cat(weights), torch.cat(offsets))
+        return encoded.chunk(len(CLASSES), dim=-1)
 
 
 def flat_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
-    """Batch normalisation of `(frame, batch, feature)` over frames and batch."""
+    """Batch normalisation of `(batch, frame, feature)` over batch and frames."""
     return norm(values.flatten(0, 1)).reshape(values.shape)
 
 
@@ -108,10 +130,9 @@ def xumx_loss(model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor)
     fft, hop = model.settings.fft, model.settings.hop
     batch, count = targets.shape[:2]
     signals = torch.cat([mixture[:, None], targets], dim=1).flatten(0, 1)
-    spectra = magnitude(signals, fft, hop, centred=True)
+    spectra = magnitude(signals, fft, hop, centred=True).permute(0, 3, 1, 2)
     spectra = spectra.reshape(batch, count + 1, *spectra.shape[1:])
-    estimates = model(spectra[:, 0].contiguous())
-    return grouped_loss(estimates, spectra[:, 1:], groups, torch.square)
+    return grouped_loss(model(spectra[:, 0]), spectra[:, 1:], groups, torch.square)
 
 
 def separate_xumx(model: CrossNet, mixture: Tensor) -> Tensor:
@@ -121,11 +142,8 @@ def separate_xumx(model: CrossNet, mixture: Tensor) -> Tensor:
     """
     fft, hop = model.settings.fft, model.settings.hop
     spectrum = spectrogram(mixture[None], fft, hop, centred=True)
-    magnitudes = model(spectrum.abs())[0]
-    if model.settings.wiener_iterations == 0:
-        sources = magnitudes * torch.polar(torch.ones_like(spectrum.abs()), spectrum.angle())[0]
-    else:
-        sources = wiener_sources(magnitudes, spectrum[0], model.settings.wiener_iterations)
+    magnitudes = model(spectrum.abs().permute(0, 3, 1, 2))[0].permute(0, 2, 3, 1)
+    sources = wiener_sources(magnitudes, spectrum[0], model.settings.wiener_iterations)
     return waveform(sources, fft, hop, mixture.shape[-1])
 
 

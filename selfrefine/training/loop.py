@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from selfrefine.errors import InputError
 from selfrefine.training.device import autocast
 
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = float(os.environ.get("SELFREFINE_CHECKPOINT_SECONDS", "20"))
+"""What a kill can cost at most. Slow disks may want it longer."""
 
 BatchT = TypeVar("BatchT")
 
@@ -120,9 +121,7 @@ def train(
             loss = task.loss(model, batch, step)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.get_total_norm(
-            [p.grad for p in model.parameters() if p.grad is not None]
-        )
+        norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
         pending.append((step, loss.detach(), norm, task.sources(batch)))
         if len(pending) == every or step + 1 == schedule.steps:
             losses = [refuse_not_finite(*entry) for entry in pending]

@@ -44,9 +44,7 @@ def train_separator(
 
     def draw(step: int, generator: torch.Generator) -> SeparationBatch:
         chance = 0.0 if step < single_steps else settings.multi_chance
-        return draw_separation_batch(
-            pool, candidates, settings, settings.batch, chance, generator
-        )
+        return draw_separation_batch(pool, candidates, settings, settings.batch, chance, generator)
 
     def loss(model: nn.Module, batch: SeparationBatch, step: int) -> Tensor:
         return separation_loss(model, batch.mixture, batch.targets, batch.groups)

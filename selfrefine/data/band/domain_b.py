@@ -1,0 +1,221 @@
+"""Domain "b", which stands for MDX2023: electronic pop, mostly in Romance languages."""
+
+from __future__ import annotations
+
+from selfrefine.data.band import lyrics
+from selfrefine.data.band.domain import (
+    DORIAN,
+    HARMONIC_MINOR,
+    MAJOR,
+    MINOR,
+    PHRYGIAN,
+    DeliveryRange,
+    Domain,
+    Instrument,
+    Kit,
+    NoiseSweep,
+    Singer,
+)
+from selfrefine.data.band.drum_machine import DrumMachineRange
+from selfrefine.data.band.mixing import MixRange
+from selfrefine.data.band.parts_other import arpeggio, comp, lead, pad, riff, roots, swell
+from selfrefine.data.band.sampler import DrumKit, Program
+from selfrefine.data.band.score import Groove
+from selfrefine.data.band.synth import PatchRange
+from selfrefine.data.band.voice import Voice
+
+DOMAIN_B = Domain(
+    tempo=(96.0, 172.0),
+    swing=(0.05, 0.2),
+    swung=0.15,
+    sevenths=0.15,
+    busyness=(0.4, 1.0),
+    timing_s=(0.0, 0.005),
+    scales=(MINOR, MINOR, PHRYGIAN, HARMONIC_MINOR, DORIAN, MAJOR),
+    progressions=(
+        (0, 5, 2, 6),
+        (5, 6, 0, 0),
+        (0, 0, 5, 6),
+        (0, 3, 5, 4),
+        (0, 1, 0, 6),
+        (5, 3, 0, 4),
+        (0, 6, 5, 6),
+    ),
+    grooves=(
+        Groove("four on the floor", "x...x...x...x...", "....x.......x...", "..o...o...o...o."),
+        Groove("techno", "x...x...x...x...", "............x...", "x.oxx.oxx.oxx.ox"),
+        Groove("trap", "x......x..x.....", "........x.......", "xxxxxxxxxxxxxxxx"),
+        Groove("reggaeton", "x...x...x...x...", "...x..x....x..x.", "x.x.x.x.x.x.x.x."),
+        Groove("break", "x.x.......xx....", "....x..-.-..x..-", "x.x.x.x.x.x.x.x."),
+        Groove("drum and bass", "x.........x.....", "....x.......x...", "x.x.x.xxx.x.x.xx"),
+        Groove("electro", "x..x..x...x..x..", "....x.......x...", "x-x-x-x-x-x-x-o-"),
+        Groove("half time", "x.........x..x..", "........x.......", "x.x.xxx.x.x.x.xx"),
+        Groove("rock", "x.......x.x.....", "....x.......x...", "x.x.x.x.x.x.x.x."),
+    ),
+    kits=(
+        Kit("electronic kit", DrumKit(24)),
+        Kit("808 kit", DrumKit(25)),
+        Kit("drum machine", DrumMachineRange()),
+        Kit("long drum machine", DrumMachineRange(kick_decay=(0.25, 0.7), kick_click=(0.0, 0.2))),
+        Kit("power kit", DrumKit(16)),
+    ),
+    borrowed=(-7, 8),
+    kit_semitones=(-7, 8),
+    basses=(
+        Instrument("synth bass", Program(38), 28, 62),
+        Instrument("rubber bass", Program(39), 28, 62),
+        Instrument("popped bass", Program(37), 28, 64),
+        Instrument("fingered bass", Program(33), 28, 62),
+        Instrument(
+            "saw bass",
+            PatchRange(
+                saw=(0.5, 1.0),
+                octave_down=(0.0, 0.8),
+                unison=(1.0, 2.4),
+                cutoff=(150.0, 1500.0),
+                glide=(0.0, 0.05),
+            ),
+            28,
+            60,
+        ),
+        Instrument(
+            "square bass",
+            PatchRange(
+                square=(0.5, 1.0), sine=(0.2, 0.8), cutoff=(150.0, 1800.0), sustain=(0.4, 1.0)
+            ),
+            28,
+            62,
+        ),
+        Instrument(
+            "sub bass",
+            PatchRange(
+                sine=(0.8, 1.0), saw=(0.0, 0.15), decay=(0.4, 1.5), sustain=(0.4, 0.9),
+                glide=(0.01, 0.08),
+            ),
+            28,
+            50,
+        ),
+        Instrument(
+            "fm bass",
+            PatchRange(
+                fm_ratio=(0.5, 3.0), fm_index=(0.8, 4.0), cutoff=(400.0, 4000.0),
+                sustain=(0.3, 0.8),
+            ),
+            28,
+            62,
+        ),
+    ),
+    bass_figures=(
+        "k",
+        "rrrrrrrrrrrrrrrr",
+        "--r---r---r---r-",
+        "r-r-r-r-r-r-r-r-",
+        "r-8-r-8-r-8-r-8-",
+        "r--r--r---r--r--",
+        "r---------------",
+        "r--8--r-7--5--r-",
+        "r-rrr-rrr-rr5-8-",
+    ),
+    second_bass=0.35,
+    others=(
+        Instrument("electric piano", Program(5), 36, 84, (comp, arpeggio, roots)),
+        Instrument("fm piano", Program(4), 36, 84, (comp, arpeggio)),
+        Instrument("clavinet", Program(7), 36, 80, (riff, comp)),
+        Instrument("music box", Program(10), 60, 96, (arpeggio, lead)),
+        Instrument("marimba", Program(12), 45, 84, (arpeggio, riff)),
+        Instrument("kalimba", Program(108), 48, 84, (arpeggio, riff)),
+        Instrument("pizzicato", Program(45), 43, 84, (arpeggio, riff, comp)),
+        Instrument("muted guitar", Program(28), 40, 76, (riff, arpeggio)),
+        Instrument("distortion guitar", Program(30), 36, 72, (comp, riff, lead)),
+        Instrument("overdriven guitar", Program(29), 40, 76, (comp, riff, lead)),
+        Instrument("koto", Program(107), 48, 84, (arpeggio, lead)),
+        Instrument("sitar", Program(104), 45, 76, (lead, riff)),
+        Instrument("synth strings", Program(50), 40, 88, (pad, comp)),
+        Instrument("string section", Program(48), 40, 88, (pad, comp)),
+        Instrument("voice oohs", Program(53), 48, 80, (pad, comp, lead)),
+        Instrument("synth voice", Program(54), 48, 80, (pad, lead)),
+        Instrument("solo vox", Program(85), 48, 80, (lead, pad)),
+        Instrument("synth brass", Program(62), 40, 80, (comp, riff)),
+        Instrument("soft synth brass", Program(63), 36, 76, (comp, pad, roots)),
+        Instrument("square lead", Program(80), 45, 86, (lead, arpeggio, riff)),
+        Instrument("saw lead", Program(81), 45, 86, (lead, arpeggio, riff)),
+        Instrument("fifths lead", Program(86), 36, 72, (lead, roots)),
+        Instrument("bass and lead", Program(87), 33, 72, (riff, roots, lead)),
+        Instrument("warm pad", Program(89), 36, 80, (pad,)),
+        Instrument("sweep pad", Program(95), 36, 80, (pad,)),
+        Instrument("metal pad", Program(93), 40, 80, (pad, comp)),
+        Instrument("melodic tom", Program(117), 36, 67, (riff, roots)),
+        Instrument(
+            "supersaw",
+            PatchRange(
+                saw=(0.6, 1.0), unison=(2.0, 4.4), detune_cents=(8.0, 25.0),
+                cutoff=(600.0, 6000.0), release=(0.05, 0.4),
+            ),
+            43, 86, (comp, pad, lead, arpeggio),
+        ),
+        Instrument(
+            "pluck",
+            PatchRange(
+                saw=(0.2, 1.0), square=(0.0, 0.8), decay=(0.08, 0.3), sustain=(0.0, 0.25),
+                bite=(0.5, 1.5), bite_decay=(0.03, 0.15),
+            ),
+            43, 86, (arpeggio, riff, comp),
+        ),
+        Instrument(
+            "fm bells",
+            PatchRange(
+                fm_ratio=(1.5, 7.0), fm_index=(0.8, 4.0), decay=(0.3, 1.2), sustain=(0.0, 0.2),
+                cutoff=(1500.0, 6000.0), release=(0.1, 0.4),
+            ),
+            48, 90, (arpeggio, lead, comp),
+        ),
+        Instrument(
+            "low synth",
+            PatchRange(
+                saw=(0.2, 1.0), square=(0.0, 0.6), octave_down=(0.0, 0.6), cutoff=(200.0, 1200.0),
+                unison=(1.0, 3.4),
+            ),
+            28, 60, (roots, riff, pad),
+        ),
+        Instrument("noise sweep", NoiseSweep(), 60, 60, (swell,)),
+    ),
+    dark_ensemble=0.2,
+    singers=(
+        Singer("Alba", Voice("es", (107, 114, 113, 112, 112)), 59, 76, lyrics.SPANISH),
+        Singer("Bruno", Voice("es", (97, 98, 100, 100, 100)), 48, 67, lyrics.SPANISH),
+        Singer("Chiara", Voice("it", (105, 110, 112, 112, 114)), 57, 75, lyrics.ITALIAN),
+        Singer("Dario", Voice("it", (94, 96, 94, 96, 96)), 45, 64, lyrics.ITALIAN),
+        Singer("Elise", Voice("fr", (104, 108, 110, 112, 112)), 57, 74, lyrics.FRENCH),
+        Singer("Florent", Voice("fr", (95, 94, 97, 98, 99)), 45, 65, lyrics.FRENCH),
+        Singer("Graça", Voice("pt", (109, 110, 110, 114, 112)), 57, 74, lyrics.PORTUGUESE),
+        Singer("Holly", Voice("en", (110, 116, 114, 112, 112)), 60, 77, lyrics.ENGLISH_POP),
+    ),
+    delivery=DeliveryRange(
+        breath=(0.2, 0.9),
+        tilt_db=(-1.0, 3.0),
+        vibrato_cents=(0.0, 25.0),
+        portamento=(0.01, 0.05),
+        drift_cents=(0.0, 6.0),
+    ),
+    staccato=(0.0, 0.8),
+    mix=MixRange(
+        floor_db=(-56.0, -30.0),
+        saturation_db=(-10.0, 8.0),
+        distortion=0.22,
+        drive_db=(6.0, 18.0),
+        compressor=0.7,
+        ratio=(2.5, 8.0),
+        chorus=0.3,
+        phaser=0.12,
+        delay=0.25,
+        reverb=0.75,
+        room=(0.4, 0.95),
+        wet=(0.08, 0.3),
+        band_limit=0.22,
+        highpass_hz=(80.0, 500.0),
+        lowpass_hz=(1500.0, 6000.0),
+        tone_db=8.0,
+        stem_tone_db=10.0,
+        bright_db=4.0,
+    ),
+)  # fmt: skip

@@ -1,0 +1,203 @@
+"""The skeleton of a song: tempo, key, chords and form, and the notes that parts are made of.
+
+Time is counted in steps of a sixteenth note; `Plan.seconds_at` turns a step into seconds, swing
+included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+STEPS_PER_BEAT = 4
+SHORT_SONG_S = 60.0
+
+
+@dataclass(frozen=True)
+class Note:
+    """One note: start and duration in s, MIDI pitch (or drum key), velocity 1-127."""
+
+    start: float
+    duration: float
+    pitch: int
+    velocity: int
+
+
+@dataclass(frozen=True)
+class Chord:
+    """Pitch classes 0-11, the root first."""
+
+    tones: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stretch of bars of one name; sections of one name share their chords and motifs."""
+
+    name: str
+    first_bar: int
+    bars: int
+    energy: float
+
+
+@dataclass(frozen=True)
+class Groove:
+    """One bar of drums in sixteenths: `x` a stroke, `-` a soft one, `o` open hat, `.` nothing.
+
+    The bar's length in steps is the length of the strings: 16 in 4/4, 12 in 3/4 or 6/8.
+    """
+
+    name: str
+    kick: str
+    snare: str
+    hats: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all parts of one song agree on."""
+
+    seconds: float
+    bpm: float
+    swing: float
+    groove: Groove
+    tonic: int
+    scale: tuple[int, ...]
+    chords: tuple[Chord, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def bar_steps(self) -> int:
+        return len(self.groove.kick)
+
+    @property
+    def steps(self) -> int:
+        last = self.sections[-1]
+        return (last.first_bar + last.bars) * self.bar_steps
+
+    @property
+    def step_s(self) -> float:
+        return 60.0 / self.bpm / STEPS_PER_BEAT
+
+    def seconds_at(self, step: float) -> float:
+        """Start of a step in s. Swing delays the second eighth (and its sixteenths) of a beat."""
+        beat, within = divmod(step, STEPS_PER_BEAT)
+        half = STEPS_PER_BEAT / 2
+        turn = half * (1 + self.swing)
+        if within <= half:
+            bent = within * turn / half
+        else:
+            bent = turn + (within - half) * (STEPS_PER_BEAT - turn) / half
+        return (beat * STEPS_PER_BEAT + bent) * self.step_s
+
+    def chord_at(self, step: float) -> Chord:
+        """The chord sounding at a step; chords change at most every half bar."""
+        half_bar = min(int(step) // (self.bar_steps // 2), len(self.chords) - 1)
+        return self.chords[half_bar]
+
+    def section_at(self, bar: int) -> Section:
+        return next(s for s in self.sections if bar < s.first_bar + s.bars)
+
+    def note(self, step: float, steps: float, pitch: int, velocity: float) -> Note:
+        start = self.seconds_at(step)
+        end = self.seconds_at(step + steps)
+        return Note(start, max(end - start, 0.03), int(pitch), int(np.clip(velocity, 1, 127)))
+
+    def scale_pitches(self, low: int, high: int) -> list[int]:
+        """Every MIDI pitch of the key within [low, high]."""
+        degrees = {(self.tonic + s) % 12 for s in self.scale}
+        return [p for p in range(low, high + 1) if p % 12 in degrees]
+
+
+def chord_pitches(chord: Chord, low: int, high: int) -> list[int]:
+    """Every MIDI pitch within [low, high] that belongs to the chord, rising."""
+    return [p for p in range(low, high + 1) if p % 12 in chord.tones]
+
+
+def nearest(pitches: Iterable[int], target: float) -> int:
+    """The pitch closest to a target, the lower one of two."""
+    return min(pitches, key=lambda p: (abs(p - target), p))
+
+
+def humanised(
+    notes: Iterable[Note], rng: np.random.Generator, timing_s: float, velocity: float
+) -> tuple[Note, ...]:
+    """Notes with normally spread start times (s) and velocities, as hands play them."""
+    out = []
+    for note in sorted(notes, key=lambda n: (n.start, n.pitch)):
+        start = max(0.0, note.start + float(rng.normal(0.0, timing_s)))
+        level = int(np.clip(round(note.velocity + rng.normal(0.0, velocity)), 12, 127))
+        out.append(Note(start, note.duration, note.pitch, level))
+    return tuple(out)
+
+
+def draw_plan(
+    rng: np.random.Generator,
+    seconds: float,
+    *,
+    tempo: tuple[float, float],
+    swing: tuple[float, float],
+    swung: float,
+    grooves: tuple[Groove, ...],
+    scales: tuple[tuple[int, ...], ...],
+    progressions: tuple[tuple[int, ...], ...],
+    sevenths: float,
+) -> Plan:
+    """Draws tempo (bpm), groove, key, form and chords of a song of at least `seconds` s.
+
+    `swung` and `sevenths` are the chances of a swung song and of four-note chords.
+    """
+    bpm = float(rng.uniform(*tempo))
+    groove = grooves[rng.integers(len(grooves))]
+    bar_s = len(groove.kick) * 60.0 / bpm / STEPS_PER_BEAT
+    sections = _form(rng, seconds, bar_s)
+    scale = scales[rng.integers(len(scales))]
+    tonic = int(rng.integers(12))
+    tones = 4 if rng.random() < sevenths else 3
+    chords = _chords(rng, sections, scale, tonic, progressions, tones)
+    swing_share = float(rng.uniform(*swing)) if rng.random() < swung else 0.0
+    return Plan(seconds, bpm, swing_share, groove, tonic, scale, chords, sections)
+
+
+def _form(rng: np.random.Generator, seconds: float, bar_s: float) -> tuple[Section, ...]:
+    unit = 4 if seconds < SHORT_SONG_S else 8
+    body = (("verse", 0.5), ("chorus", 0.9), ("verse", 0.55), ("chorus", 0.95), ("bridge", 0.4))
+    sections = [Section("intro", 0, unit // 2, 0.35)]
+    turn = int(rng.integers(2))
+    # One bar more than needed, so that no part runs dry before the cut.
+    while (sections[-1].first_bar + sections[-1].bars - 1) * bar_s < seconds:
+        name, energy = body[turn % len(body)]
+        first = sections[-1].first_bar + sections[-1].bars
+        bars = unit // 2 if name == "bridge" else unit
+        sections.append(Section(name, first, bars, energy))
+        turn += 1
+    return tuple(sections)
+
+
+def _chords(
+    rng: np.random.Generator,
+    sections: tuple[Section, ...],
+    scale: tuple[int, ...],
+    tonic: int,
+    progressions: tuple[tuple[int, ...], ...],
+    tones: int,
+) -> tuple[Chord, ...]:
+    """Two chords a bar (the same one twice, where a progression moves by bars)."""
+    by_name = {}
+    for name in ("verse", "chorus", "bridge"):
+        degrees = progressions[rng.integers(len(progressions))]
+        half_bars = 1 if rng.random() < 0.2 else 2
+        by_name[name] = [d for d in degrees for _ in range(half_bars)]
+    by_name["intro"] = by_name["verse"]
+    out = []
+    for section in sections:
+        loop = by_name[section.name]
+        out += [_chord(loop[k % len(loop)], scale, tonic, tones) for k in range(2 * section.bars)]
+    return tuple(out)
+
+
+def _chord(degree: int, scale: tuple[int, ...], tonic: int, tones: int) -> Chord:
+    """Thirds stacked on a scale degree (0 the tonic), within the key."""
+    return Chord(tuple((tonic + scale[(degree + 2 * k) % len(scale)]) % 12 for k in range(tones)))

@@ -1,0 +1,129 @@
+"""Scales: the networks' sizes and the length of their training, from a test of the path to the
+paper's.
+
+`selfrefine refine --profile` and `experiments.profiles` choose among them by name.
+"""
+
+from dataclasses import dataclass, replace
+
+from selfrefine import settings
+from selfrefine.errors import InputError
+from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, XUMX, ConvNeXt, HDemucs
+
+PAPER_THRESHOLD = 0.9
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`meaning` says what its numbers are worth. `threshold` stands where the paper has 0.9."""
+
+    name: str
+    meaning: str
+    classifier: settings.Classifier
+    xumx: settings.Separator
+    hdemucs: settings.Separator
+    threshold: float = PAPER_THRESHOLD
+
+
+SMALL_NET = ConvNeXt(
+    depths=(1, 1, 1, 1),
+    widths=(16, 32, 64, 128),
+    kernel=3,
+    layer_scale=None,
+    overlapping_stem=True,
+    batch_norm=True,
+    frequency_kept=True,
+)
+
+MINI = Scale(
+    name="mini",
+    meaning="small networks on a small synthetic band: the ordering of the rows can be read, "
+    "the numbers are not the paper's",
+    classifier=settings.Classifier(
+        network=SMALL_NET,
+        sample_rate=16000,
+        segment=49152,
+        fft=512,
+        hop=512,
+        steps=800,
+        batch=16,
+        learning_rate=2e-3,
+        warmup_steps=20,
+        final_rate=0.05,
+        bce_share=0.5,
+    ),
+    xumx=replace(
+        PAPER_XUMX,
+        network=XUMX(fft=2048, hop=1024, hidden=128, lstm_layers=2),
+        sample_rate=16000,
+        segment=48000,
+        steps=300,
+        batch=8,
+        learning_rate=2e-3,
+        final_rate=0.05,
+    ),
+    hdemucs=replace(
+        PAPER_HDEMUCS,
+        network=HDemucs(channels=16, fft=1024, depth=5, inference_seconds=12.0),
+        sample_rate=16000,
+        segment=32768,
+        steps=200,
+        batch=4,
+        learning_rate=1e-3,
+        warmup_steps=20,
+        final_rate=0.05,
+    ),
+)
+
+SMOKE = Scale(
+    name="smoke",
+    meaning="a test of the path: its numbers mean nothing",
+    classifier=replace(
+        MINI.classifier,
+        network=replace(SMALL_NET, widths=(8, 16, 24, 32)),
+        steps=30,
+        batch=8,
+        warmup_steps=0,
+    ),
+    xumx=replace(
+        MINI.xumx,
+        network=XUMX(fft=1024, hop=512, hidden=16, lstm_layers=1),
+        segment=16384,
+        steps=8,
+        batch=2,
+    ),
+    hdemucs=replace(
+        MINI.hdemucs,
+        network=HDemucs(channels=4, fft=1024, depth=5, inference_seconds=4.0),
+        segment=16384,
+        steps=8,
+        batch=2,
+        warmup_steps=0,
+    ),
+    threshold=0.4,
+)
+
+LITE = Scale(
+    name="lite",
+    meaning="the paper's networks and sample rate with less data and shorter training, for one GPU",
+    classifier=settings.Classifier(steps=1500, batch=64, warmup_steps=100, bce_share=0.3),
+    xumx=replace(PAPER_XUMX, steps=3000, final_rate=0.05),
+    hdemucs=replace(PAPER_HDEMUCS, steps=1500, batch=32, final_rate=0.05),
+)
+
+PAPER = Scale(
+    name="paper",
+    meaning="the paper's settings",
+    classifier=settings.Classifier(),
+    xumx=PAPER_XUMX,
+    hdemucs=PAPER_HDEMUCS,
+)
+
+SCALES = {scale.name: scale for scale in (SMOKE, MINI, LITE, PAPER)}
+
+
+def scale_named(name: str) -> Scale:
+    """Raises InputError for a name that is none."""
+    if name not in SCALES:
+        raise InputError(f"no profile called {name!r}; choose one of {', '.join(SCALES)}")
+    return SCALES[name]

@@ -1,0 +1,199 @@
+"""The runner end to end, as a user starts it: whole chain, kills, failures, bad input."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.data import bind
+from experiments.naming import describe
+from experiments.profiles import PROFILES, scaled
+from experiments.registry import TABLE2
+from experiments.stages import Relabelled, Separator, Stage, closure
+from experiments.store import Store
+
+ROOT = Path(__file__).parent.parent
+OFFLINE = {**os.environ, "WANDB_MODE": "disabled", "SELFREFINE_CHECKPOINT_SECONDS": "0"}
+
+
+def command(module: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *words],
+        cwd=ROOT,
+        env={**OFFLINE, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def smoke_stages() -> list[Stage]:
+    smoke = PROFILES["smoke"]
+    return closure([bind(scaled(row.stage, smoke), "band", smoke.data) for row in TABLE2.rows])
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which `table2` ran at the smoke profile."""
+    store = tmp_path_factory.mktemp("runs")
+    ran = command(
+        "experiments",
+        "run",
+        "table2",
+        "--profile",
+        "smoke",
+        "--store",
+        str(store),
+        WANDB_MODE="offline",
+    )
+    assert ran.returncode == 0, ran.stderr
+    return store
+
+
+@pytest.mark.slow
+def test_the_whole_chain_ends_in_a_table_of_ten_rows(smoke: Path, tmp_path: Path) -> None:
+    output = str(tmp_path)
+    made = command(
+        "reports", "table2", "--profile", "smoke", "--store", str(smoke), "--output", output
+    )
+    assert made.returncode == 0, made.stderr
+    with (tmp_path / "band-smoke" / "table2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    for row, known in zip(rows, TABLE2.rows, strict=True):
+        assert (row["network"], row["training_data"]) == (known.network, known.training_data)
+        classes = [float(row[name]) for name in ("vocals", "bass", "drums", "other")]
+        assert float(row["avg"]) == pytest.approx(sum(classes) / 4, abs=1e-3)
+        assert float(row["avg_paper"]) == known.paper[4]
+    text = (tmp_path / "band-smoke" / "table2.md").read_text()
+    assert "its numbers mean nothing" in text
+    assert "threshold 0.5 (paper 0.9)" in text
+    assert "w/ Psi_refined" in made.stdout
+
+
+@pytest.mark.slow
+def test_a_second_run_computes_nothing(smoke: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in smoke.glob("*/*/done.json")}
+    again = command("experiments", "run", "table2", "--profile", "smoke", "--store", str(smoke))
+    assert again.returncode == 0
+    assert "start" not in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in smoke.glob("*/*/done.json")} == before
+
+
+@pytest.mark.slow
+def test_every_stage_is_recorded_with_its_origin_and_tracked_offline(smoke: Path) -> None:
+    store = Store(smoke)
+    for stage in smoke_stages():
+        run = store.record(stage)["run"]
+        assert {"commit", "device", "seconds", "started", "torch"} <= set(run)
+    runs = list((smoke / "wandb").glob("**/*.wandb"))
+    assert len(runs) == len(smoke_stages())
+
+
+@pytest.mark.slow
+def test_the_plan_says_what_is_done_and_show_prints_a_result(smoke: Path) -> None:
+    plan = command("experiments", "plan", "table2", "--profile", "smoke", "--store", str(smoke))
+    assert f"{len(smoke_stages())} stages, {len(smoke_stages())} done" in plan.stdout
+    words = ["show", "table2/x-umx-noisy", "--profile", "smoke", "--store", str(smoke)]
+    shown = command("experiments", *words).stdout
+    assert '"sdr"' in shown
+    assert '"XUMX"' in shown
+
+
+@pytest.mark.slow
+def test_refined_labels_carry_their_truth_and_counts(smoke: Path) -> None:
+    for stage in smoke_stages():
+        if isinstance(stage, Relabelled):
+            result = Store(smoke).result(stage)
+            assert result["single"] + result["multi"] + result["dropped"] > 0
+            assert 0 <= result["accuracy"]["f1"] <= 1
+
+
+@pytest.mark.slow
+def test_a_killed_stage_resumes_to_the_same_weights(smoke: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of a training; the same command then ends where an unbroken run did."""
+    import shutil
+
+    stage = next(
+        s for s in smoke_stages() if isinstance(s, Separator) and describe(s) == "X-UMX on noisy"
+    )
+    copied = tmp_path / "runs"
+    shutil.copytree(smoke, copied)
+    store = Store(copied)
+    folder = store.folder(stage)
+    whole = (folder / "model.pt").read_bytes()
+    for name in ("model.pt", "done.json"):
+        (folder / name).unlink()
+    words = ["-m", "experiments", "run", "table2/x-umx-noisy", "--profile", "smoke"]
+    runner = subprocess.Popen(
+        [sys.executable, *words, "--store", str(copied), "--workers", "1"],
+        cwd=ROOT,
+        env=OFFLINE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (folder / "checkpoint.pt").exists():
+        assert runner.poll() is None
+        time.sleep(0.01)
+    os.killpg(runner.pid, signal.SIGKILL)
+    runner.wait()
+    assert not store.done(stage)
+    again = command("experiments", *words[2:], "--store", str(copied), "--workers", "1")
+    assert again.returncode == 0, again.stderr
+    assert (folder / "model.pt").read_bytes() == whole
+    assert json.loads((folder / "done.json").read_text())["result"]["steps"] > 0
+
+
+@pytest.mark.slow
+def test_a_failing_stage_leaves_the_others_running_and_names_the_command(
+    smoke: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    copied = tmp_path / "runs"
+    shutil.copytree(smoke, copied)
+    store = Store(copied)
+    broken, fine = [
+        s
+        for s in smoke_stages()
+        if isinstance(s, Separator) and describe(s) in ("X-UMX on noisy", "X-UMX on clean")
+    ]
+    for stage in (broken, fine):
+        (store.folder(stage) / "done.json").unlink()
+        (store.folder(stage) / "model.pt").unlink()
+    (store.folder(broken.train) / "index.json").write_text("{")
+    ran = command(
+        "experiments", "run", "table2/x-umx-*", "--profile", "smoke", "--store", str(copied)
+    )
+    assert ran.returncode == 1
+    assert "Traceback" not in ran.stderr
+    assert f"FAILED {store.folder(broken).name}" in ran.stderr
+    assert "To try again from the last checkpoints: python -m experiments run" in ran.stderr
+    assert store.done(fine)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "table9"], "no target called 'table9'; choose a table (table2"),
+        (["run", "table2", "--profile", "huge"], "choose one of smoke, mini, lite, paper"),
+        (["run", "table2", "--data", "mp3s"], "choose one of band, musdb, multitrack"),
+        (["plan", "table2", "--data", "musdb"], "MUSDB_PATH is not set"),
+    ],
+)
+def test_bad_words_get_one_line_and_exit_code_2(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(OFFLINE, "MUSDB_PATH", raising=False)
+    ran = command("experiments", *words, "--store", str(tmp_path / "runs"))
+    assert ran.returncode == 2
+    assert says in ran.stderr
+    assert ran.stderr.startswith("error: ")
+    assert ran.stderr.count("\n") == 1
