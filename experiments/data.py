@@ -7,6 +7,7 @@ validation and test, and of `DataSet("sdxdb23", "train")` (noisy). A choice maps
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from experiments.stages import (
     Stage,
     rebuild,
 )
-from selfrefine.data.folder import find_songs, fingerprint, read_songs
+from selfrefine.data.folder import VALIDATION_FOLDERS, SongFiles, find_songs, fingerprint
+from selfrefine.data.splits import songs_of_split
 from selfrefine.errors import InputError
 from selfrefine.settings import Corruption
 
@@ -58,7 +60,7 @@ def band(dataset: DataSet, scale: DataScale) -> Stage:
 
 
 def musdb(dataset: DataSet, scale: DataScale) -> Stage:
-    """MUSDB18-HQ under $MUSDB_PATH, the label-noise set under $LABELNOISE_PATH."""
+    """MUSDB18-HQ or MUSDB18 under $MUSDB_PATH, the label-noise set under $LABELNOISE_PATH."""
     return folder_stage(dataset, scale, tracks=False)
 
 
@@ -102,26 +104,39 @@ def bind(stage: Stage, data: str, scale: DataScale) -> Any:
 
 
 def folder_stage(dataset: DataSet, scale: DataScale, tracks: bool) -> FolderSongs:
-    songs = find_songs(split_folder(dataset), tracks)
-    return FolderSongs(dataset.name, dataset.split, tracks, scale.sample_rate, fingerprint(songs))
+    mark = split_fingerprint(root_of(dataset), dataset, tracks)
+    return FolderSongs(dataset.name, dataset.split, tracks, scale.sample_rate, mark)
 
 
-def split_folder(dataset: DataSet) -> Path:
-    """Where a data set's split lies. Raises InputError when its variable is not set, or the split
-    is missing."""
+@cache
+def split_fingerprint(root: Path, dataset: DataSet, tracks: bool) -> str:
+    """Looked at once a run: twenty rows name the same thousand files."""
+    return fingerprint(split_songs(root, dataset, tracks))
+
+
+def root_of(dataset: DataSet) -> Path:
+    """Where a data set lies. Raises InputError when its variable is not set, or wrong."""
     variable = PATH_VARIABLES[dataset.name]
     if not os.environ.get(variable):
         raise InputError(f"{variable} is not set; set it to the folder that holds {dataset.name}")
     root = Path(os.environ[variable])
     if not root.is_dir():
         raise InputError(f"{variable}={root}: no such folder; set it to where {dataset.name} is")
-    # The label-noise set has no splits: its songs lie at its top.
-    folder = root if dataset.name == "sdxdb23" else root / dataset.split
+    return root
+
+
+def split_songs(root: Path, dataset: DataSet, tracks: bool) -> list[SongFiles]:
+    """A split's songs. Raises InputError when the split is missing."""
+    if dataset.name == "sdxdb23":
+        # The label-noise set has no splits: its songs lie at its top.
+        return find_songs(root, tracks)
+    folder = root / ("test" if dataset.split == "test" else "train")
     if not folder.is_dir():
         raise InputError(
-            f"{folder}: no such folder; {variable} must hold the folders train and test"
+            f"{folder}: no such folder; {root} must hold the folders train and test "
+            f"(and may hold {VALIDATION_FOLDERS[0]})"
         )
-    return folder
+    return songs_of_split(root, dataset.split, tracks)
 
 
 def folder_songs(
@@ -131,9 +146,13 @@ def folder_songs(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Reads a folder's songs; refuses files that changed since the stage was named."""
-    source = split_folder(DataSet(stage.name, stage.split))
-    songs = find_songs(source, stage.tracks)
+    from selfrefine.data.song_set import read_songs
+
+    dataset = DataSet(stage.name, stage.split)
+    songs = split_songs(root_of(dataset), dataset, stage.tracks)
     if fingerprint(songs) != stage.fingerprint:
-        raise InputError(f"{source}: its files changed while running; run the command again")
+        raise InputError(
+            f"the {stage.split} songs of {stage.name} changed while running; run the command again"
+        )
     samples = read_songs(songs, folder, stage.sample_rate, count, say)
     return {"songs": len(songs), "minutes": round(samples / stage.sample_rate / 60, 2)}

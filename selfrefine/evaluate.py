@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from selfrefine.audio.files import refuse_truncated
+from selfrefine.audio.stem_mp4 import decode_stream
 from selfrefine.classes import CLASSES
-from selfrefine.data.folder import SongFolder, find_songs
+from selfrefine.data.folder import SongFiles, StemFile, audio_files, find_songs
+from selfrefine.data.header import Header, read_header
 from selfrefine.errors import InputError
 from selfrefine.metrics.sdr import (
     frame_sdr,
@@ -49,29 +50,38 @@ class TrackScore:
 def score_folders(
     references: Path, estimates: Path, all_four: bool, with_museval: bool
 ) -> Iterator[TrackScore]:
-    """Scores song by song, in the order of their names.
+    """Scores song by song, in the order of their names, once every file is seen to be there.
 
     Raises InputError for a song without estimates, for files that do not fit together, and when
     museval is asked for and cannot be imported.
     """
-    for song in find_songs(references, tracks=False):
-        yield score_song(song, estimates / song.name, all_four, with_museval)
+    songs = find_songs(references, tracks=False)
+    paired = {song.name: song_pairs(song, estimates / song.name) for song in songs}
+    for pairs in paired.values():
+        fitting_headers(pairs)
+    for name, pairs in paired.items():
+        yield score_song(name, pairs, all_four, with_museval)
 
 
-def score_song(song: SongFolder, estimates: Path, all_four: bool, with_museval: bool) -> TrackScore:
-    paths = {label: path for _, label, path in song.files if label}
-    classes = tuple(name for name in CLASSES if name in paths)
-    pairs = [(paths[name], estimate_file(estimates, name)) for name in classes]
+def song_pairs(song: SongFiles, estimates: Path) -> list[tuple[StemFile, StemFile]]:
+    """Reference and estimate of each class that the song has."""
+    stems = {file.label[0]: file for file in song.files if len(file.label) == 1}
+    return [
+        (stems[name], StemFile(name, (name,), estimate_file(estimates, name)))
+        for name in CLASSES
+        if name in stems
+    ]
+
+
+def score_song(
+    song: str, pairs: list[tuple[StemFile, StemFile]], all_four: bool, with_museval: bool
+) -> TrackScore:
+    classes = tuple(reference.label[0] for reference, _ in pairs)
     reference, estimate, rate = read_pairs(pairs)
-    if with_museval:
-        frames = museval_frames(reference, estimate, rate)
-    elif all_four:
-        from selfrefine.metrics.bss_eval import bss_eval
-
-        scores = bss_eval(reference, estimate, rate)
-        frames = dict(zip(METRICS, (scores.sdr, scores.isr, scores.sir, scores.sar), strict=True))
-    else:
-        frames = {"SDR": frame_sdr(reference, estimate, rate, rate)}
+    try:
+        frames = track_frames(reference, estimate, rate, all_four, with_museval)
+    except InputError as error:
+        raise InputError(f"{song} ({', '.join(classes)}): {error}") from error
     quiet = silent_sources(*paired_signals(reference, estimate))
     silent = [
         f"{kind} {name}"
@@ -79,13 +89,27 @@ def score_song(song: SongFolder, estimates: Path, all_four: bool, with_museval: 
         for name, is_silent in zip(classes, which, strict=True)
         if is_silent
     ]
-    return TrackScore(song.name, classes, frames, tuple(silent))
+    return TrackScore(song, classes, frames, tuple(silent))
+
+
+def track_frames(
+    reference: np.ndarray, estimate: np.ndarray, rate: int, all_four: bool, with_museval: bool
+) -> dict[str, np.ndarray]:
+    """Metric name to `(class, frame)` in dB."""
+    if with_museval:
+        return museval_frames(reference, estimate, rate)
+    if not all_four:
+        return {"SDR": frame_sdr(reference, estimate, rate, rate)}
+    from selfrefine.metrics.bss_eval import bss_eval
+
+    scores = bss_eval(reference, estimate, rate)
+    return dict(zip(METRICS, (scores.sdr, scores.isr, scores.sir, scores.sar), strict=True))
 
 
 def estimate_file(folder: Path, name: str) -> Path:
     if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if path.stem == name and path.is_file():
+        for path in audio_files(folder):
+            if path.stem.lower() == name:
                 return path
     raise InputError(
         f"{folder}: no estimate of {name}; expected a file {name}.wav (or another audio format) "
@@ -93,42 +117,51 @@ def estimate_file(folder: Path, name: str) -> Path:
     )
 
 
-def read_pairs(pairs: list[tuple[Path, Path]]) -> tuple[np.ndarray, np.ndarray, int]:
+def read_pairs(pairs: list[tuple[StemFile, StemFile]]) -> tuple[np.ndarray, np.ndarray, int]:
     """References and estimates `(class, channel, sample)` and their sample rate in Hz.
 
     Read as 16-bit integers where every file holds them, else as floating point: the metrics do not
     depend on the scale.
     """
-    infos = {path: header(path) for pair in pairs for path in pair}
-    rates = {info.samplerate for info in infos.values()}
-    channels = {info.channels for info in infos.values()}
-    first, *others = infos
-    for path in others:
-        for what in ("samplerate", "channels"):
-            if getattr(infos[path], what) != getattr(infos[first], what):
-                raise InputError(
-                    f"{path}: {what} {getattr(infos[path], what)}, but {first} has "
-                    f"{getattr(infos[first], what)}; convert one of them"
-                )
-    dtype = "int16" if all(info.subtype == "PCM_16" for info in infos.values()) else "float32"
+    headers = fitting_headers(pairs)
+    dtype = "int16" if all(header.subtype == "PCM_16" for header in headers) else "float32"
     signals = []
     for side in range(2):
-        audio = [soundfile.read(pair[side], dtype=dtype, always_2d=True)[0] for pair in pairs]
-        longest = max(len(samples) for samples in audio)
-        stacked = np.zeros((len(audio), channels.copy().pop(), longest), dtype=dtype)
-        for row, samples in zip(stacked, audio, strict=True):
-            row[:, : len(samples)] = samples.T
+        longest = max(header.samples for header in headers[side::2])
+        stacked = np.zeros((len(pairs), headers[0].channels, longest), dtype=dtype)
+        for row, pair in zip(stacked, pairs, strict=True):
+            samples = read_samples(pair[side], dtype)[:, :longest]
+            row[:, : samples.shape[1]] = samples
         signals.append(stacked)
-    return signals[0], signals[1], rates.pop()
+    return signals[0], signals[1], headers[0].sample_rate
 
 
-def header(path: Path) -> "soundfile._SoundFileInfo":
-    refuse_truncated(path)
+def fitting_headers(pairs: list[tuple[StemFile, StemFile]]) -> list[Header]:
+    """Headers of all files, pair by pair. Raises InputError where two do not fit together."""
+    files = [file for pair in pairs for file in pair]
+    headers = [read_header(file) for file in files]
+    for file, header in zip(files, headers, strict=True):
+        for what in ("sample_rate", "channels"):
+            own, first = getattr(header, what), getattr(headers[0], what)
+            if own != first:
+                raise InputError(
+                    f"{file.path}: {what.replace('_', ' ')} {own}, but {files[0].path} has "
+                    f"{first}; convert one of them"
+                )
+        if header.samples == 0:
+            raise InputError(f"{file.path}: holds no samples; render it again")
+    return headers
+
+
+def read_samples(file: StemFile, dtype: str) -> np.ndarray:
+    """`(channel, sample)`."""
+    if file.stream is not None:
+        return decode_stream(file.path, file.stream)[0]
     try:
-        return soundfile.info(path)
+        return soundfile.read(file.path, dtype=dtype, always_2d=True)[0].T
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(
-            f"{path}: cannot be read as audio ({error}); replace it or take it out of the folder"
+            f"{file.path}: cannot be read as audio ({error}); replace it or take it out"
         ) from error
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from scipy.signal import resample_poly
 
 from selfrefine.errors import InputError
 
@@ -25,7 +24,11 @@ def read_stereo(path: Path, sample_rate: int, say: Say) -> np.ndarray:
     resampled; `say` hears of each. Raises InputError for a file that is missing, empty, truncated,
     not audio, or holds samples that are not finite.
     """
-    audio, rate = decode(path)
+    return as_stereo(*decode(path), sample_rate, say)
+
+
+def as_stereo(audio: np.ndarray, rate: int, sample_rate: int, say: Say) -> np.ndarray:
+    """`(channel, sample)` at `rate` Hz as float32 `(channel=2, sample)` at `sample_rate` Hz."""
     if audio.shape[0] == 1:
         say("mono audio is made stereo")
         audio = np.repeat(audio, 2, axis=0)
@@ -79,6 +82,9 @@ def refuse_truncated(path: Path) -> None:
 
 def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """`(channel, sample)` at `rate` Hz to `new_rate` Hz, by a polyphase filter."""
+    # Planning reads folders with this module, and should not wait for scipy.
+    from scipy.signal import resample_poly
+
     common = math.gcd(rate, new_rate)
     return resample_poly(audio, new_rate // common, rate // common, axis=-1).astype(np.float32)
 
@@ -86,9 +92,15 @@ def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def write_wav(path: Path, audio: np.ndarray, sample_rate: int) -> None:
     """Writes `(channel, sample)` as 16-bit WAV, or as 32-bit float where 16 bits would clip.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. Raises InputError where the disk does not take it.
     """
     subtype = "PCM_16" if np.abs(audio).max(initial=0.0) <= 1.0 else "FLOAT"
     partial = path.with_name(path.name + ".partial")
-    soundfile.write(partial, audio.T, sample_rate, subtype=subtype, format="WAV")
+    try:
+        soundfile.write(partial, audio.T, sample_rate, subtype=subtype, format="WAV")
+    except soundfile.LibsndfileError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error}); free space on the disk, or choose another folder"
+        ) from error
     os.replace(partial, path)

@@ -6,13 +6,18 @@ from selfrefine.settings import SilenceRemoval
 
 
 def remove_silence(audio: np.ndarray, sample_rate: int, settings: SilenceRemoval) -> np.ndarray:
-    """`(channel, sample)` without its silent regions, joined; empty when all of it is silent.
+    """`(channel, sample)` without its silent regions, joined; empty when all of it is silent."""
+    return audio[:, kept_samples(audio, sample_rate, settings)]
+
+
+def kept_samples(audio: np.ndarray, sample_rate: int, settings: SilenceRemoval) -> np.ndarray:
+    """Which samples silence removal keeps: bool `(sample,)`.
 
     Two passes: the second, with the larger span, is for stems that are almost silent throughout.
     """
-    for span_db in (settings.first_db, settings.second_db):
-        audio = audio[:, sounding_samples(audio, sample_rate, span_db, settings)]
-    return audio
+    kept = sounding_samples(audio, sample_rate, settings.first_db, settings)
+    kept[kept] = sounding_samples(audio[:, kept], sample_rate, settings.second_db, settings)
+    return kept
 
 
 def sounding_samples(
@@ -27,11 +32,16 @@ def sounding_samples(
     power = np.zeros(hops * hop)
     power[:length] = np.square(audio, dtype=np.float64).mean(axis=0)
     per_hop = power.reshape(hops, hop).sum(axis=1)
+    return np.repeat(sounding_hops(per_hop, span_db, settings), hop)[:length]
+
+
+def sounding_hops(per_hop: np.ndarray, span_db: float, settings: SilenceRemoval) -> np.ndarray:
+    """Which hops lie within `span_db` of the loudest frame, from their energies `(hop,)`: bool."""
     # A frame of several hops centred on each hop, as running sums of the hops' energies.
     reach = round(settings.frame_seconds / settings.hop_seconds) // 2
+    hops = len(per_hop)
     summed = np.concatenate([[0.0], np.cumsum(per_hop)])
     ends = np.minimum(np.arange(hops) + reach + 1, hops)
     starts = np.maximum(np.arange(hops) - reach, 0)
     frame_energy = summed[ends] - summed[starts]
-    sounding = frame_energy > frame_energy.max() * 10 ** (-span_db / 10)
-    return np.repeat(sounding, hop)[:length]
+    return frame_energy > frame_energy.max(initial=0.0) * 10 ** (-span_db / 10)

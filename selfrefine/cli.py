@@ -1,0 +1,85 @@
+"""The `selfrefine` command: the method on a person's own data.
+
+Bad input is one line on stderr and exit code 2; `selfrefine check-data` exits with 1 when it found
+problems in readable data.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from types import ModuleType
+
+from selfrefine.commands import (
+    check_data,
+    corrupt,
+    evaluate,
+    refine,
+    separate,
+    synthesize,
+    train_separator,
+)
+from selfrefine.errors import InputError
+
+COMMANDS: dict[str, ModuleType] = {
+    "check-data": check_data,
+    "refine": refine,
+    "train-separator": train_separator,
+    "separate": separate,
+    "evaluate": evaluate,
+    "corrupt": corrupt,
+    "synthesize": synthesize,
+}
+
+REMEDIES = {
+    errno.ENOSPC: "the disk is full; free space, or choose a folder on another disk",
+    errno.EDQUOT: "the quota is used up; free space, or choose a folder elsewhere",
+    errno.EFBIG: "files of that size are not allowed here; choose a folder elsewhere",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EACCES: "no right to do that; change the rights, or choose another folder",
+    errno.EPERM: "no right to do that; change the rights, or choose another folder",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="selfrefine",
+        description="Relabel dubious stems, train on them, separate and evaluate "
+        "(Koo et al., ISMIR 2023).",
+    )
+    verbs = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        verb = verbs.add_parser(name, help=module.SUMMARY, description=module.__doc__)
+        verb.formatter_class = argparse.RawDescriptionHelpFormatter
+        module.add_arguments(verb)
+    return top
+
+
+def main(words: list[str] | None = None) -> int:
+    """Runs a command line; returns its exit code."""
+    args = parser().parse_args(words)
+    try:
+        code: int = COMMANDS[args.command].run(args)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return fail(str(error))
+    except BrokenPipeError:
+        # The reader of our output left; nothing more is to be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        what = REMEDIES.get(error.errno or 0, error.strerror or str(error))
+        return fail(f"{error.filename}: {what}" if error.filename else what)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
