@@ -59,13 +59,13 @@ DOMAIN_B = Domain(
         Kit("long drum machine", DrumMachineRange(kick_decay=(0.25, 0.7), kick_click=(0.0, 0.2))),
         Kit("power kit", DrumKit(16)),
     ),
-    borrowed=(-7, 8),
-    kit_semitones=(-7, 8),
+    borrowed=(-4, 5),
+    kit_semitones=(-4, 5),
     basses=(
-        Instrument("synth bass", Program(38), 28, 62),
-        Instrument("rubber bass", Program(39), 28, 62),
-        Instrument("popped bass", Program(37), 28, 64),
-        Instrument("fingered bass", Program(33), 28, 62),
+        Instrument("synth bass", Program(38), 28, 52),
+        Instrument("rubber bass", Program(39), 28, 52),
+        Instrument("popped bass", Program(37), 28, 52),
+        Instrument("fingered bass", Program(33), 28, 52),
         Instrument(
             "saw bass",
             PatchRange(
@@ -76,7 +76,7 @@ DOMAIN_B = Domain(
                 glide=(0.0, 0.05),
             ),
             28,
-            60,
+            52,
         ),
         Instrument(
             "square bass",
@@ -84,7 +84,7 @@ DOMAIN_B = Domain(
                 square=(0.5, 1.0), sine=(0.2, 0.8), cutoff=(150.0, 1800.0), sustain=(0.4, 1.0)
             ),
             28,
-            62,
+            52,
         ),
         Instrument(
             "sub bass",
@@ -102,7 +102,7 @@ DOMAIN_B = Domain(
                 sustain=(0.3, 0.8),
             ),
             28,
-            62,
+            52,
         ),
     ),
     bass_figures=(
@@ -179,7 +179,7 @@ DOMAIN_B = Domain(
         ),
         Instrument("noise sweep", NoiseSweep(), 60, 60, (swell,)),
     ),
-    dark_ensemble=0.2,
+    dark_ensemble=0.1,
     singers=(
         Singer("Alba", Voice("es", (107, 114, 113, 112, 112)), 59, 76, lyrics.SPANISH),
         Singer("Bruno", Voice("es", (97, 98, 100, 100, 100)), 48, 67, lyrics.SPANISH),
@@ -199,7 +199,7 @@ DOMAIN_B = Domain(
     ),
     staccato=(0.0, 0.8),
     mix=MixRange(
-        floor_db=(-56.0, -30.0),
+        floor_db=(-75.0, -50.0),
         saturation_db=(-10.0, 8.0),
         distortion=0.22,
         drive_db=(6.0, 18.0),
@@ -211,11 +211,11 @@ DOMAIN_B = Domain(
         reverb=0.75,
         room=(0.4, 0.95),
         wet=(0.08, 0.3),
-        band_limit=0.22,
-        highpass_hz=(80.0, 500.0),
-        lowpass_hz=(1500.0, 6000.0),
-        tone_db=8.0,
-        stem_tone_db=10.0,
-        bright_db=4.0,
+        band_limit=0.12,
+        highpass_hz=(50.0, 150.0),
+        lowpass_hz=(3000.0, 7000.0),
+        tone_db=4.0,
+        stem_tone_db=5.0,
+        bright_db=2.0,
     ),
 )  # fmt: skip

@@ -134,7 +134,7 @@ def mix_stem(
     tone = _tone(rng, ranges.stem_tone_db, 0.0, top) + _band_limits(rng, ranges, top)
     tone.append(pb.HighpassFilter(LOWEST_HZ))
     width_db, balance_db = rng.uniform(-16.0, -3.0), rng.uniform(-5.0, 5.0)
-    level = LOUD_RMS * 10 ** (rng.normal(0.0, 3.0) / 20)
+    level = LOUD_RMS * 10 ** (rng.normal(0.0, 1.5) / 20)
     sides = []
     for track in tracks:
         shaped = pb.Pedalboard(tone)(track, sample_rate, reset=True)
