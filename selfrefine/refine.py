@@ -50,6 +50,22 @@ def window_probabilities(
     )
 
 
+def stem_windows(
+    model: nn.Module,
+    stems: AudioSet,
+    settings: Classifier,
+    refining: Refining,
+    device: torch.device,
+) -> Iterator[tuple[StemProbability, Tensor]]:
+    """Each clip's averaged probability and its windows' `(window, class)`, in the set's order; the
+    model on `device`, evaluating."""
+    for clip in stems.clips:
+        audio = torch.from_numpy(stems.audio(clip)).to(device)
+        windows = window_probabilities(model, audio, settings, refining.windows_per_segment)
+        mean = tuple(windows.double().mean(dim=0).tolist())
+        yield StemProbability(clip.song, clip.name, clip.label, stems.seconds(clip), mean), windows
+
+
 def stem_probabilities(
     model: nn.Module,
     stems: AudioSet,
@@ -57,12 +73,8 @@ def stem_probabilities(
     refining: Refining,
     device: torch.device,
 ) -> Iterator[StemProbability]:
-    """Each clip's averaged probability, in the set's order; the model on `device`, evaluating."""
-    for clip in stems.clips:
-        audio = torch.from_numpy(stems.audio(clip)).to(device)
-        windows = window_probabilities(model, audio, settings, refining.windows_per_segment)
-        mean = windows.double().mean(dim=0).tolist()
-        yield StemProbability(clip.song, clip.name, clip.label, stems.seconds(clip), tuple(mean))
+    """Each clip's averaged probability, as `stem_windows` gives it."""
+    return (row for row, _ in stem_windows(model, stems, settings, refining, device))
 
 
 def label_set(probability: tuple[float, ...], thresholds: tuple[float, ...]) -> tuple[str, ...]:

@@ -1,12 +1,57 @@
-"""To come."""
+"""Relabels a folder of dubious stems by a classifier trained on the folder itself.
+
+DIR holds <song>/<class>.<ext>, <song>.stem.mp4 or <class>/<file>. OUT gets labels.csv, audit.html
+(open it in a browser to listen to the doubtful stems), classifier.pt, stems/ (links to the input,
+by label set) and work/ (what --resume goes on from; delete it when you are done). The input is
+never changed.
+"""
 
 import argparse
+from pathlib import Path
 
-SUMMARY = ""
+from selfrefine.errors import InputError
+from selfrefine.scales import SCALES, scale_named
+
+SUMMARY = "relabel a folder of dubious stems"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None: ...
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="DIR", help="folder of stems")
+    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument("--iterations", type=int, default=2, help="trainings (default: 2)")
+    parser.add_argument(
+        "--threshold", type=float, help="probability from which a stem has a class (the profile's)"
+    )
+    parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
+    parser.add_argument("--copy", action="store_true", help="copy stems into OUT, not link them")
+    parser.add_argument("--truth", type=Path, metavar="CSV", help="truth.csv of selfrefine corrupt")
+    parser.add_argument(
+        "--classifier", type=Path, metavar="FILE", help="use this classifier, train none"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    return 2
+    scale = scale_named(args.profile)
+    if args.threshold is not None and not 0 < args.threshold <= 1:
+        raise InputError(f"--threshold {args.threshold}: give a probability above 0, at most 1")
+    if args.iterations < 1:
+        raise InputError(f"--iterations {args.iterations}: one at least")
+
+    from selfrefine.refine_folder import RefineOrder, refine_folder
+
+    order = RefineOrder(
+        source=args.source,
+        out=args.out,
+        scale=scale,
+        threshold=args.threshold,
+        iterations=args.iterations,
+        seed=args.seed,
+        resume=args.resume,
+        copy=args.copy,
+        truth=args.truth,
+        classifier=args.classifier,
+    )
+    refine_folder(order)
+    return 0

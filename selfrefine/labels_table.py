@@ -1,0 +1,160 @@
+"""labels.csv: what refining decided of each stem, and reading it back, hand edits included."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfrefine.classes import CLASSES
+from selfrefine.data.folder import SongFiles, StemFile, label_set_of
+from selfrefine.errors import InputError
+
+COLUMNS = (
+    "song",
+    "file",
+    "given",
+    *CLASSES,
+    "refined",
+    "decision",
+    "iteration",
+    "seconds",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class StemDecision:
+    """What became of a stem.
+
+    `file` is its path within the data set; `name` its name within its song. `probability` is per
+    class in CLASSES' order, None for a stem that could not be used. `iteration` is the first whose
+    label set was the final one, 0 where none was. `note` says why a stem was left out.
+    """
+
+    song: str
+    name: str
+    file: str
+    given: tuple[str, ...]
+    probability: tuple[float, ...] | None
+    refined: tuple[str, ...]
+    iteration: int
+    seconds: float | None
+    note: str = ""
+
+    @property
+    def decision(self) -> str:
+        if not self.refined:
+            return "drop"
+        if self.refined == self.given:
+            return "keep"
+        return "relabel" if len(self.refined) == 1 else "multi"
+
+    @property
+    def doubt(self) -> float:
+        """1 where a probability is a half, 0 where all are 0 or 1."""
+        return max((2 * min(p, 1 - p) for p in self.probability or ()), default=0.0)
+
+
+def file_word(root: Path, file: StemFile) -> str:
+    """A stem's file in labels.csv: its path within the data set, a stream after a `#`."""
+    path = file.path.relative_to(root).as_posix()
+    return path if file.stream is None else f"{path}#{file.name}"
+
+
+def labels_text(decisions: Iterable[StemDecision]) -> str:
+    out = io.StringIO(newline="")
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for stem in decisions:
+        values = [f"{p:.4f}" for p in stem.probability] if stem.probability else [""] * len(CLASSES)
+        row = [stem.song, stem.file, "+".join(stem.given), *values, "+".join(stem.refined)]
+        seconds = "" if stem.seconds is None else f"{stem.seconds:.2f}"
+        table.writerow([*row, stem.decision, stem.iteration, seconds, stem.note])
+    return out.getvalue()
+
+
+def write_labels(path: Path, text: str) -> None:
+    """Whole or not at all. Names that are not valid UTF-8 keep their bytes."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+    os.replace(partial, path)
+
+
+def read_labels(path: Path, root: Path, songs: list[SongFiles]) -> list[SongFiles]:
+    """The songs under the refined labels of a labels.csv, stems without a label left out.
+
+    Raises InputError, naming the line, for a class that is none, for a stem that is not in the
+    data set, and for a stem of the data set without a line.
+    """
+    known = {file_word(root, file): file for song in songs for file in song.files if file.label}
+    labels: dict[str, tuple[str, ...]] = {}
+    for line, row in enumerate(table_rows(path, ("file", "refined")), start=2):
+        word, refined = row["file"], (row["refined"] or "").strip()
+        label = label_set_of(refined) if refined else ()
+        if label is None:
+            raise InputError(
+                f"{path}, line {line}: {refined!r} is no label set; write classes of "
+                f"{', '.join(CLASSES)} joined by +, or nothing to drop the stem"
+            )
+        if word not in known:
+            raise InputError(f"{path}, line {line}: no file {word!r} in {root}; mend the line")
+        if word in labels:
+            raise InputError(f"{path}, line {line}: a second line for {word!r}; keep one")
+        labels[word] = label
+    missing = [word for word in known if word not in labels]
+    if missing:
+        raise InputError(
+            f"{path}: no line for {missing[0]!r}"
+            + (f" and {len(missing) - 1} other stems" if len(missing) > 1 else "")
+            + f" of {root}; add them, or refine again"
+        )
+    relabelled = []
+    for song in songs:
+        files = [
+            StemFile(file.name, label, file.path, file.stream)
+            for file in song.files
+            if file.label and (label := labels[file_word(root, file)])
+        ]
+        if files:
+            relabelled.append(SongFiles(song.name, tuple(files)))
+    if not relabelled:
+        raise InputError(f"{path}: every stem is dropped; nothing is left to train on")
+    return relabelled
+
+
+def read_truth(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
+    """True label sets by song and given label, from a truth.csv as `selfrefine corrupt` writes.
+
+    Raises InputError for a file that is none.
+    """
+    truth = {}
+    for line, row in enumerate(table_rows(path, ("song", "given", "true_label")), start=2):
+        label = label_set_of(row["true_label"] or "")
+        if label is None:
+            raise InputError(
+                f"{path}, line {line}: {row['true_label']!r} is no label set; write classes of "
+                f"{', '.join(CLASSES)} joined by +"
+            )
+        truth[row["song"], row["given"]] = label
+    if not truth:
+        raise InputError(f"{path}: has no line below its heading; give the truth of some stems")
+    return truth
+
+
+def table_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
+    """A CSV file's lines by column. Raises InputError where one of the needed columns is not."""
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        rows = list(table)
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table ({error}); check the path") from error
+    missing = [name for name in needed if name not in (table.fieldnames or ())]
+    if missing:
+        raise InputError(f"{path}: has no column {missing[0]!r}; its first line must name columns")
+    short = [line for line, row in enumerate(rows, start=2) if None in row or None in row.values()]
+    if short:
+        raise InputError(f"{path}, line {short[0]}: not as many cells as columns; mend the line")
+    return rows

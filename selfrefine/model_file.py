@@ -1,0 +1,138 @@
+"""A trained network as one file that says what it is: what it does, its settings, its weights."""
+
+import dataclasses
+import json
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from selfrefine import settings as method
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+
+FORMAT = 1
+KINDS = {
+    kind.__name__: kind
+    for kind in (
+        method.Classifier,
+        method.Separator,
+        method.ConvNeXt,
+        method.EffectRanges,
+        method.XUMX,
+        method.HDemucs,
+    )
+}
+
+
+@dataclass(frozen=True)
+class ClassifierFile:
+    """`threshold` is what its labels were decided with."""
+
+    model: nn.Module
+    settings: method.Classifier
+    threshold: float
+
+
+@dataclass(frozen=True)
+class SeparatorFile:
+    model: nn.Module
+    settings: method.Separator
+
+
+def save_classifier(
+    path: Path, weights: Path, settings: method.Classifier, threshold: float
+) -> None:
+    """`weights` is the file that training left."""
+    write_model(path, weights, settings, {"threshold": threshold})
+
+
+def save_separator(path: Path, weights: Path, settings: method.Separator) -> None:
+    """`weights` is the file that training left."""
+    write_model(path, weights, settings, {})
+
+
+def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
+    """Ready for inference. Raises InputError for a file that is no classifier."""
+    from selfrefine.models.classifier import build_classifier
+
+    content, settings = read_model(path, method.Classifier)
+    model = with_weights(path, build_classifier(settings), content, device)
+    return ClassifierFile(model, settings, float(content["threshold"]))
+
+
+def load_separator(path: Path, device: torch.device) -> SeparatorFile:
+    """Ready for inference. Raises InputError for a file that is no separator."""
+    from selfrefine.models.separator import build_separator
+
+    content, settings = read_model(path, method.Separator)
+    model = with_weights(path, build_separator(settings), content, device)
+    return SeparatorFile(model, settings)
+
+
+def write_model(path: Path, weights: Path, settings: Any, more: dict[str, Any]) -> None:
+    state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
+    partial = path.with_name(path.name + ".partial")
+    content = {"format": FORMAT, "classes": CLASSES, "settings": written(settings), "model": state}
+    with partial.open("wb") as file:
+        torch.save(content | more, file)
+    os.replace(partial, path)
+
+
+def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
+    what = kind.__name__.lower()
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a {what} file; give one that selfrefine wrote") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: not a {what} file of this version; train it again")
+    if tuple(content["classes"]) != CLASSES:
+        raise InputError(f"{path}: made for the classes {', '.join(content['classes'])}")
+    settings = restored(json.loads(content["settings"]), path)
+    if not isinstance(settings, kind):
+        other = type(settings).__name__.lower()
+        raise InputError(f"{path}: is a {other}, not a {what}; give the other file")
+    return content, settings
+
+
+def with_weights(
+    path: Path, model: nn.Module, content: dict[str, Any], device: torch.device
+) -> nn.Module:
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise InputError(f"{path}: its weights do not fit its settings; train it again") from error
+    return model.to(device).eval()
+
+
+def written(value: Any) -> str:
+    """Nested settings as JSON, each dataclass under its name."""
+
+    def tagged(value: Any) -> Any:
+        if not dataclasses.is_dataclass(value):
+            return value
+        fields = {f.name: tagged(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"is": type(value).__name__} | fields
+
+    return json.dumps(tagged(value))
+
+
+def restored(value: Any, path: Path) -> Any:
+    """What `written` wrote. Raises InputError for settings of another version."""
+    if isinstance(value, list):
+        return tuple(restored(part, path) for part in value)
+    if not isinstance(value, dict):
+        return value
+    fields = {name: restored(part, path) for name, part in value.items() if name != "is"}
+    try:
+        return KINDS[value["is"]](**fields)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: written by another version ({error}); train it again") from error

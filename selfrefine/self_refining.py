@@ -1,0 +1,141 @@
+"""Refining a stem set by classifiers trained on itself, iteration by iteration (section 3.1).
+
+Iteration k trains on the labels that iteration k-1 gave (the given ones for k = 1; from the second
+on, stems that were found to be single-labelled only), and relabels the original stems. Every
+iteration leaves its classifier and probabilities in a folder of its own, from which an
+interrupted run goes on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from selfrefine.audio.files import Say
+from selfrefine.classes import CLASSES
+from selfrefine.data.audio_set import AudioSet, single_labelled, with_labels
+from selfrefine.metrics.label_sets import Labels
+from selfrefine.models.classifier import build_classifier
+from selfrefine.refine import (
+    StemProbability,
+    label_set,
+    read_probabilities,
+    stem_windows,
+    write_probabilities,
+)
+from selfrefine.settings import Classifier, Refining
+from selfrefine.training.classifier import train_classifier
+from selfrefine.training.loop import Listener, load_model
+
+WINDOWS = "windows.npz"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who hears of the work: `listen` of training steps, `count` of stems looked at, `say` of
+    what the user should read."""
+
+    listen: Listener
+    count: Callable[[int, int], None]
+    say: Say
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """`folder` holds `model.pt`, `probabilities.csv` and the windows' probabilities."""
+
+    number: int
+    folder: Path
+    rows: list[StemProbability]
+    labels: Labels
+
+
+def refine_iterations(
+    stems: AudioSet,
+    settings: Classifier,
+    refining: Refining,
+    count: int,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> Iterator[Iteration]:
+    """Up to `count` iterations, going on from those that `folder` holds.
+
+    Ends early, saying so, where a class has no stem left that holds it alone: a classifier trained
+    without it would drop the class everywhere.
+    """
+    held = {name for clip in stems.clips for name in clip.label}
+    training = stems
+    for number in range(1, count + 1):
+        own = folder / f"iteration-{number}"
+        own.mkdir(parents=True, exist_ok=True)
+        if not (own / "probabilities.csv").exists():
+            if not (own / "model.pt").exists():
+                train_classifier(training, settings, seed, own, device, progress.listen)
+            model = load_model(build_classifier(settings), own / "model.pt", device)
+            classify(model, stems, settings, refining, own, device, progress)
+        rows = read_probabilities(own / "probabilities.csv")
+        labels = refined_labels(rows, refining.threshold)
+        yield Iteration(number, own, rows, labels)
+        training = single_labelled(with_labels(stems, labels))
+        lost = held - {name for clip in training.clips for name in clip.label}
+        if lost and number < count:
+            named = " and ".join(name for name in CLASSES if name in lost)
+            progress.say(
+                f"stopped after iteration {number} of {count}: no stem was found to hold {named} "
+                "alone, so the next classifier could not learn it; a lower --threshold, longer "
+                "training or more songs may help"
+            )
+            return
+
+
+def classify(
+    model: torch.nn.Module,
+    stems: AudioSet,
+    settings: Classifier,
+    refining: Refining,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> list[StemProbability]:
+    """Writes the probabilities of every stem and of its windows into `folder`."""
+    rows: list[StemProbability] = []
+    windows: list[np.ndarray] = []
+    for row, of_windows in stem_windows(model, stems, settings, refining, device):
+        rows.append(row)
+        windows.append(of_windows.half().cpu().numpy())
+        progress.count(len(rows), len(stems.clips))
+    with (folder / WINDOWS).open("wb") as file:
+        lengths = np.array([len(of_stem) for of_stem in windows])
+        np.savez(file, lengths=lengths, probabilities=np.concatenate(windows))
+    write_probabilities(folder / "probabilities.csv", rows)
+    return rows
+
+
+def read_windows(folder: Path) -> list[np.ndarray]:
+    """Per stem, in the set's order, its windows' probabilities `(window, class)`."""
+    with np.load(folder / WINDOWS) as stored:
+        ends = np.cumsum(stored["lengths"])
+        return np.split(stored["probabilities"].astype(np.float32), ends[:-1])
+
+
+def window_centres(count: int, settings: Classifier, refining: Refining) -> np.ndarray:
+    """Middle of each window in s of the trimmed stem, `(window,)`."""
+    step = settings.segment // refining.windows_per_segment // settings.hop * settings.hop
+    return (np.arange(count) * step + settings.segment / 2) / settings.sample_rate
+
+
+def refined_labels(rows: list[StemProbability], threshold: float) -> Labels:
+    thresholds = (threshold,) * len(CLASSES)
+    return {(row.song, row.name): label_set(row.probability, thresholds) for row in rows}
+
+
+def deciding_iteration(key: tuple[str, str], history: list[Labels]) -> int:
+    """The first iteration from which on the stem's label set stayed the final one."""
+    number = len(history)
+    while number > 1 and history[number - 2][key] == history[-1][key]:
+        number -= 1
+    return number
