@@ -26,11 +26,21 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
         verb.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
         verb.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
+        verb.add_argument(
+            "--seeds", type=positive, default=1, help="runs of each training, from its own seed"
+        )
         if name == "run":
             verb.add_argument(
                 "--workers", type=int, help="stages at once (default: what suits the device)"
             )
     return commands
+
+
+def positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
 
 
 def main() -> int:
@@ -40,10 +50,10 @@ def main() -> int:
             case "list":
                 return list_targets()
             case "plan":
-                return plan(args.targets, args.profile, args.data, args.store)
+                return plan(args.targets, args.profile, args.data, args.store, args.seeds)
             case "show":
-                return show(args.targets, args.profile, args.data, args.store)
-        return run(args.targets, args.profile, args.data, args.store, args.workers)
+                return show(args.targets, args.profile, args.data, args.store, args.seeds)
+        return run(args.targets, args.profile, args.data, args.store, args.seeds, args.workers)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

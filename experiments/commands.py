@@ -8,44 +8,43 @@ from experiments.data import bind
 from experiments.estimates import estimated_seconds
 from experiments.naming import describe
 from experiments.profiles import Profile, profile_named, scaled
-from experiments.registry import SeparationRow, rows_of, targets
+from experiments.registry import TARGETS, Row, rows_of
 from experiments.runner import report_failures, run_missing, tell
-from experiments.stages import Stage, closure, expression, identity, inputs
+from experiments.stages import Stage, closure, expression, identity, inputs, with_seed
 from experiments.store import Store
 
 
-def resolved(row: SeparationRow, profile: Profile, data: str) -> Stage:
+def resolved(row: Row, profile: Profile, data: str) -> Stage:
     """A row's stage at a scale and on data: what is hashed, stored and run."""
     stage: Stage = bind(scaled(row.stage, profile), data, profile.data)
     return stage
 
 
-def resolved_rows(
-    names: list[str], profile: Profile, data: str
-) -> dict[str, tuple[SeparationRow, Stage]]:
+def resolved_rows(names: list[str], profile: Profile, data: str) -> dict[str, tuple[Row, Stage]]:
     """By `table/row`, the rows that targets name and their resolved stages."""
-    wanted = dict.fromkeys(row for name in names for row in rows_of(name))
-    labels = {
-        rows[0]: label for label, rows in targets().items() if "/" in label and rows[0] in wanted
-    }
-    return {labels[row]: (row, resolved(row, profile, data)) for row in wanted}
+    wanted = {label: row for name in names for label, row in rows_of(name).items()}
+    return {label: (row, resolved(row, profile, data)) for label, row in wanted.items()}
+
+
+def seeded(stage: Stage, seeds: int) -> list[Stage]:
+    """A stage once for every seed from 0; equal ones, with no training behind them, once."""
+    return list(dict.fromkeys(with_seed(stage, seed) for seed in range(seeds)))
 
 
 def list_targets() -> int:
-    for name, rows in targets().items():
-        if "/" in name:
-            row = rows[0]
-            print(f"  {name:32s} {row.network} trained on {row.training_data}")
-        else:
-            print(f"{name} ({len(rows)} rows)")
+    for table in TARGETS.values():
+        print(f"{table.name} ({len(table.rows)} rows): {table.title}")
+        for row in table.rows:
+            print(f"  {table.name + '/' + row.name:36s} {', '.join(row.labels)}")
+    print("all: the tables and the figure")
     return 0
 
 
-def plan(names: list[str], profile_name: str, data: str, store_path: Path) -> int:
+def plan(names: list[str], profile_name: str, data: str, store_path: Path, seeds: int) -> int:
     profile = profile_named(profile_name)
     rows = resolved_rows(names, profile, data)
     store = Store(store_path)
-    stages = closure([stage for _, stage in rows.values()])
+    stages = closure([each for _, stage in rows.values() for each in seeded(stage, seeds)])
     left = 0.0
     unknown = 0
     for stage in stages:
@@ -67,37 +66,46 @@ def plan(names: list[str], profile_name: str, data: str, store_path: Path) -> in
 
 
 def run(
-    names: list[str], profile_name: str, data: str, store_path: Path, workers: int | None
+    names: list[str],
+    profile_name: str,
+    data: str,
+    store_path: Path,
+    seeds: int,
+    workers: int | None,
 ) -> int:
     profile = profile_named(profile_name)
     rows = resolved_rows(names, profile, data)
     store = Store(store_path)
     groups: dict[Stage, list[str]] = {}
+    wanted = []
     for label, (_, target) in rows.items():
-        for stage in closure([target]):
+        targets = seeded(target, seeds)
+        wanted += targets
+        for stage in closure(targets):
             known = groups.setdefault(stage, [])
             known += [name for name in (label.split("/")[0], label) if name not in known]
-    wanted = [stage for _, stage in rows.values()]
     tags = [profile.name, data]
     failures = run_missing(wanted, store, groups, tags, workers)
     if failures:
         again = ["python", "-m", "experiments", "run", *names, "--profile", profile.name]
         again += ["--data", data, "--store", str(store_path)]
+        again += ["--seeds", str(seeds)] if seeds != 1 else []
         report_failures(failures, shlex.join(again))
         return 1
     tell(f"{', '.join(names)}: all {len(closure(wanted))} stages are done")
     return 0
 
 
-def show(names: list[str], profile_name: str, data: str, store_path: Path) -> int:
+def show(names: list[str], profile_name: str, data: str, store_path: Path, seeds: int) -> int:
     profile = profile_named(profile_name)
     store = Store(store_path)
-    for label, (row, stage) in resolved_rows(names, profile, data).items():
-        print(f"{label}: {row.network} trained on {row.training_data}")
-        print(json.dumps(expression(stage), indent=1))
-        if store.done(stage):
-            print(json.dumps({"id": identity(stage), **store.record(stage)["run"]}, indent=1))
-            print(json.dumps(store.result(stage), indent=1))
-        else:
-            print(f"{identity(stage)}: not run")
+    for label, (row, target) in resolved_rows(names, profile, data).items():
+        print(f"{label}: {', '.join(row.labels)}")
+        for stage in seeded(target, seeds):
+            print(json.dumps(expression(stage), indent=1))
+            if store.done(stage):
+                print(json.dumps({"id": identity(stage), **store.record(stage)["run"]}, indent=1))
+                print(json.dumps(store.result(stage), indent=1))
+            else:
+                print(f"{identity(stage)}: not run")
     return 0

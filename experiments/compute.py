@@ -15,6 +15,8 @@ import torch
 
 from experiments import stages
 from experiments.data import folder_songs
+from experiments.examples import SONGS, write_examples
+from experiments.outputs import MULTI, SINGLE, Output, read_outputs, write_outputs
 from experiments.store import Store
 from selfrefine.audio.silence import remove_silence
 from selfrefine.classes import CLASSES
@@ -37,9 +39,11 @@ from selfrefine.data.corruption import (
 )
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.metrics.recognition import best_thresholds, recognition, unsure_share
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.separator import build_separator, separate_song
+from selfrefine.recognise import mixture_outputs
 from selfrefine.refine import (
     count_labels,
     label_set,
@@ -185,10 +189,55 @@ def _(stage: stages.Probabilities, work: Work) -> Result:
 
 
 @compute.register
+def _(stage: stages.RecognitionOutputs, work: Work) -> Result:
+    device = training_device()
+    stems = stem_set(stage.stems, work.store)
+    settings = stage.by.settings
+    model = load_model(build_classifier(settings), work.store.folder(stage.by) / "model.pt", device)
+    refining = Refining(windows_per_segment=stage.windows_per_segment)
+    items = len(stems.clips) + stage.mixtures
+    rows = []
+    for stem in stem_probabilities(model, stems, settings, refining, device):
+        truth = tuple(name in stem.given for name in CLASSES)
+        rows.append(Output(SINGLE, f"{stem.song}/{stem.name}", truth, stem.probability))
+        work.count(len(rows), items)
+    mixtures = mixture_outputs(model, stems, settings, stage.mixtures, stage.seed, device)
+    for number, (truth, values) in enumerate(mixtures):
+        rows.append(Output(MULTI, str(number), truth, values))
+        work.count(len(rows), items)
+    write_outputs(work.folder, rows)
+    tests = read_outputs(work.folder)
+    return {
+        "items": {test: len(truth) for test, (truth, _) in tests.items()},
+        "unsure": {test: unsure_share(outputs) for test, (_, outputs) in tests.items()},
+    }
+
+
+@compute.register
+def _(stage: stages.AdaptiveThresholds, work: Work) -> Result:
+    tests = read_outputs(work.store.folder(stage.of))
+    return {"thresholds": by_class(best_thresholds(list(tests.values())))}
+
+
+@compute.register
+def _(stage: stages.RecognitionScore, work: Work) -> Result:
+    tests = read_outputs(work.store.folder(stage.of))
+    result: Result = {}
+    for test, (truth, outputs) in tests.items():
+        scores = asdict(recognition(truth, outputs, np.array(stage.thresholds)))
+        result[test] = {
+            measure: by_class(values) | {"avg": float(values.mean())}
+            for measure, values in scores.items()
+        }
+    return result
+
+
+@compute.register
 def _(stage: stages.Relabelled, work: Work) -> Result:
     rows = read_probabilities(work.store.folder(stage.of) / "probabilities.csv")
-    labels = {(row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows}
-    result: Result = dict(count_labels(labels))
+    thresholds = chosen_thresholds(stage.thresholds, work.store)
+    labels = {(row.song, row.name): label_set(row.probability, thresholds) for row in rows}
+    result: Result = {**count_labels(labels), "thresholds": list(thresholds)}
     truth = known_truth(stage.of.stems, work.store)
     if truth is not None:
         result["accuracy"] = asdict(label_accuracy(labels, truth))
@@ -207,10 +256,9 @@ def _(stage: stages.SeparationScore, work: Work) -> Result:
     grouped = by_song(songs)
     for number, (song, clips) in enumerate(grouped.items()):
         references, mixture = references_and_mixture(songs, clips)
-        estimates = separate_song(model, settings, torch.from_numpy(mixture).to(device))
-        frames = frame_sdr(
-            references, estimates.cpu().numpy(), songs.sample_rate, songs.sample_rate
-        )
+        separated = separate_song(model, settings, torch.from_numpy(mixture).to(device))
+        estimates = separated.cpu().numpy()
+        frames = frame_sdr(references, estimates, songs.sample_rate, songs.sample_rate)
         scores = track_sdr(frames)
         tracks[song] = {
             name: float(score) if np.isfinite(score) else None
@@ -218,12 +266,14 @@ def _(stage: stages.SeparationScore, work: Work) -> Result:
         }
         if not np.isfinite(scores).any():
             work.say(f"{song} has no frame in which every source sounds; it is not scored")
+        if number < SONGS:
+            write_examples(work.folder, song, references, mixture, estimates, songs.sample_rate)
         work.count(number + 1, len(grouped))
     table = np.array(
         [[np.nan if v is None else v for v in row.values()] for row in tracks.values()]
     )
     medians = median_over_tracks(table)
-    sdr = {name: float(value) for name, value in zip(CLASSES, medians, strict=True)}
+    sdr = by_class(medians)
     return {"sdr": sdr, "average": float(np.mean(list(sdr.values()))), "tracks": tracks}
 
 
@@ -232,8 +282,23 @@ def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
     if isinstance(stage, stages.Trimmed):
         return open_audio_set(store.folder(stage))
     rows = read_probabilities(store.folder(stage.of) / "probabilities.csv")
-    labels = {(row.song, row.name): label_set(row.probability, stage.thresholds) for row in rows}
+    thresholds = chosen_thresholds(stage.thresholds, store)
+    labels = {(row.song, row.name): label_set(row.probability, thresholds) for row in rows}
     return with_labels(stem_set(stage.of.stems, store), labels)
+
+
+def chosen_thresholds(
+    thresholds: stages.Thresholds | stages.AdaptiveThresholds, store: Store
+) -> tuple[float, ...]:
+    """Per class, in CLASSES' order."""
+    if isinstance(thresholds, stages.AdaptiveThresholds):
+        found = store.result(thresholds)["thresholds"]
+        return tuple(found[name] for name in CLASSES)
+    return thresholds
+
+
+def by_class(values: np.ndarray) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
 
 
 def known_truth(stems: stages.Trimmed, store: Store) -> Labels | None:

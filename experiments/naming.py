@@ -1,23 +1,34 @@
 """Stages in a reader's words."""
 
 from experiments.stages import (
+    AdaptiveThresholds,
     BandSongs,
     Classifier,
     Corrupted,
     DataSet,
     FolderSongs,
     Probabilities,
+    RecognitionOutputs,
+    RecognitionScore,
     Relabelled,
     SeparationScore,
     Separator,
     Stage,
+    Thresholds,
     Trimmed,
+    trained_seed,
 )
 from selfrefine.settings import XUMX
+from selfrefine.settings import Separator as Settings
 
 
 def describe(stage: Stage) -> str:
-    """A short name: "Psi_noisy", "X-UMX on noisy relabelled by Psi_noisy"."""
+    """A short name: "Psi_noisy", "X-UMX on w/ Psi_noisy at 0.9 (seed 1)"."""
+    seed = trained_seed(stage)
+    return without_seed(stage) + (f" (seed {seed})" if seed else "")
+
+
+def without_seed(stage: Stage) -> str:
     match stage:
         case DataSet():
             return f"{stage.name} {stage.split}"
@@ -26,23 +37,42 @@ def describe(stage: Stage) -> str:
         case FolderSongs():
             return f"{stage.name} {stage.split} songs"
         case Corrupted():
-            return f"{describe(stage.of)}, corrupted"
+            return f"{without_seed(stage.of)}, corrupted"
         case Trimmed():
-            return f"stems of {describe(stage.of)}"
+            return f"stems of {without_seed(stage.of)}"
         case Classifier():
             return f"Psi_{training_name(stage)}"
         case Probabilities():
-            return f"{describe(stage.by)} on {describe(stage.stems)}"
+            return f"{without_seed(stage.by)} on {without_seed(stage.stems)}"
+        case RecognitionOutputs():
+            return f"{without_seed(stage.by)} on {without_seed(stage.stems)} and mixtures of them"
+        case AdaptiveThresholds():
+            songs = without_seed(stage.of.stems.of)
+            return f"thresholds of {without_seed(stage.of.by)} chosen on {songs}"
+        case RecognitionScore():
+            return f"recognition by {without_seed(stage.of.by)}"
         case Relabelled():
-            low, high = min(stage.thresholds), max(stage.thresholds)
-            at = f"{low:g}" if low == high else f"{low:g}-{high:g}"
-            return f"labels by {describe(stage.of.by)} at {at}"
+            return f"labels by {without_seed(stage.of.by)} at {threshold_name(stage.thresholds)}"
         case Separator():
             network = "X-UMX" if isinstance(stage.settings.network, XUMX) else "Demucs"
-            return f"{network} on {set_name(stage.train)}"
+            return f"{network} on {set_name(stage.train)}{schedule_name(stage.settings)}"
         case SeparationScore():
-            return f"SDR of {describe(stage.separator)}"
+            return f"SDR of {without_seed(stage.separator)}"
     return type(stage).__name__
+
+
+def threshold_name(thresholds: Thresholds | AdaptiveThresholds) -> str:
+    if isinstance(thresholds, AdaptiveThresholds):
+        return f"adaptive thresholds from {without_seed(thresholds.of.stems.of)}"
+    low, high = min(thresholds), max(thresholds)
+    return f"{low:g}" if low == high else f"{low:g}-{high:g}"
+
+
+def schedule_name(settings: Settings) -> str:
+    """What is told of a separator's schedule beside its training data."""
+    if settings.single_share == 1.0:
+        return ", single-labelled only"
+    return ", single-labelled first" if settings.single_share else ""
 
 
 def training_name(classifier: Classifier) -> str:
@@ -59,7 +89,7 @@ def training_name(classifier: Classifier) -> str:
 
 def set_name(stems: Trimmed | Relabelled) -> str:
     if isinstance(stems, Relabelled):
-        return describe(stems).replace("labels by", "w/")
+        return without_seed(stems).replace("labels by", "w/")
     return "noisy" if is_noisy(stems) else "clean"
 
 

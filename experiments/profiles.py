@@ -9,7 +9,13 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from experiments.data import DataScale
-from experiments.stages import Relabelled, Stage, rebuild
+from experiments.stages import (
+    RecognitionOutputs,
+    RecognitionScore,
+    Relabelled,
+    Stage,
+    rebuild,
+)
 from selfrefine import settings
 from selfrefine.scales import LITE, MINI, PAPER, PAPER_THRESHOLD, SMOKE, Scale, scale_named
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, SAMPLE_RATE, XUMX, Corruption
@@ -21,6 +27,8 @@ class Profile:
 
     scale: Scale
     data: DataScale
+    mixtures: int
+    """Random mixtures of the test songs that a classifier is tested on."""
 
     @property
     def name(self) -> str:
@@ -34,7 +42,13 @@ DATA_SCALES = {
     PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, Corruption()),
 }
 
-PROFILES = {scale.name: Profile(scale, data) for scale, data in DATA_SCALES.items()}
+PAPER_THRESHOLDS = (PAPER_THRESHOLD,) * 4
+
+MIXTURES = {SMOKE: 24, MINI: 400, LITE: 2000, PAPER: 3941}
+
+PROFILES = {
+    scale.name: Profile(scale, data, MIXTURES[scale]) for scale, data in DATA_SCALES.items()
+}
 
 
 def profile_named(name: str) -> Profile:
@@ -51,7 +65,12 @@ def scaled(stage: Stage, profile: Profile) -> Any:
         if isinstance(value, settings.Separator):
             size = profile.scale.xumx if isinstance(value.network, XUMX) else profile.scale.hdemucs
             return replace(size, multi_chance=value.multi_chance, single_share=value.single_share)
-        if isinstance(value, Relabelled) and value.thresholds == (PAPER_THRESHOLD,) * 4:
+        if isinstance(value, RecognitionOutputs):
+            return replace(value, mixtures=profile.mixtures)
+        if (
+            isinstance(value, Relabelled | RecognitionScore)
+            and value.thresholds == PAPER_THRESHOLDS
+        ):
             return replace(value, thresholds=(profile.scale.threshold,) * 4)
         return value
 

@@ -1,46 +1,60 @@
 """Every row of the paper's tables, each a label, the paper's cells and one stage.
 
-Rows are written at the paper's scale and with the paper's data sets; profiles and data choices
-come later. A row differs from its neighbour by what it differs in.
+Rows are written at the paper's scale and with the paper's data sets; profiles, data choices and
+seeds come later. A row differs from its neighbour by what it differs in. Two rows that are equal
+stages are one run: the whole paper is six classifiers and seventeen separators.
 """
 
 import fnmatch
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from experiments.data import CLEAN, NOISY, TEST
+from experiments.data import CLEAN, NOISY, TEST, VALIDATION
 from experiments.stages import (
+    AdaptiveThresholds,
     Classifier,
     Probabilities,
+    RecognitionOutputs,
+    RecognitionScore,
     Relabelled,
     SeparationScore,
     Separator,
+    Stage,
     StemSet,
+    Thresholds,
     Trimmed,
 )
 from selfrefine import settings
+from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX
 
+SEPARATION_CELLS = (*CLASSES, "avg")
+"""SDR (dB) per class and averaged."""
+
 
 @dataclass(frozen=True)
-class SeparationRow:
-    """A row of Table 2, 3 or 5. `paper` is the printed SDR in dB: vocals, bass, drums, other,
-    average."""
+class Row:
+    """A row of a table. `labels` stand under the table's head; `paper` holds the printed cells
+    by name, those that are known. A recognition cell's name is like "multi avg F1"."""
 
     name: str
-    network: str
-    training_data: str
-    paper: tuple[float, float, float, float, float]
-    stage: SeparationScore
+    labels: tuple[str, ...]
+    stage: Stage
+    paper: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows and their caption."""
+    """Rows, what their labels are, and a caption."""
 
     name: str
     title: str
-    rows: tuple[SeparationRow, ...]
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)
 
 
 clean = Trimmed(CLEAN)
@@ -52,14 +66,71 @@ def refined(by: Classifier, threshold: float = 0.9) -> Relabelled:
     return Relabelled(Probabilities(noisy, by), (threshold, threshold, threshold, threshold))
 
 
+def refined_classifiers(first: Classifier, iterations: int) -> tuple[Classifier, ...]:
+    """`first`, then each trained on the single-labelled stems that the one before it refined."""
+    found = [first]
+    while len(found) < iterations:
+        found.append(Classifier(train=refined(found[-1]), single_labelled_only=True))
+    return tuple(found)
+
+
 psi_clean = Classifier(train=clean)
 psi_noisy = Classifier(train=noisy)
-psi_refined = Classifier(train=refined(psi_noisy), single_labelled_only=True)
+ITERATIONS = refined_classifiers(psi_noisy, 5)
+"""The classifier of each self-refining iteration, the first at index 0."""
+psi_refined = ITERATIONS[1]
+
+
+def outputs(of: Classifier, split: Trimmed) -> RecognitionOutputs:
+    return RecognitionOutputs(split, of)
+
+
+def recognition(of: Classifier, thresholds: Thresholds = (0.9, 0.9, 0.9, 0.9)) -> RecognitionScore:
+    return RecognitionScore(outputs(of, Trimmed(TEST)), thresholds)
+
+
+def adaptively_refined(by: Classifier, split: Trimmed) -> Relabelled:
+    """The noisy stems relabelled at the thresholds with the highest F1 on a split."""
+    return Relabelled(Probabilities(noisy, by), AdaptiveThresholds(outputs(by, split)))
 
 
 def score(separator: settings.Separator, train: StemSet) -> SeparationScore:
     return SeparationScore(Separator(train, separator), TEST)
 
+
+def sdr(*printed: float) -> dict[str, float]:
+    return dict(zip(SEPARATION_CELLS, printed, strict=True))
+
+
+def averages(single: tuple[float, float], multi: tuple[float, float]) -> dict[str, float]:
+    """The printed average accuracies (%) and F1; the other cells of Tables 1 and 4 are lost."""
+    return {
+        "single avg accuracy": single[0],
+        "single avg F1": single[1],
+        "multi avg accuracy": multi[0],
+        "multi avg F1": multi[1],
+    }
+
+
+RECOGNITION_PAPER = {
+    "clean": averages((95.1, 0.906), (90.2, 0.907)),
+    "noisy": averages((92.5, 0.860), (87.6, 0.887)),
+    "refined": averages((92.8, 0.866), (89.2, 0.901)),
+}
+
+TABLE1 = Table(
+    "table1",
+    "Instrument recognition of classifiers by training data, on the test songs",
+    ("training data",),
+    tuple(
+        Row(name, (name,), recognition(classifier), RECOGNITION_PAPER[name])
+        for name, classifier in (
+            ("clean", psi_clean),
+            ("noisy", psi_noisy),
+            ("refined", psi_refined),
+        )
+    ),
+)
 
 TRAINING_DATA: dict[str, StemSet] = {
     "clean": clean,
@@ -70,48 +141,175 @@ TRAINING_DATA: dict[str, StemSet] = {
 }
 
 TABLE2_PAPER = {
-    ("Demucs", "clean"): (5.92, 6.16, 5.58, 4.43, 5.52),
-    ("Demucs", "noisy"): (3.37, 1.92, 0.70, 0.86, 1.71),
-    ("Demucs", "w/ Psi_clean"): (5.31, 5.12, 1.32, 2.16, 3.48),
-    ("Demucs", "w/ Psi_noisy"): (4.15, 4.58, 1.62, 2.85, 3.30),
-    ("Demucs", "w/ Psi_refined"): (5.36, 5.04, 3.09, 3.13, 4.16),
-    ("X-UMX", "clean"): (5.76, 4.44, 5.47, 3.65, 4.83),
-    ("X-UMX", "noisy"): (3.39, 1.78, 1.52, 0.96, 1.91),
-    ("X-UMX", "w/ Psi_clean"): (4.50, 3.22, 3.66, 2.73, 3.53),
-    ("X-UMX", "w/ Psi_noisy"): (4.72, 4.11, 3.22, 2.89, 3.74),
-    ("X-UMX", "w/ Psi_refined"): (4.99, 3.93, 5.00, 3.18, 4.28),
+    ("Demucs", "clean"): sdr(5.92, 6.16, 5.58, 4.43, 5.52),
+    ("Demucs", "noisy"): sdr(3.37, 1.92, 0.70, 0.86, 1.71),
+    ("Demucs", "w/ Psi_clean"): sdr(5.31, 5.12, 1.32, 2.16, 3.48),
+    ("Demucs", "w/ Psi_noisy"): sdr(4.15, 4.58, 1.62, 2.85, 3.30),
+    ("Demucs", "w/ Psi_refined"): sdr(5.36, 5.04, 3.09, 3.13, 4.16),
+    ("X-UMX", "clean"): sdr(5.76, 4.44, 5.47, 3.65, 4.83),
+    ("X-UMX", "noisy"): sdr(3.39, 1.78, 1.52, 0.96, 1.91),
+    ("X-UMX", "w/ Psi_clean"): sdr(4.50, 3.22, 3.66, 2.73, 3.53),
+    ("X-UMX", "w/ Psi_noisy"): sdr(4.72, 4.11, 3.22, 2.89, 3.74),
+    ("X-UMX", "w/ Psi_refined"): sdr(4.99, 3.93, 5.00, 3.18, 4.28),
 }
 
 TABLE2 = Table(
     "table2",
-    "SDR (dB) of separators by training data: median of 1 s frames, then of test songs",
+    "SDR (dB) of separators by training data",
+    ("network", "training data"),
     tuple(
-        SeparationRow(
+        Row(
             f"{network.lower()}-{data.removeprefix('w/ ').lower().replace('_', '-')}",
-            network,
-            data,
-            paper,
+            (network, data),
             score(PAPER_XUMX if network == "X-UMX" else PAPER_HDEMUCS, TRAINING_DATA[data]),
+            printed,
         )
-        for (network, data), paper in TABLE2_PAPER.items()
+        for (network, data), printed in TABLE2_PAPER.items()
     ),
 )
 
-TABLES = {table.name: table for table in (TABLE2,)}
+proposed = refined(psi_refined)
+SINGLE_ONLY = replace(PAPER_XUMX, single_share=1.0)
+FINETUNE = replace(PAPER_XUMX, single_share=11 / 30)  # 20,680 of 56,400 iterations
+
+TABLE3 = Table(
+    "table3",
+    "SDR (dB) of X-UMX when one part of the method is changed",
+    ("method",),
+    (
+        Row(
+            "proposed",
+            ("proposed",),
+            score(PAPER_XUMX, proposed),
+            sdr(4.99, 3.93, 5.00, 3.18, 4.28),
+        ),
+        Row(
+            "threshold-half",
+            ("threshold = 0.5",),
+            score(PAPER_XUMX, refined(psi_refined, 0.5)),
+            sdr(5.06, 4.13, 4.77, 3.06, 4.25),
+        ),
+        Row(
+            "adaptive-thresholds",
+            ("adaptive thresholds",),
+            score(PAPER_XUMX, adaptively_refined(psi_refined, Trimmed(VALIDATION))),
+            sdr(4.70, 3.72, 3.70, 2.62, 3.68),
+        ),
+        Row(
+            "single-only",
+            ("train only w/ single-labeled",),
+            score(SINGLE_ONLY, proposed),
+            sdr(4.90, 3.73, 4.54, 3.18, 4.09),
+        ),
+        Row(
+            "finetune",
+            ("+ finetune w/ multi-labeled",),
+            score(FINETUNE, proposed),
+            sdr(4.33, 4.33, 4.19, 3.14, 4.00),
+        ),
+        Row(
+            "self-refining-5x",
+            ("self-refining 5x",),
+            score(PAPER_XUMX, refined(ITERATIONS[4])),
+            sdr(4.65, 3.87, 5.07, 2.89, 4.12),
+        ),
+    ),
+)
+
+TABLE4 = Table(
+    "table4",
+    "Instrument recognition by self-refining iteration, on the test songs",
+    ("iteration",),
+    (
+        Row("clean", ("clean",), recognition(psi_clean), RECOGNITION_PAPER["clean"]),
+        *(
+            Row(
+                f"iteration-{number}",
+                (f"{number} (proposed)" if number == 2 else str(number),),
+                recognition(classifier),
+                RECOGNITION_PAPER.get({1: "noisy", 2: "refined"}.get(number, ""), {}),
+            )
+            for number, classifier in enumerate(ITERATIONS, start=1)
+        ),
+    ),
+)
+
+TABLE5_PAPER = {
+    1: sdr(4.72, 4.11, 3.22, 2.89, 3.74),
+    2: sdr(4.99, 3.93, 5.00, 3.18, 4.28),
+    3: sdr(5.03, 3.81, 4.05, 3.02, 3.98),
+    4: sdr(4.86, 3.81, 4.64, 3.07, 4.09),
+    5: sdr(4.65, 3.87, 5.07, 2.89, 4.12),
+}
+
+TABLE5 = Table(
+    "table5",
+    "SDR (dB) of X-UMX by the number of refinements of its training data",
+    ("refinements",),
+    (
+        Row("clean", ("clean",), score(PAPER_XUMX, clean), TABLE2_PAPER["X-UMX", "clean"]),
+        Row("refined-0", ("0 (noisy)",), score(PAPER_XUMX, noisy), TABLE2_PAPER["X-UMX", "noisy"]),
+        *(
+            Row(
+                f"refined-{number}",
+                (f"{number} (proposed)" if number == 2 else str(number),),
+                score(PAPER_XUMX, refined(classifier)),
+                TABLE5_PAPER[number],
+            )
+            for number, classifier in enumerate(ITERATIONS, start=1)
+        ),
+    ),
+)
+
+FIGURE4 = Table(
+    "figure4",
+    "Precision and recall of Psi_refined against the decision threshold, on the test songs",
+    ("part",),
+    (
+        Row("outputs", ("outputs on the test songs",), outputs(psi_refined, Trimmed(TEST))),
+        Row(
+            "thresholds",
+            ("thresholds chosen on validation songs",),
+            AdaptiveThresholds(outputs(psi_refined, Trimmed(VALIDATION))),
+        ),
+    ),
+)
+
+OPTIONS = Table(
+    "options",
+    "SDR (dB) of X-UMX under readings of the paper that are not the default",
+    ("option",),
+    (
+        Row(
+            "adaptive-thresholds-on-test",
+            ("adaptive thresholds, chosen on the test songs",),
+            score(PAPER_XUMX, adaptively_refined(psi_refined, Trimmed(TEST))),
+            sdr(4.70, 3.72, 3.70, 2.62, 3.68),
+        ),
+    ),
+)
+
+TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, TABLE4, TABLE5)}
+TARGETS = {**TABLES, FIGURE4.name: FIGURE4, OPTIONS.name: OPTIONS}
+"""What can be run, besides `all`: the tables and Figure 4."""
 
 
-def targets() -> dict[str, tuple[SeparationRow, ...]]:
-    """What can be run: every table, and every row as `table/row`."""
-    rows = {f"{table.name}/{row.name}": (row,) for table in TABLES.values() for row in table.rows}
-    return {table.name: table.rows for table in TABLES.values()} | rows
+def rows_of(target: str) -> dict[str, Row]:
+    """By `table/row`, the rows of a table, a row, a pattern over either, or `all` of the paper.
 
-
-def rows_of(target: str) -> tuple[SeparationRow, ...]:
-    """The rows of a table, a row, or a glob over either; InputError when it matches nothing."""
-    found = [rows for name, rows in targets().items() if fnmatch.fnmatchcase(name, target)]
+    Raises InputError when nothing is called so.
+    """
+    found = {
+        f"{table.name}/{row.name}": row
+        for table in TARGETS.values()
+        for row in table.rows
+        if fnmatch.fnmatchcase(table.name, target)
+        or fnmatch.fnmatchcase(f"{table.name}/{row.name}", target)
+        or (target == "all" and table is not OPTIONS)
+    }
     if not found:
         raise InputError(
-            f"no target called {target!r}; choose a table ({', '.join(TABLES)}), a row as "
+            f"no target called {target!r}; choose a table ({', '.join(TARGETS)}), all, a row as "
             "`python -m experiments list` prints them, or a pattern over them"
         )
-    return tuple(dict.fromkeys(row for rows in found for row in rows))
+    return found

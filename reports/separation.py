@@ -7,7 +7,7 @@ import pandas as pd
 from experiments.commands import resolved
 from experiments.naming import describe
 from experiments.profiles import Profile, deviations
-from experiments.registry import SeparationRow, Table
+from experiments.registry import Row, Table
 from experiments.stages import Relabelled, Stage, closure, identity
 from experiments.store import Store
 from selfrefine.classes import CLASSES
@@ -17,18 +17,18 @@ NOT_RUN = "not run"
 
 
 def separation_frame(
-    rows: tuple[SeparationRow, ...], profile: Profile, data: str, store: Store
+    rows: tuple[Row, ...], profile: Profile, data: str, store: Store
 ) -> pd.DataFrame:
     """One line a row: network, training_data, SDR (dB) per class and average, then the same of
     the paper, then the stage's identity. A row that was not run has None."""
     lines = []
     for row in rows:
         stage = resolved(row, profile, data)
-        line: dict[str, Any] = {"network": row.network, "training_data": row.training_data}
+        line: dict[str, Any] = {"network": row.labels[0], "training_data": row.labels[-1]}
         result = store.result(stage) if store.done(stage) else None
         sdr = {**result["sdr"], "avg": result["average"]} if result else {}
         line |= {column: sdr.get(column) for column in COLUMNS}
-        line |= {f"{c}_paper": value for c, value in zip(COLUMNS, row.paper, strict=True)}
+        line |= {f"{c}_paper": value for c, value in row.paper.items()}
         line["stage"] = identity(stage)
         lines.append(line)
     return pd.DataFrame(lines)

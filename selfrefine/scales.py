@@ -81,7 +81,8 @@ SMOKE = Scale(
     classifier=replace(
         MINI.classifier,
         network=replace(SMALL_NET, widths=(8, 16, 24, 32)),
-        steps=30,
+        segment=16384,
+        steps=200,
         batch=8,
         warmup_steps=0,
     ),
@@ -100,7 +101,7 @@ SMOKE = Scale(
         batch=2,
         warmup_steps=0,
     ),
-    threshold=0.4,
+    threshold=0.45,
 )
 
 LITE = Scale(

@@ -1,0 +1,59 @@
+"""A few seconds of a test song, to hear what a separator makes of it.
+
+`examples/<song>.mixture.ogg`, `<song>.<source>.ogg` for an estimate and
+`<song>.<source>.reference.ogg` in a SeparationScore's folder.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from selfrefine.classes import CLASSES
+
+FOLDER = "examples"
+SONGS = 2
+SECONDS = 6.0
+PEAK = 0.9
+
+
+def write_examples(
+    folder: Path,
+    song: str,
+    references: np.ndarray,
+    mixture: np.ndarray,
+    estimates: np.ndarray,
+    sample_rate: int,
+) -> None:
+    """Writes the excerpt in which the quietest source is loudest. References and estimates are
+    `(class, channel, sample)`, the mixture `(channel, sample)`; all get the same gain, so that
+    none clips and their levels compare."""
+    length = min(mixture.shape[-1], round(SECONDS * sample_rate))
+    start = fullest_start(references, length)
+    cut = slice(start, start + length)
+    signals = {"mixture": mixture[:, cut]}
+    for index, name in enumerate(CLASSES):
+        signals[name] = estimates[index, :, cut]
+        signals[f"{name}.reference"] = references[index, :, cut]
+    peak = max(float(np.abs(signal).max(initial=0.0)) for signal in signals.values())
+    gain = min(1.0, PEAK / peak) if peak else 1.0
+    (folder / FOLDER).mkdir(exist_ok=True)
+    for name, signal in signals.items():
+        soundfile.write(
+            folder / FOLDER / f"{song}.{name}.ogg",
+            (gain * signal).T,
+            sample_rate,
+            format="OGG",
+            subtype="VORBIS",
+        )
+
+
+def fullest_start(references: np.ndarray, length: int) -> int:
+    """Where in steps of a quarter `length` a window has the highest power of its weakest source;
+    a source that is silent throughout is passed over."""
+    sounding = references[np.abs(references).max(axis=(1, 2)) > 0]
+    starts = range(0, references.shape[-1] - length + 1, max(1, length // 4))
+    if not len(sounding):
+        return 0
+    power = [np.square(sounding[..., s : s + length]).mean(axis=(1, 2)).min() for s in starts]
+    return starts[int(np.argmax(power))]

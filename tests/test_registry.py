@@ -1,0 +1,196 @@
+"""The paper as rows: what is in which table, what is shared, what a seed and a profile change."""
+
+import dataclasses
+import itertools
+
+import pytest
+
+from experiments.commands import resolved, resolved_rows, seeded
+from experiments.data import CLEAN, NOISY, TEST, VALIDATION
+from experiments.naming import describe
+from experiments.profiles import PROFILES, profile_named
+from experiments.registry import (
+    FIGURE4,
+    ITERATIONS,
+    OPTIONS,
+    TABLE1,
+    TABLE2,
+    TABLE3,
+    TABLE4,
+    TABLE5,
+    TABLES,
+    psi_clean,
+    psi_noisy,
+    psi_refined,
+    rows_of,
+)
+from experiments.stages import (
+    AdaptiveThresholds,
+    BandSongs,
+    Classifier,
+    Corrupted,
+    RecognitionOutputs,
+    RecognitionScore,
+    Relabelled,
+    Separator,
+    Trimmed,
+    closure,
+    identity,
+    with_seed,
+)
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+from selfrefine.settings import XUMX
+
+MINI, SMOKE, PAPER = PROFILES["mini"], PROFILES["smoke"], PROFILES["paper"]
+
+
+def everything(profile=PAPER):
+    return closure([resolved(row, profile, "band") for row in rows_of("all").values()])
+
+
+@pytest.mark.parametrize("profile", [PAPER, MINI, SMOKE], ids=lambda profile: profile.name)
+def test_the_whole_paper_is_six_classifiers_and_seventeen_separators(profile) -> None:
+    stages = everything(profile)
+    assert sum(isinstance(stage, Classifier) for stage in stages) == 6
+    separators = [stage for stage in stages if isinstance(stage, Separator)]
+    assert len(separators) == 17
+    assert sum(isinstance(stage.settings.network, XUMX) for stage in separators) == 12
+    assert len({identity(stage) for stage in stages}) == len(stages)
+    assert len({describe(stage) for stage in stages}) == len(stages)
+
+
+def test_each_table_has_the_papers_rows() -> None:
+    assert [row.labels[0] for row in TABLE1.rows] == ["clean", "noisy", "refined"]
+    assert [row.labels[0] for row in TABLE3.rows] == [
+        "proposed",
+        "threshold = 0.5",
+        "adaptive thresholds",
+        "train only w/ single-labeled",
+        "+ finetune w/ multi-labeled",
+        "self-refining 5x",
+    ]
+    assert [row.labels[0] for row in TABLE4.rows] == ["clean", "1", "2 (proposed)", "3", "4", "5"]
+    assert [row.labels[0] for row in TABLE5.rows] == [
+        "clean",
+        "0 (noisy)",
+        "1",
+        "2 (proposed)",
+        "3",
+        "4",
+        "5",
+    ]
+
+
+@pytest.mark.parametrize("table", [TABLE2, TABLE3, TABLE5], ids=lambda table: table.name)
+def test_the_printed_averages_are_those_of_the_printed_cells(table) -> None:
+    for row in table.rows:
+        classes = [row.paper[name] for name in CLASSES]
+        assert sum(classes) / 4 == pytest.approx(row.paper["avg"], abs=0.011)
+
+
+def test_tables_share_the_rows_that_they_have_in_common() -> None:
+    xumx = {row.labels[1]: row for row in TABLE2.rows if row.labels[0] == "X-UMX"}
+    by_refinements = [row.stage for row in TABLE5.rows]
+    assert by_refinements[:4] == [
+        xumx[name].stage for name in ("clean", "noisy", "w/ Psi_noisy", "w/ Psi_refined")
+    ]
+    assert TABLE3.row("proposed").stage == xumx["w/ Psi_refined"].stage
+    assert TABLE3.row("self-refining-5x").stage == TABLE5.row("refined-5").stage
+    assert [row.stage for row in TABLE4.rows[:3]] == [row.stage for row in TABLE1.rows]
+
+
+def test_each_iteration_relabels_the_original_stems_with_the_newest_classifier() -> None:
+    assert ITERATIONS[0] == psi_noisy == Classifier(train=Trimmed(NOISY))
+    for before, after in itertools.pairwise(ITERATIONS):
+        assert after.single_labelled_only
+        assert after.train.of.by == before
+        assert after.train.of.stems == Trimmed(NOISY)
+    for number, classifier in enumerate(ITERATIONS, start=1):
+        assert TABLE5.row(f"refined-{number}").stage.separator.train.of.by == classifier
+
+
+def test_the_ablations_differ_from_the_proposal_in_one_thing_each() -> None:
+    proposed = TABLE3.row("proposed").stage.separator
+    half = TABLE3.row("threshold-half").stage.separator
+    assert half == dataclasses.replace(
+        proposed, train=Relabelled(proposed.train.of, (0.5, 0.5, 0.5, 0.5))
+    )
+    for name, share in (("single-only", 1.0), ("finetune", 20680 / 56400)):
+        row = TABLE3.row(name).stage.separator
+        settings = dataclasses.replace(proposed.settings, single_share=row.settings.single_share)
+        assert row == dataclasses.replace(proposed, settings=settings)
+        assert row.settings.single_share == pytest.approx(share)
+
+
+def test_adaptive_thresholds_are_chosen_on_validation_and_on_test_only_by_option() -> None:
+    def split(row):
+        chosen = row.stage.separator.train.thresholds
+        assert isinstance(chosen, AdaptiveThresholds)
+        assert chosen.of.by == psi_refined
+        return chosen.of.stems
+
+    assert split(TABLE3.row("adaptive-thresholds")) == Trimmed(VALIDATION)
+    assert split(OPTIONS.row("adaptive-thresholds-on-test")) == Trimmed(TEST)
+    assert "options/adaptive-thresholds-on-test" not in rows_of("all")
+
+
+def test_classifiers_are_tested_on_the_test_songs_at_the_papers_threshold() -> None:
+    for row in (*TABLE1.rows, *TABLE4.rows):
+        assert isinstance(row.stage, RecognitionScore)
+        assert row.stage.of.stems == Trimmed(TEST)
+        assert row.stage.thresholds == (0.9,) * 4
+        assert row.stage.of.mixtures == 3941
+    assert TABLE1.row("clean").stage.of.by == psi_clean == Classifier(train=Trimmed(CLEAN))
+
+
+def test_figure_4_needs_no_training_beyond_the_tables() -> None:
+    tables = closure([row.stage for table in TABLES.values() for row in table.rows])
+    assert FIGURE4.row("outputs").stage == RecognitionOutputs(Trimmed(TEST), psi_refined)
+    assert all(row.stage in tables for row in FIGURE4.rows)
+
+
+def test_a_profile_scales_the_test_and_keeps_chosen_thresholds() -> None:
+    score = resolved(TABLE1.row("noisy"), SMOKE, "band")
+    assert score.of.mixtures == SMOKE.mixtures
+    assert score.thresholds == (SMOKE.scale.threshold,) * 4
+    adaptive = resolved(TABLE3.row("adaptive-thresholds"), SMOKE, "band").separator.train
+    assert isinstance(adaptive.thresholds, AdaptiveThresholds)
+    # A scale whose own threshold were 0.5 would make two of the ablations one.
+    assert SMOKE.scale.threshold != 0.5
+
+
+def test_a_seed_reaches_every_training_of_the_chain_and_nothing_else() -> None:
+    stage = resolved(TABLE5.row("refined-3"), MINI, "band")
+    again = with_seed(stage, 2)
+    for first, second in zip(closure([stage]), closure([again]), strict=True):
+        if isinstance(first, Classifier | Separator):
+            assert (first.seed, second.seed) == (0, 2)
+        if isinstance(first, BandSongs | Corrupted | Trimmed):
+            assert first == second
+    assert with_seed(stage, 0) == stage
+    assert describe(again) == f"{describe(stage)} (seed 2)"
+
+
+def test_seeds_multiply_trainings_and_share_the_data() -> None:
+    row, stage = resolved_rows(["table2/x-umx-psi-noisy"], MINI, "band")["table2/x-umx-psi-noisy"]
+    assert row == TABLE2.row("x-umx-psi-noisy")
+    stages = closure(seeded(stage, 3))
+    assert sum(isinstance(each, Separator) for each in stages) == 3
+    assert sum(isinstance(each, Classifier) for each in stages) == 3
+    assert sum(isinstance(each, BandSongs) for each in stages) == 2
+    data = next(each for each in stages if isinstance(each, Trimmed))
+    assert seeded(data, 3) == [data]
+
+
+def test_targets_are_tables_rows_patterns_and_all() -> None:
+    assert list(rows_of("table2").values()) == list(TABLE2.rows)
+    assert list(rows_of("table2/x-umx-*")) == [
+        f"table2/{row.name}" for row in TABLE2.rows if row.labels[0] == "X-UMX"
+    ]
+    assert len(rows_of("table?")) == sum(len(table.rows) for table in TABLES.values())
+    assert len(rows_of("all")) == len(rows_of("table?")) + len(FIGURE4.rows)
+    with pytest.raises(InputError, match="table2"):
+        rows_of("tabel2")
+    with pytest.raises(InputError, match="smoke, mini, lite, paper"):
+        profile_named("big")
