@@ -16,6 +16,11 @@ REPORT = $(PYTHON) -m reports $@ --profile $(PROFILE) --data $(DATA) --store $(S
 table2: $(READY)
 	@$(RUN); code=$$?; [ $$code -eq 2 ] || $(REPORT); exit $$code
 
+# `make sweep-threshold`, or any study or group that `python -m sweeps list` names.
+sweep-%: $(READY)
+	@$(PYTHON) -m sweeps run $* --profile $(PROFILE) --data $(DATA) --store $(STORE)
+	@$(PYTHON) -m sweeps show $* --profile $(PROFILE) --data $(DATA) --store $(STORE)
+
 test: $(READY)
 	@$(PYTHON) -m pytest
 

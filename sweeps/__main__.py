@@ -1,0 +1,82 @@
+"""`python -m sweeps list | run STUDY… | show STUDY… | freeze STUDY…`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments.data import CHOICES
+from experiments.profiles import PROFILES
+from selfrefine.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    commands = argparse.ArgumentParser(
+        prog="python -m sweeps", description="Optuna studies over the registry's rows."
+    )
+    verbs = commands.add_subparsers(dest="command", required=True)
+    verbs.add_parser("list", help="studies, parameters and objectives")
+    for name, text in (
+        ("run", "run trials until the study has enough; the same command resumes"),
+        ("show", "write pictures and tables of a study, print its best trials"),
+        ("freeze", "print the winner as a row of the registry"),
+    ):
+        verb = verbs.add_parser(name, help=text)
+        verb.add_argument("studies", nargs="+", metavar="STUDY")
+        verb.add_argument(
+            "--over", nargs="+", metavar="PARAMETER", help="vary these instead of the study's"
+        )
+        verb.add_argument("--objective", help="maximise this instead of the study's")
+        verb.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
+        verb.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
+        verb.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
+        verb.add_argument(
+            "--storage",
+            metavar="URL",
+            help="an Optuna storage: sqlite:///FILE, postgresql://…, redis://…, or journal:FILE "
+            "(default: sweeps.db in the store)",
+        )
+        if name == "run":
+            verb.add_argument("--trials", type=positive, help="finished trials that are enough")
+            verb.add_argument("--seed", type=int, default=0, help="of the search")
+            verb.add_argument(
+                "--workers", type=positive, help="stages at once (default: what suits the device)"
+            )
+        if name == "show":
+            verb.add_argument("--output", type=Path, default=Path("reports/output"))
+    return commands
+
+
+def positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def main() -> int:
+    args = parser().parse_args()
+    from sweeps import commands
+
+    try:
+        if args.command == "list":
+            return commands.list_studies()
+        bounds = commands.bound_studies(
+            args.studies, args.over, args.objective, args.profile, args.data
+        )
+        place = commands.Place(args.store, args.storage)
+        match args.command:
+            case "run":
+                return commands.run(bounds, place, args.trials, args.seed, args.workers)
+            case "show":
+                return commands.show(bounds, place, args.output)
+        return commands.freeze(bounds, place)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

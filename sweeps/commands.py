@@ -1,0 +1,129 @@
+"""What the command line does: list, run, show, freeze."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from experiments.data import CHOICES
+from experiments.profiles import profile_named
+from experiments.runner import tell
+from experiments.store import Store
+from selfrefine.errors import InputError
+from sweeps.freeze import freeze_text
+from sweeps.objectives import OBJECTIVES
+from sweeps.parameters import PARAMETERS
+from sweeps.storage import default_url, existing_study, open_study, reachable
+from sweeps.studies import (
+    GROUPS,
+    STUDIES,
+    Bound,
+    altered,
+    refuse_idle_parameters,
+    studies_named,
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where results and studies lie."""
+
+    store: Path
+    storage: str | None
+
+    @property
+    def url(self) -> str:
+        return self.storage or default_url(self.store.resolve())
+
+
+def bound_studies(
+    names: list[str], over: list[str] | None, objective: str | None, profile: str, data: str
+) -> list[Bound]:
+    """The studies at a scale and on data. Raises InputError for any name that is none."""
+    if data not in CHOICES:
+        raise InputError(f"no data called {data!r}; choose one of {', '.join(CHOICES)}")
+    studies = {study.name: study for name in names for study in studies_named(name)}
+    scale = profile_named(profile)
+    found = [Bound(altered(study, over, objective), scale, data) for study in studies.values()]
+    for bound in found:
+        refuse_idle_parameters(bound)
+    return found
+
+
+def list_studies() -> int:
+    for study in STUDIES.values():
+        print(f"{study.name}: {study.judged_by.meaning}")
+        print(f"  varies {', '.join(study.space)} in {study.row}; {study.trials} trials")
+    for group, names in GROUPS.items():
+        print(f"{group}: {', '.join(names)}")
+    print("\nparameters (--over):")
+    for parameter in PARAMETERS.values():
+        steps = "log" if parameter.log else f"step {parameter.step}"
+        print(
+            f"  {parameter.name:20s} {parameter.low:g} to {parameter.high:g} ({steps}): "
+            f"{parameter.meaning}"
+        )
+    print("\nobjectives (--objective):")
+    for objective in OBJECTIVES.values():
+        print(f"  {objective.name:20s} {objective.meaning}")
+    return 0
+
+
+def run(
+    bounds: list[Bound], place: Place, trials: int | None, seed: int, workers: int | None
+) -> int:
+    """Runs each study until it has its trials; 1 when one has none that is complete."""
+    from sweeps.trials import computing, run_study
+
+    store = Store(place.store)
+    empty = []
+    for bound in bounds:
+        study = open_study(bound, place.url)
+        compute = computing(bound, store, workers)
+        wanted = trials or bound.study.trials
+        with reachable(place.url):
+            failures = run_study(study, bound, store, compute, wanted, seed, workers)
+            complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not complete:
+            empty.append(bound)
+            why = f": {failures[-1]}" if failures else ""
+            tell(f"{bound.label}: no trial is complete{why}")
+            continue
+        best = study.best_trial
+        tell(
+            f"{bound.label}: {len(complete)} trials complete; best {best.value:.4f} at "
+            + ", ".join(f"{name} {value:.4g}" for name, value in best.params.items())
+        )
+    return 1 if empty else 0
+
+
+def show(bounds: list[Bound], place: Place, output: Path) -> int:
+    """Writes each study's pictures, trials and a page; prints the best trials. Studies of a group
+    that were not run are passed over, unless none was."""
+    from sweeps.page import best_frame, write_page
+
+    store = Store(place.store)
+    missing: list[str] = []
+    for bound in bounds:
+        try:
+            study = existing_study(bound, place.url)
+        except InputError as error:
+            missing.append(str(error))
+            continue
+        folder = output / f"{bound.data}-{bound.profile.name}" / "sweeps"
+        page = write_page(bound, study, store, folder)
+        print(f"\n{bound.label}: {bound.study.judged_by.meaning}")
+        print(best_frame(study).to_markdown(index=False, floatfmt=".4g"))
+        print(f"written to {page}")
+    if len(missing) == len(bounds):
+        raise InputError(missing[0])
+    for reason in missing:
+        tell(f"note   {reason}")
+    print(f"\nto look closer: optuna-dashboard {place.url}")
+    return 0
+
+
+def freeze(bounds: list[Bound], place: Place) -> int:
+    for bound in bounds:
+        print(freeze_text(bound, existing_study(bound, place.url)), end="\n\n")
+    return 0

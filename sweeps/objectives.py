@@ -1,0 +1,182 @@
+"""What a study maximises. Each judges a row by something that is not the test songs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from experiments.data import VALIDATION
+from experiments.outputs import MULTI, read_outputs
+from experiments.stages import (
+    AdaptiveThresholds,
+    Classifier,
+    Corrupted,
+    RecognitionOutputs,
+    RecognitionScore,
+    Relabelled,
+    SeparationScore,
+    Stage,
+    Trimmed,
+    inputs,
+)
+from experiments.store import Store
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+from selfrefine.metrics.recognition import recognition
+from sweeps.parameters import own_thresholds, refinement
+
+PRECISION_FLOOR = 0.9
+
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+"""Of truth (bool) and outputs, each `(item, class)`, at thresholds `(class,)`."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`stage(row, mixtures)` is what a trial is, made from a row that is scored on validation
+    songs: a stage with trainings behind it, or, with a `score`, one that only applies thresholds
+    to stored outputs, some of them of so many random mixtures."""
+
+    name: str
+    meaning: str
+    stage: Callable[[SeparationScore, int], Stage]
+    score: Score | None = None
+
+
+def mean_f1(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> float:
+    return float(recognition(truth, outputs, thresholds).f1.mean())
+
+
+def recall_at_precision(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> float:
+    """Mean over classes of the recall where the precision reaches its floor; below it a class
+    counts as minus what it lacks. A class that is never found has recall 0 and breaks no floor."""
+    at = recognition(truth, outputs, thresholds)
+    silent = ~(outputs >= thresholds).any(axis=0)
+    shortfall = np.minimum(at.precision - PRECISION_FLOOR, 0.0)
+    return float(np.where(silent, 0.0, np.where(shortfall < 0, shortfall, at.recall)).mean())
+
+
+def exact_share(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> float:
+    """The share of stems whose label set is the true one."""
+    return float(((outputs >= thresholds) == truth).all(axis=1).mean())
+
+
+def recognition_on_validation(row: SeparationScore, mixtures: int) -> RecognitionScore:
+    """The row's last classifier on validation songs, at the row's thresholds."""
+    outputs = RecognitionOutputs(Trimmed(VALIDATION), refinement(row).of.by, mixtures)
+    return RecognitionScore(outputs, own_thresholds(row))
+
+
+OBJECTIVES = {
+    objective.name: objective
+    for objective in (
+        Objective(
+            "f1",
+            "mean F1 of the classes on random mixtures of validation songs",
+            recognition_on_validation,
+            mean_f1,
+        ),
+        Objective(
+            "recall",
+            f"mean recall of the classes whose precision is at least {PRECISION_FLOOR} on random "
+            "mixtures of validation songs",
+            recognition_on_validation,
+            recall_at_precision,
+        ),
+        Objective(
+            "labels",
+            "share of the noisy stems whose refined label set is the true one",
+            lambda row, _: refinement(row),
+            exact_share,
+        ),
+        Objective("sdr", "the separator's average SDR on validation songs, dB", lambda row, _: row),
+    )
+}
+
+
+def objective_named(name: str) -> Objective:
+    """Raises InputError for a name that is none."""
+    if name not in OBJECTIVES:
+        raise InputError(f"no objective called {name!r}; choose from {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[name]
+
+
+def needed(objective: Objective, stage: Stage) -> list[Stage]:
+    """What has to be in the store before a trial has a value."""
+    if objective.score is None:
+        return [stage]
+    needs = inputs(stage)
+    if isinstance(stage, Relabelled) and isinstance(stage.of.stems.of, Corrupted):
+        needs.append(stage.of.stems.of)
+    return needs
+
+
+def objective_value(objective: Objective, stage: Stage, store: Store) -> float:
+    """Raises InputError when the stage's data cannot be judged by this objective."""
+    if objective.score is None:
+        value = store.result(stage)["average"]
+    else:
+        truth, outputs = truth_and_outputs(stage, store)
+        value = objective.score(truth, outputs, np.array(stage_thresholds(stage)))
+    if not np.isfinite(value):
+        raise InputError(f"{store.folder(stage)}: the {objective.name} is {value}")
+    return float(value)
+
+
+def stage_thresholds(stage: Stage) -> tuple[float, ...]:
+    if not isinstance(stage, RecognitionScore | Relabelled):
+        raise InputError(f"{type(stage).__name__} has no thresholds")
+    if isinstance(stage.thresholds, AdaptiveThresholds):
+        raise InputError("a row that chooses its thresholds on outputs leaves nothing to sweep")
+    return stage.thresholds
+
+
+def truth_and_outputs(stage: Stage, store: Store) -> tuple[np.ndarray, np.ndarray]:
+    """What is true (bool) and what a classifier said, each `(item, class)`."""
+    if isinstance(stage, RecognitionScore):
+        return read_outputs(store.folder(stage.of))[MULTI]
+    if isinstance(stage, Relabelled):
+        return stem_truth_and_outputs(stage, store)
+    raise InputError(f"{type(stage).__name__} has no outputs to set thresholds on")
+
+
+def stem_truth_and_outputs(stage: Relabelled, store: Store) -> tuple[np.ndarray, np.ndarray]:
+    source = stage.of.stems.of
+    if not isinstance(source, Corrupted):
+        raise InputError(
+            "the objective labels needs noisy stems whose truth is known; choose --data band or "
+            "multitrack, or another objective"
+        )
+    # These load torch, which listing and planning do without.
+    from selfrefine.data.corruption import read_truth
+    from selfrefine.refine import read_probabilities
+
+    rows = read_probabilities(store.folder(stage.of) / "probabilities.csv")
+    truth = read_truth(store.folder(source) / "truth.csv")
+    held = [[name in truth[row.song, row.name] for name in CLASSES] for row in rows]
+    return np.array(held, dtype=bool), np.array([row.probability for row in rows])
+
+
+def shortened(stage: Stage, share: float) -> Stage:
+    """The same with its last training cut to a share of its length."""
+    if share == 1.0:
+        return stage
+    if isinstance(stage, SeparationScore):
+        settings = stage.separator.settings
+        fewer = replace(settings, steps=max(1, round(settings.steps * share)))
+        return replace(stage, separator=replace(stage.separator, settings=fewer))
+    if isinstance(stage, RecognitionScore):
+        return replace(stage, of=replace(stage.of, by=shorter(stage.of.by, share)))
+    if isinstance(stage, Relabelled):
+        return replace(stage, of=replace(stage.of, by=shorter(stage.of.by, share)))
+    return stage
+
+
+def shorter(psi: Classifier, share: float) -> Classifier:
+    steps = psi.settings.steps
+    changed = replace(
+        psi.settings,
+        steps=None if steps is None else max(1, round(steps * share)),
+        epochs=max(1, round(psi.settings.epochs * share)),
+    )
+    return replace(psi, settings=changed)

@@ -1,0 +1,109 @@
+"""A study as files: its trials as CSV, its pictures, and a Markdown page of both."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from experiments.store import Store
+from selfrefine.classes import CLASSES
+from sweeps.curves import threshold_frame
+from sweeps.freeze import freeze_text
+from sweeps.objectives import needed, stage_thresholds
+from sweeps.pictures import study_pictures, threshold_picture, trials_picture
+from sweeps.studies import CLASS_THRESHOLDS, Bound
+
+BEST_SHOWN = 10
+
+
+def trials_frame(study: optuna.Study) -> pd.DataFrame:
+    """A line per completed trial, the best first: its number, value, parameters, and stage."""
+    lines = [line(trial) for trial in study.get_trials(states=(TrialState.COMPLETE,))]
+    return pd.DataFrame(lines).sort_values("value", ascending=False, kind="stable")
+
+
+def line(trial: FrozenTrial) -> dict[str, object]:
+    head = {"trial": trial.number, "value": trial.value}
+    return head | trial.params | {"stage": trial.user_attrs.get("stage", "")}
+
+
+def best_frame(study: optuna.Study) -> pd.DataFrame:
+    return trials_frame(study).head(BEST_SHOWN)
+
+
+def write_page(bound: Bound, study: optuna.Study, store: Store, folder: Path) -> Path:
+    """Writes `folder/<study>.md` and what it shows; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = bound.study.name
+    trials = trials_frame(study)
+    write_text(folder / f"{name}-trials.csv", trials.to_csv(index=False, float_format="%.6g"))
+    pictures = threshold_files(bound, study, store, folder)
+    if len(bound.study.space) == 1:
+        parameter = bound.study.space[0]
+        path = folder / f"{name}-curve.png"
+        pictures.append(trials_picture(trials, parameter, bound.study.judged_by.name, path))
+    pictures += study_pictures(study, folder, name)
+    lines = [
+        f"# {name}: {bound.study.judged_by.meaning}",
+        "",
+        f"Data `{bound.data}`, profile `{bound.profile.name}`: {bound.profile.scale.meaning}. "
+        f"{count_of(study)}. Selected on validation songs.",
+        "",
+        best_frame(study).to_markdown(index=False, floatfmt=".4g"),
+        "",
+        *(f"![{path.stem}]({path.name})" for path in pictures),
+        "",
+        "The winner as a row of the registry:",
+        "",
+        "```python",
+        freeze_text(bound, study),
+        "```",
+        "",
+    ]
+    write_text(folder / f"{name}.md", "\n".join(lines))
+    return folder / f"{name}.md"
+
+
+def count_of(study: optuna.Study) -> str:
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    said = [
+        f"{states.count(state)} {word}"
+        for state, word in (
+            (TrialState.COMPLETE, "complete"),
+            (TrialState.PRUNED, "given up early"),
+            (TrialState.FAIL, "failed"),
+        )
+        if states.count(state)
+    ]
+    return "Trials: " + ", ".join(said)
+
+
+def threshold_files(bound: Bound, study: optuna.Study, store: Store, folder: Path) -> list[Path]:
+    """For a study of thresholds on stored outputs: the curves as CSV and as a picture."""
+    objective = bound.study.judged_by
+    if objective.score is None or set(bound.study.space) != set(CLASS_THRESHOLDS):
+        return []
+    own = bound.stage({})
+    best = bound.stage(study.best_params)
+    if not all(store.done(stage) for stage in needed(objective, best)):
+        return []  # the storage came from another machine, without its results
+    chosen = np.array(stage_thresholds(best))
+    frame = threshold_frame(objective.score, best, store, chosen)
+    name = bound.study.name
+    write_text(folder / f"{name}-curve.csv", frame.to_csv(index=False, float_format="%.6g"))
+    marks = {
+        "chosen": dict(zip(CLASSES, chosen.tolist(), strict=True)),
+        "the row's": dict(zip(CLASSES, stage_thresholds(own), strict=True)),
+    }
+    title = f"{name}, {bound.data}-{bound.profile.name}"
+    return [threshold_picture(frame, marks, title, folder / f"{name}-curve.png")]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the whole file or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,282 @@
+"""What a study may vary: named changes to a registry row's stage, each with a range.
+
+A change is made at the profile's scale, so a value means what it says at every profile.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments.stages import (
+    AdaptiveThresholds,
+    Classifier,
+    Probabilities,
+    Relabelled,
+    SeparationScore,
+    Thresholds,
+    Trimmed,
+    rebuild,
+)
+from selfrefine import settings
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+
+DIGITS = 4
+"""Values are rounded to so many digits, so that a trial at 0.3 and a row at 0.3 are one stage."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A range and what a value in it does to a row. `read` gives a row's own value."""
+
+    name: str
+    meaning: str
+    low: float
+    high: float
+    change: Callable[[SeparationScore, Any], SeparationScore]
+    read: Callable[[SeparationScore], float]
+    step: float | None = None
+    log: bool = False
+    integer: bool = False
+
+    def value(self, suggested: float) -> float:
+        """What enters a stage: rounded, and to a whole number where the range is of those."""
+        return int(suggested) if self.integer else float(f"{suggested:.{DIGITS}g}")
+
+
+def refinement(row: SeparationScore) -> Relabelled:
+    """The relabelled set that a row's separator is trained on."""
+    train = row.separator.train
+    if not isinstance(train, Relabelled):
+        raise InputError("this parameter needs a row whose separator is trained on refined labels")
+    return train
+
+
+def with_refinement(row: SeparationScore, train: Relabelled) -> SeparationScore:
+    return replace(row, separator=replace(row.separator, train=train))
+
+
+def own_thresholds(row: SeparationScore) -> Thresholds:
+    """Of the last refinement; .5 for each class where the row chooses them on outputs."""
+    thresholds = refinement(row).thresholds
+    return (0.5,) * 4 if isinstance(thresholds, AdaptiveThresholds) else thresholds
+
+
+def class_threshold(name: str) -> Parameter:
+    index = CLASSES.index(name)
+
+    def change(row: SeparationScore, value: float) -> SeparationScore:
+        values = [*own_thresholds(row)]
+        values[index] = value
+        vocals, bass, drums, other = values
+        last = replace(refinement(row), thresholds=(vocals, bass, drums, other))
+        return with_refinement(row, last)
+
+    return Parameter(
+        f"threshold_{name}",
+        f"threshold of {name} in the last refinement",
+        0.01,
+        0.99,
+        change,
+        lambda row: own_thresholds(row)[index],
+        step=0.01,
+    )
+
+
+def change_final_threshold(row: SeparationScore, value: float) -> SeparationScore:
+    return with_refinement(row, replace(refinement(row), thresholds=(value,) * 4))
+
+
+def change_threshold(row: SeparationScore, value: float) -> SeparationScore:
+    def change(part: Any) -> Any:
+        return replace(part, thresholds=(value,) * 4) if isinstance(part, Relabelled) else part
+
+    return rebuild(row, change)
+
+
+def change_iterations(row: SeparationScore, count: int) -> SeparationScore:
+    """Refines `count` times: always the original stems, with the newest classifier, each but the
+    first trained on what the one before it made single-labelled (section 3.2)."""
+    last = refinement(row)
+    stems = last.of.stems
+    psi = replace(last.of.by, train=stems, single_labelled_only=False)
+    labels = replace(last, of=Probabilities(stems, psi, last.of.windows_per_segment))
+    for _ in range(count - 1):
+        psi = replace(psi, train=labels, single_labelled_only=True)
+        labels = replace(last, of=replace(labels.of, by=psi))
+    return with_refinement(row, labels)
+
+
+def iterations(row: SeparationScore) -> int:
+    count = 1
+    train = refinement(row).of.by.train
+    while not isinstance(train, Trimmed):
+        train = train.of.by.train
+        count += 1
+    return count
+
+
+def of_classifiers(
+    field: Callable[[float], dict[str, Any]],
+) -> Callable[[SeparationScore, Any], SeparationScore]:
+    """A change of the settings of every classifier behind a row."""
+
+    def change(row: SeparationScore, value: float) -> SeparationScore:
+        def part(found: Any) -> Any:
+            if isinstance(found, settings.Classifier):
+                return replace(found, **field(value))
+            return found
+
+        return rebuild(row, part)
+
+    return change
+
+
+def of_effects(
+    ranges: Callable[[float], dict[str, Any]],
+) -> Callable[[SeparationScore, Any], SeparationScore]:
+    """A change of the effects of random mixing, for every classifier behind a row."""
+
+    def change(row: SeparationScore, value: float) -> SeparationScore:
+        def part(found: Any) -> Any:
+            if isinstance(found, settings.EffectRanges):
+                return replace(found, **ranges(value))
+            return found
+
+        return rebuild(row, part)
+
+    return change
+
+
+def of_separator(
+    field: Callable[[float], dict[str, Any]],
+) -> Callable[[SeparationScore, Any], SeparationScore]:
+    def change(row: SeparationScore, value: float) -> SeparationScore:
+        changed = replace(row.separator.settings, **field(value))
+        return replace(row, separator=replace(row.separator, settings=changed))
+
+    return change
+
+
+def psi(row: SeparationScore) -> Classifier:
+    """The classifier of the last refinement."""
+    return refinement(row).of.by
+
+
+PAPER_GAIN = settings.EffectRanges().gain
+
+PARAMETERS = {
+    parameter.name: parameter
+    for parameter in (
+        *(class_threshold(name) for name in CLASSES),
+        Parameter(
+            "final_threshold",
+            "one threshold for every class in the last refinement",
+            0.05,
+            0.95,
+            change_final_threshold,
+            lambda row: own_thresholds(row)[0],
+            step=0.05,
+        ),
+        Parameter(
+            "threshold",
+            "one threshold for every class in every refinement",
+            0.05,
+            0.95,
+            change_threshold,
+            lambda row: own_thresholds(row)[0],
+            step=0.05,
+        ),
+        Parameter(
+            "iterations",
+            "how often the labels are refined",
+            1,
+            5,
+            change_iterations,
+            iterations,
+            step=1,
+            integer=True,
+        ),
+        Parameter(
+            "mix_chance",
+            "chance p of a stem to enter a random mixture",
+            0.2,
+            0.9,
+            of_classifiers(lambda value: {"mix_chance": value}),
+            lambda row: psi(row).settings.mix_chance,
+            step=0.05,
+        ),
+        Parameter(
+            "classifier_rate",
+            "the classifiers' learning rate",
+            1e-5,
+            1e-2,
+            of_classifiers(lambda value: {"learning_rate": value}),
+            lambda row: psi(row).settings.learning_rate,
+            log=True,
+        ),
+        Parameter(
+            "separator_rate",
+            "the separator's learning rate",
+            1e-4,
+            1e-2,
+            of_separator(lambda value: {"learning_rate": value}),
+            lambda row: row.separator.settings.learning_rate,
+            log=True,
+        ),
+        Parameter(
+            "multi_chance",
+            "chance of a multi-labelled source to enter the separator's mixture",
+            0.0,
+            0.8,
+            of_separator(lambda value: {"multi_chance": value}),
+            lambda row: row.separator.settings.multi_chance,
+            step=0.05,
+        ),
+        Parameter(
+            "compressor_floor",
+            "lowest threshold of the compressor, dB",
+            -80.0,
+            -5.0,
+            of_effects(lambda value: {"compressor_threshold": (value, -5.0)}),
+            lambda row: psi(row).settings.effects.compressor_threshold[0],
+            step=5.0,
+        ),
+        Parameter(
+            "reverb_wet",
+            "highest wet level of the reverb",
+            0.0,
+            1.0,
+            of_effects(lambda value: {"reverb_wet": (0.0, value)}),
+            lambda row: psi(row).settings.effects.reverb_wet[1],
+            step=0.1,
+        ),
+        Parameter(
+            "imager_spread",
+            "how far the stereo imager's balance may go from 1",
+            0.0,
+            1.0,
+            of_effects(lambda value: {"imager_balance": (1 - value, 1 + value)}),
+            lambda row: psi(row).settings.effects.imager_balance[1] - 1,
+            step=0.1,
+        ),
+        Parameter(
+            "gain_share",
+            "share of the paper's -6 to +9 dB of gain",
+            0.0,
+            2.0,
+            of_effects(
+                lambda value: {"gain": (value * PAPER_GAIN[0], value * PAPER_GAIN[1])},
+            ),
+            lambda row: psi(row).settings.effects.gain[1] / PAPER_GAIN[1],
+            step=0.1,
+        ),
+    )
+}
+
+
+def parameter_named(name: str) -> Parameter:
+    """Raises InputError for a name that is none."""
+    if name not in PARAMETERS:
+        raise InputError(f"no parameter called {name!r}; choose from {', '.join(PARAMETERS)}")
+    return PARAMETERS[name]

@@ -1,0 +1,192 @@
+"""The studies: a registry row, the parameters to vary in it, and what to maximise.
+
+A trial is the row's stage with some fields changed, so that trials share, resume and are kept as
+rows are. Selection is on validation songs; a stage that looks at the test songs is refused.
+"""
+
+import fnmatch
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from experiments.data import TEST, VALIDATION, bind
+from experiments.profiles import Profile, scaled
+from experiments.registry import rows_of
+from experiments.stages import SeparationScore, Stage, closure, expression
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+from sweeps.objectives import Objective, objective_named
+from sweeps.parameters import Parameter, parameter_named
+
+CLASS_THRESHOLDS = tuple(f"threshold_{name}" for name in CLASSES)
+WHOLE = (1.0,)
+QUARTER_FIRST = (0.25, 1.0)
+"""A trial is first trained for a quarter of its steps, and given up when that looks bad."""
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Study:
+    """`row` is a target of the registry. `rungs` are the shares of the training's length after
+    which a trial is judged; the last one's value is the trial's. `starts` are tried first, after
+    the row itself."""
+
+    name: str
+    row: str
+    objective: str
+    space: tuple[str, ...]
+    trials: int
+    rungs: tuple[float, ...] = WHOLE
+    starts: tuple[dict[str, float], ...] = ()
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        return [parameter_named(name) for name in self.space]
+
+    @property
+    def judged_by(self) -> Objective:
+        return objective_named(self.objective)
+
+
+PROPOSED = "table2/x-umx-psi-refined"
+ONCE_REFINED = "table2/x-umx-psi-noisy"
+
+STUDIES = {
+    study.name: study
+    for study in (
+        Study("threshold-f1", PROPOSED, "f1", CLASS_THRESHOLDS, trials=60),
+        Study("threshold-recall", PROPOSED, "recall", CLASS_THRESHOLDS, trials=60),
+        Study("threshold-labels", PROPOSED, "labels", CLASS_THRESHOLDS, trials=60),
+        Study(
+            "threshold-sdr",
+            PROPOSED,
+            "sdr",
+            ("final_threshold",),
+            trials=4,
+            rungs=(0.25,),
+            starts=tuple({"final_threshold": value} for value in (0.9, 0.5, 0.7, 0.3)),
+        ),
+        Study("mix-chance", ONCE_REFINED, "f1", ("mix_chance",), 10, QUARTER_FIRST),
+        Study(
+            "effects",
+            ONCE_REFINED,
+            "f1",
+            ("compressor_floor", "reverb_wet", "imager_spread", "gain_share"),
+            20,
+            QUARTER_FIRST,
+        ),
+        Study("multi-chance", PROPOSED, "sdr", ("multi_chance",), 10, QUARTER_FIRST),
+        Study(
+            "learning-rates",
+            ONCE_REFINED,
+            "sdr",
+            ("classifier_rate", "separator_rate"),
+            20,
+            QUARTER_FIRST,
+        ),
+        Study("refining", PROPOSED, "sdr", ("threshold", "iterations"), 20, QUARTER_FIRST),
+    )
+}
+
+GROUPS = {"threshold": ("threshold-f1", "threshold-recall", "threshold-labels", "threshold-sdr")}
+"""What `make sweep-threshold` runs."""
+
+
+def studies_named(name: str) -> list[Study]:
+    """A study, a group, or a pattern over studies. Raises InputError when nothing is called so."""
+    chosen = GROUPS.get(name) or [each for each in STUDIES if fnmatch.fnmatchcase(each, name)]
+    if not chosen:
+        raise InputError(
+            f"no study called {name!r}; choose from {', '.join(STUDIES)}, or the group "
+            f"{', '.join(GROUPS)}"
+        )
+    return [STUDIES[each] for each in chosen]
+
+
+def altered(study: Study, over: list[str] | None, objective: str | None) -> Study:
+    """The study over other parameters or for another objective, under a name of its own."""
+    if not over and objective is None:
+        return study
+    space = tuple(parameter_named(name).name for name in over) if over else study.space
+    chosen = objective_named(objective or study.objective).name
+    name = f"{study.name}-{chosen}-over-{'+'.join(space)}"
+    return replace(study, name=name, objective=chosen, space=space, starts=())
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A study at a profile's scale and on data. `label` names it in the storage and in W&B."""
+
+    study: Study
+    profile: Profile
+    data: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.study.name} {self.data}-{self.profile.name}"
+
+    @property
+    def row(self) -> SeparationScore:
+        """The registry's row at the profile's scale, scored on validation songs."""
+        return on_validation(scaled(registry_stage(self.study), self.profile))
+
+    def stage(self, values: Values) -> Stage:
+        """What a trial with these values is. Raises InputError for one that sees test songs."""
+        changed = changed_row(self.study, self.row, values)
+        stage = self.study.judged_by.stage(changed, self.profile.mixtures)
+        refuse_test_songs(stage)
+        bound: Stage = bind(stage, self.data, self.profile.data)
+        return bound
+
+    def own_values(self) -> dict[str, float]:
+        """The row's values of the study's parameters."""
+        return {each.name: each.value(each.read(self.row)) for each in self.study.parameters}
+
+    def version(self) -> str:
+        """Twelve hexadecimal digits that change with the row's stages, the parameters' ranges, the
+        objective, or the data."""
+        ranges = [
+            (each.name, each.low, each.high, each.step, each.log) for each in self.study.parameters
+        ]
+        told: list[Any] = [expression(self.stage({})), ranges, self.study.objective]
+        text = json.dumps([*told, self.study.rungs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def changed_row(study: Study, row: SeparationScore, values: Values) -> SeparationScore:
+    """`row` with the values of a study's parameters."""
+    for parameter in study.parameters:
+        if parameter.name in values:
+            row = parameter.change(row, parameter.value(values[parameter.name]))
+    return row
+
+
+def registry_stage(study: Study) -> SeparationScore:
+    """A row's stage as the registry has it. Raises InputError for a row without a separator."""
+    (row,) = rows_of(study.row).values()
+    if not isinstance(row.stage, SeparationScore):
+        raise InputError(f"{study.row} trains no separator, so it cannot be swept")
+    return row.stage
+
+
+def on_validation(row: SeparationScore) -> SeparationScore:
+    return replace(row, test=VALIDATION)
+
+
+def refuse_test_songs(stage: Stage) -> None:
+    if TEST in closure([stage]):
+        raise InputError("a trial may not look at the test songs: select on validation songs")
+
+
+def refuse_idle_parameters(bound: Bound) -> None:
+    """Raises InputError for a parameter that the objective cannot see."""
+    for parameter in bound.study.parameters:
+        ends = [bound.stage({parameter.name: value}) for value in (parameter.low, parameter.high)]
+        if ends[0] == ends[1]:
+            raise InputError(
+                f"the objective {bound.study.objective} does not depend on {parameter.name}; "
+                "choose another objective or parameter"
+            )
