@@ -1,8 +1,8 @@
 """Profiles: the same stages at another scale. Rows are written once, at the paper's.
 
 A profile replaces the settings of the trained stages and says how much data to take. What makes a
-row a row (its training data, its threshold where that is the row's point, its share of
-multi-labelled sources) passes through.
+row a row (its training data, its threshold where that is the row's point, each setting in which it
+differs from the paper) passes through.
 """
 
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -61,10 +61,11 @@ def scaled(stage: Stage, profile: Profile) -> Any:
 
     def change(value: Any) -> Any:
         if isinstance(value, settings.Classifier):
-            return profile.scale.classifier
+            return at_scale(value, settings.Classifier(), profile.scale.classifier)
         if isinstance(value, settings.Separator):
-            size = profile.scale.xumx if isinstance(value.network, XUMX) else profile.scale.hdemucs
-            return replace(size, multi_chance=value.multi_chance, single_share=value.single_share)
+            if isinstance(value.network, XUMX):
+                return at_scale(value, PAPER_XUMX, profile.scale.xumx)
+            return at_scale(value, PAPER_HDEMUCS, profile.scale.hdemucs)
         if isinstance(value, RecognitionOutputs):
             return replace(value, mixtures=profile.mixtures)
         if (
@@ -75,6 +76,20 @@ def scaled(stage: Stage, profile: Profile) -> Any:
         return value
 
     return rebuild(stage, change)
+
+
+def at_scale(own: Any, paper: Any, scale: Any) -> Any:
+    """The scale's settings, but for those in which a row differs from the paper: they are what
+    makes it a row."""
+    changed = {}
+    for entry in fields(own):
+        ours, theirs = getattr(own, entry.name), getattr(paper, entry.name)
+        if ours != theirs:
+            nested = is_dataclass(ours)
+            changed[entry.name] = (
+                at_scale(ours, theirs, getattr(scale, entry.name)) if nested else ours
+            )
+    return replace(scale, **changed)
 
 
 def deviations(profile: Profile) -> list[str]:

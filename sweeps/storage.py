@@ -1,5 +1,6 @@
 """Where studies are kept: an SQLite file beside the results unless another storage is named."""
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,14 +52,23 @@ def open_storage(url: str) -> BaseStorage:
             return JournalStorage(JournalFileBackend(str(path)))
         if url.startswith("redis"):
             return JournalStorage(JournalRedisBackend(url))
-        waiting = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-        return RDBStorage(
-            url,
-            engine_kwargs=waiting,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=queue_again,
-        )
+        try:
+            return database(url)
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.OperationalError):
+            # Two workers who make the tables at once: the later one finds them a moment later.
+            time.sleep(1.0)
+            return database(url)
+
+
+def database(url: str) -> RDBStorage:
+    waiting = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    return RDBStorage(
+        url,
+        engine_kwargs=waiting,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=queue_again,
+    )
 
 
 @contextmanager

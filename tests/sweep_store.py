@@ -1,0 +1,52 @@
+"""A store in which everything that a study of thresholds needs is done, with outputs of one's
+own."""
+
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+
+from experiments.outputs import MULTI, Output, write_outputs
+from experiments.stages import RecognitionScore, Relabelled, closure
+from experiments.store import Store
+from selfrefine.classes import CLASSES
+from selfrefine.data.corruption import StemTruth, write_truth
+from selfrefine.refine import StemProbability, write_probabilities
+from sweeps.studies import Bound
+
+
+def fill_store(root: Path, study: Bound, truth: np.ndarray, outputs: np.ndarray) -> Store:
+    """`truth` (bool) and `outputs` are `(item, class)`."""
+    store = Store(root / "runs")
+    stage = study.stage({})
+    for needed in closure([stage])[:-1]:
+        store.folder(needed).mkdir(parents=True, exist_ok=True)
+        store.finish(needed, {}, {"seconds": 1.0})
+    if isinstance(stage, RecognitionScore):
+        rows = [
+            Output(MULTI, str(number), tuple(held), tuple(values))
+            for number, (held, values) in enumerate(
+                zip(truth.tolist(), outputs.tolist(), strict=True)
+            )
+        ]
+        write_outputs(store.folder(stage.of), rows)
+    if isinstance(stage, Relabelled):
+        stems = [(f"song{number}", "drums") for number in range(len(truth))]
+        write_probabilities(
+            store.folder(stage.of) / "probabilities.csv",
+            [
+                StemProbability(song, name, (name,), 1.0, tuple(values))
+                for (song, name), values in zip(stems, outputs.tolist(), strict=True)
+            ],
+        )
+        write_truth(
+            store.folder(stage.of.stems.of) / "truth.csv",
+            [
+                StemTruth(song, name, tuple((each, each, 1.0) for each in held), shares)
+                for (song, name), held, shares in (
+                    (stem, tuple(compress(CLASSES, row)), tuple(float(value) for value in row))
+                    for stem, row in zip(stems, truth.tolist(), strict=True)
+                )
+            ],
+        )
+    return store
