@@ -38,7 +38,7 @@ from selfrefine.data.corruption import (
     write_truth,
 )
 from selfrefine.errors import InputError
-from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.metrics.label_sets import Labels, confusion, label_accuracy
 from selfrefine.metrics.recognition import best_thresholds, recognition, unsure_share
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
 from selfrefine.models.classifier import build_classifier
@@ -112,8 +112,12 @@ def _(stage: stages.Corrupted, work: Work) -> Result:
             work.count(number + 1, len(songs))
     write_truth(work.folder / "truth.csv", truths)
     as_given: Labels = {(truth.song, truth.given): (truth.given,) for truth in truths}
-    accuracy = label_accuracy(as_given, read_truth(work.folder / "truth.csv"))
-    return {"stems": len(truths), "accuracy": asdict(accuracy)}
+    truth = read_truth(work.folder / "truth.csv")
+    return {
+        "stems": len(truths),
+        "accuracy": asdict(label_accuracy(as_given, truth)),
+        "confusion": confusion(as_given, truth),
+    }
 
 
 @compute.register
@@ -222,7 +226,7 @@ def _(stage: stages.AdaptiveThresholds, work: Work) -> Result:
 @compute.register
 def _(stage: stages.RecognitionScore, work: Work) -> Result:
     tests = read_outputs(work.store.folder(stage.of))
-    result: Result = {}
+    result: Result = {"thresholds": list(stage.thresholds)}
     for test, (truth, outputs) in tests.items():
         scores = asdict(recognition(truth, outputs, np.array(stage.thresholds)))
         result[test] = {
@@ -241,6 +245,7 @@ def _(stage: stages.Relabelled, work: Work) -> Result:
     truth = known_truth(stage.of.stems, work.store)
     if truth is not None:
         result["accuracy"] = asdict(label_accuracy(labels, truth))
+        result["confusion"] = confusion(labels, truth)
     return result
 
 

@@ -1,63 +1,72 @@
-"""`python -m reports TARGET…`: results in the store as tables; runs nothing."""
+"""`python -m reports TARGET…`: results as tables, figures, claims and one page; runs nothing."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from experiments.data import CHOICES
-from experiments.profiles import PROFILES, Profile, profile_named
-from experiments.registry import TABLES, Table
+from experiments.profiles import PROFILES, profile_named
 from experiments.store import Store
-from reports.separation import readable, separation_frame, separation_report
+from reports.results import Results, collect, export, load, outdated
+from reports.writing import LISTENED, REPORTS, write_reports
 from selfrefine.errors import InputError
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
-    parser.add_argument("targets", nargs="+", metavar="TARGET", help=f"{', '.join(TABLES)} or all")
+    parser.add_argument(
+        "targets", nargs="+", metavar="TARGET", help=f"{', '.join(REPORTS)}, all, or export"
+    )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
     parser.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
+    parser.add_argument(
+        "--results", type=Path, help="exported results, instead of a store, profile and data"
+    )
     parser.add_argument("--output", type=Path, default=Path("reports/output"))
+    parser.add_argument("--to", type=Path, help="where `export` puts the small result files")
     args = parser.parse_args()
     try:
-        profile = profile_named(args.profile)
-        store = Store(args.store)
-        folder = args.output / f"{args.data}-{profile.name}"
-        for table in chosen_tables(args.targets):
-            write_table(table, profile, args.data, store, folder)
+        names = chosen(args.targets)
+        results = found_results(args)
+        if args.targets == ["export"]:
+            if args.to is None:
+                raise InputError("name a folder with --to, such as results/band-mini")
+            export(results, args.to, LISTENED)
+            print(f"{len(results.stages)} stages' results written to {args.to}")
+            return 0
+        write_reports(names, results, args.output / f"{results.data}-{results.profile}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def chosen_tables(names: list[str]) -> list[Table]:
-    """Raises InputError for a name that is no table."""
-    unknown = [name for name in names if name != "all" and name not in TABLES]
+def chosen(targets: list[str]) -> list[str]:
+    """The reports that targets name. Raises InputError for a name that is none."""
+    if targets == ["export"]:
+        return []
+    unknown = [name for name in targets if name not in (*REPORTS, "all")]
     if unknown:
-        raise InputError(f"no report called {unknown[0]!r}; choose from {', '.join(TABLES)} or all")
-    return [table for name, table in TABLES.items() if name in names or "all" in names]
+        raise InputError(
+            f"no report called {unknown[0]!r}; choose from {', '.join(REPORTS)} or all, "
+            "or export alone"
+        )
+    return [name for name in REPORTS if name in targets or "all" in targets]
 
 
-def write_table(table: Table, profile: Profile, data: str, store: Store, folder: Path) -> None:
-    """Writes the table's Markdown and CSV, and prints it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = separation_report(table, profile, data, store)
-    write_text(folder / f"{table.name}.md", text)
-    frame = separation_frame(table.rows, profile, data, store)
-    write_text(folder / f"{table.name}.csv", frame.to_csv(index=False, float_format="%.4f"))
-    print(f"\n{table.title}\n{profile.name}: {profile.scale.meaning}; ours (the paper's)\n")
-    print(readable(frame).to_markdown(index=False, tablefmt="simple", disable_numparse=True))
-    print(f"\nwritten to {folder / table.name}.md and .csv")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the whole file or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+def found_results(args: argparse.Namespace) -> Results:
+    if args.results is None:
+        return collect(Store(args.store), profile_named(args.profile), args.data)
+    results = load(args.results)
+    old = outdated(results)
+    if old:
+        print(
+            f"note: {len(old)} rows of {args.results} are results of an earlier version of their "
+            f"experiment, {old[0]} for one",
+            file=sys.stderr,
+        )
+    return results
 
 
 if __name__ == "__main__":

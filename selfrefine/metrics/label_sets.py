@@ -1,5 +1,6 @@
 """How good label sets are, where the truth is known."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from selfrefine.classes import CLASSES
@@ -39,11 +40,13 @@ def label_accuracy(labels: Labels, truth: Labels) -> LabelAccuracy:
 
 
 def confusion(labels: Labels, truth: Labels) -> dict[str, dict[str, int]]:
-    """Counts of stems by given label (outer) and true class (inner); a stem that holds several
-    classes counts under each."""
-    counts = {given: dict.fromkeys(CLASSES, 0) for given in CLASSES}
+    """Counts of stems by true label set (outer) and label set (inner), written "bass+drums" in
+    CLASSES' order; "" is a dropped stem."""
+    counts: dict[str, Counter[str]] = {}
     for key, label in labels.items():
-        for given in label:
-            for true in truth[key]:
-                counts[given][true] += 1
-    return counts
+        counts.setdefault(set_name(truth[key]), Counter())[set_name(label)] += 1
+    return {true: dict(found) for true, found in counts.items()}
+
+
+def set_name(label: tuple[str, ...]) -> str:
+    return "+".join(name for name in CLASSES if name in label)

@@ -1,0 +1,186 @@
+"""A number with its spread: one value a seed, and what resampling the test items makes of each.
+
+Two intervals answer two questions. Across seeds: would another training say the same? Over test
+items (songs; for recognition, stems or mixtures), by bootstrap: would other items?
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import stats
+
+from experiments.outputs import read_outputs
+from reports.results import Record, Results
+from selfrefine.classes import CLASSES
+from selfrefine.metrics.recognition import recognition
+
+DRAWS = 2000
+LEVEL = 0.95
+RECOGNITION_MEASURES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+}
+"""Name in a result and in a table; accuracy is in per cent, the others are shares."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:.2f} to {self.high:.2f}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """`values` `(seed,)` beside their `seeds`; `resampled` `(seed, draw)`, the same draws of items
+    for every measure of a test, so that differences are paired."""
+
+    seeds: tuple[int, ...]
+    values: np.ndarray
+    resampled: np.ndarray
+
+    @property
+    def value(self) -> float:
+        """The mean over seeds."""
+        return float(self.values.mean())
+
+    @property
+    def across_seeds(self) -> Interval | None:
+        """Student's t interval of the mean; None for a single run."""
+        count = len(self.values)
+        if count < 2:
+            return None
+        quantile = float(stats.t.ppf(0.5 + LEVEL / 2, count - 1))
+        half = quantile * float(self.values.std(ddof=1)) / math.sqrt(count)
+        return Interval(self.value - half, self.value + half)
+
+    @property
+    def over_items(self) -> Interval:
+        """Percentiles of the bootstrapped mean over seeds."""
+        tail = 100 * (1 - LEVEL) / 2
+        low, high = np.nanpercentile(self.resampled.mean(axis=0), [tail, 100 - tail])
+        return Interval(float(low), float(high))
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """Those there are."""
+        return [each for each in (self.across_seeds, self.over_items) if each is not None]
+
+
+def combined(function: Callable[..., np.ndarray], *measures: Measure) -> Measure | None:
+    """`function` of several measures, seed by seed and draw by draw, over the seeds that all of
+    them have; None when there is none."""
+    seeds = [s for s in measures[0].seeds if all(s in each.seeds for each in measures)]
+    if not seeds:
+        return None
+    places = [[each.seeds.index(s) for s in seeds] for each in measures]
+    rows = list(zip(measures, places, strict=True))
+    return Measure(
+        tuple(seeds),
+        function(*(each.values[place] for each, place in rows)),
+        function(*(each.resampled[place] for each, place in rows)),
+    )
+
+
+@cache
+def drawn_items(count: int) -> np.ndarray:
+    """Int `(draw, item)`: the bootstrap's picks, the same for every test of that size."""
+    return np.random.default_rng(0).integers(0, count, (DRAWS, count))
+
+
+@cache
+def drawn_weights(count: int) -> np.ndarray:
+    """Float `(draw, item)`: how often each item was picked."""
+    flat = drawn_items(count) + count * np.arange(DRAWS)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=DRAWS * count)
+    return counts.reshape(DRAWS, count).astype(np.float32)
+
+
+def separation_measures(records: list[Record]) -> dict[str, Measure]:
+    """SDR (dB) by class and "avg" of a row's runs; empty when there are none."""
+    if not records:
+        return {}
+    values, resampled = [], []
+    for record in records:
+        tracks = track_table(record)
+        values.append(with_average(np.nanmedian(tracks, axis=0)))
+        picked = tracks[drawn_items(len(tracks))]
+        middle = np.nanmedian if np.isnan(tracks).any() else np.median
+        resampled.append(with_average(middle(picked, axis=1)))
+    return by_name((*CLASSES, "avg"), records, np.stack(values), np.stack(resampled))
+
+
+def track_table(record: Record) -> np.ndarray:
+    """SDR `(track, class)` in dB, of the songs that could be scored."""
+    rows = [[row[name] for name in CLASSES] for row in record.result["tracks"].values()]
+    table = np.array(rows, dtype=float)
+    return table[~np.isnan(table).all(axis=1)]
+
+
+def recognition_measures(records: list[Record], results: Results) -> dict[str, Measure]:
+    """By cells like "multi avg F1", of a RecognitionScore's runs; empty when there are none."""
+    found: dict[str, Measure] = {}
+    if not records:
+        return found
+    tests = [read_outputs(results.folder(results.stages[r.inputs[0]])) for r in records]
+    for test in tests[0]:
+        points: dict[str, list[np.ndarray]] = {name: [] for name in RECOGNITION_MEASURES}
+        draws: dict[str, list[np.ndarray]] = {name: [] for name in RECOGNITION_MEASURES}
+        for record, outputs in zip(records, tests, strict=True):
+            truth, values = outputs[test]
+            thresholds = np.array(record.result["thresholds"])
+            exact = recognition(truth, values, thresholds)
+            bootstrapped = recognition(truth, values, thresholds, drawn_weights(len(truth)))
+            for name in RECOGNITION_MEASURES:
+                unit = 100.0 if name == "accuracy" else 1.0
+                points[name].append(with_average(unit * getattr(exact, name)))
+                draws[name].append(with_average(unit * getattr(bootstrapped, name)))
+        for name, shown in RECOGNITION_MEASURES.items():
+            cells = tuple(f"{test} {c} {shown}" for c in (*CLASSES, "avg"))
+            found |= by_name(cells, records, np.stack(points[name]), np.stack(draws[name]))
+    return found
+
+
+def with_average(values: np.ndarray) -> np.ndarray:
+    """The last axis, classes, longer by their mean."""
+    return np.concatenate([values, values.mean(axis=-1, keepdims=True)], axis=-1)
+
+
+def by_name(
+    names: tuple[str, ...], records: list[Record], values: np.ndarray, resampled: np.ndarray
+) -> dict[str, Measure]:
+    """`values` `(seed, name)` and `resampled` `(seed, draw, name)` as one measure a name."""
+    seeds = tuple(record.seed for record in records)
+    return {
+        name: Measure(seeds, values[:, place], resampled[:, :, place])
+        for place, name in enumerate(names)
+    }
+
+
+Measures = Mapping[str, Mapping[str, Measure]]
+"""By `table/row` and cell."""
+
+
+def all_measures(results: Results) -> dict[str, dict[str, Measure]]:
+    """Every row of every table; a row that was not run is empty. Rows that share their stages
+    share the work."""
+    known: dict[tuple[str, ...], dict[str, Measure]] = {(): {}}
+    found = {}
+    for label, ids in results.rows.items():
+        records = results.runs(label)
+        if ids not in known:
+            if records[0].kind == "separation-score":
+                known[ids] = separation_measures(records)
+            elif records[0].kind == "recognition-score":
+                known[ids] = recognition_measures(records, results)
+            else:
+                known[ids] = {}
+        found[label] = known[ids]
+    return found

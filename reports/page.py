@@ -1,0 +1,239 @@
+"""The whole report as one HTML file that asks for nothing beside itself."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from experiments.examples import FOLDER as EXAMPLES
+from experiments.registry import TARGETS
+from reports.audit import HEAD as AUDIT_HEAD
+from reports.audit import Audited
+from reports.claims import COMPARISON_HEAD, FAILS, HOLDS, HOW, NOT_RUN, Claim, comparison_rows
+from reports.figures import FIGURES, TITLES
+from reports.results import Record, Results
+from reports.sheets import COLUMNS, Cell, Line, Sheet, number, seeds_note, spread
+from reports.writers import interval_text
+from selfrefine.classes import CLASSES
+
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
+VERDICT_STYLES = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "missing"}
+
+
+@dataclass(frozen=True)
+class Player:
+    """What one audio element plays, as a data URI."""
+
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Song:
+    """A test song's mixture, and per instrument its reference and every row's estimate."""
+
+    name: str
+    mixture: Player
+    instruments: list[tuple[str, list[Player]]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run of a row comes from: its score or outputs, and the training it tests."""
+
+    row: str
+    anchor: str
+    title: str
+    seed: int
+    stage: str
+    trained: str
+    commit: str
+    device: str
+    started: str
+    seconds: float
+    chain_seconds: float
+    link: str
+
+
+def page(
+    results: Results,
+    sheets: list[Sheet],
+    claims: list[Claim],
+    captions: dict[str, str],
+    audits: list[Audited],
+    listened: list[str],
+    folder: Path,
+) -> str:
+    """The page's text. `captions` names the figures whose SVG files lie in `folder`."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["anchor"] = anchor
+    template = environment.from_string(TEMPLATE.read_text())
+    figures = [
+        (name, TITLES[name], data_uri(folder / f"{name}.svg", "image/svg+xml"), captions[name])
+        for name in FIGURES
+        if name in captions
+    ]
+    return template.render(
+        results=results,
+        facts=facts(results, claims),
+        sheets=sheets,
+        columns=COLUMNS,
+        shown_labels=shown_labels,
+        shown_cell=shown_cell,
+        cell_title=cell_title,
+        seeds_note=seeds_note,
+        claims=claims,
+        style=lambda verdict: VERDICT_STYLES.get(verdict, "open"),
+        comparison_head=COMPARISON_HEAD,
+        comparison_rows=comparison_rows,
+        how=HOW,
+        figures=figures,
+        audits=audits,
+        audit_head=AUDIT_HEAD,
+        songs=songs(results, listened),
+        origins=origins(results),
+    )
+
+
+def facts(results: Results, claims: list[Claim]) -> list[tuple[str, str]]:
+    """Numbers at the head of the page: value and what it counts."""
+    kinds = [record.kind for record in results.stages.values()]
+    runs = [len(ids) for ids in results.rows.values() if ids]
+    seeds = (
+        "–"
+        if not runs
+        else f"{min(runs)}"
+        if min(runs) == max(runs)
+        else (f"{min(runs)}–{max(runs)}")
+    )
+    held = sum(claim.verdict == HOLDS for claim in claims)
+    return [
+        (f"{held} of {len(claims)}", "claims hold here"),
+        (str(kinds.count("classifier")), "classifiers trained"),
+        (str(kinds.count("separator")), "separators trained"),
+        (seeds, "runs a row"),
+        (duration(results.wall_seconds), "of computing"),
+    ]
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def anchor(row: str) -> str:
+    return "from-" + row.replace("/", "-")
+
+
+def shown_labels(sheet: Sheet, place: int) -> list[str]:
+    """A line's labels, those left of the last one only where they change."""
+    labels = sheet.lines[place].labels
+    if place == 0:
+        return list(labels)
+    before = sheet.lines[place - 1].labels
+    changed = next(
+        (i for i, pair in enumerate(zip(labels, before, strict=True)) if len(set(pair)) > 1), 0
+    )
+    return ["" if i < min(changed, len(labels) - 1) else label for i, label in enumerate(labels)]
+
+
+def shown_cell(cell: Cell, line: Line) -> Markup:
+    """Ours, and below it the paper's and the difference."""
+    if cell.ours is None:
+        ours = Markup('<span class="missing">{}</span>').format(NOT_RUN)
+    else:
+        ours = Markup("<b>{}</b>{}").format(
+            number(cell.ours.value, line.decimals), spread(cell.ours, line.decimals)
+        )
+    if cell.paper is None:
+        return ours
+    below = number(cell.paper, line.decimals)
+    if cell.difference is not None:
+        below += f" · {number(cell.difference, line.decimals, signed=True)}"
+    return ours + Markup("<small>{}</small>").format(below)
+
+
+def cell_title(cell: Cell, line: Line, sheet: Sheet) -> str:
+    """The intervals, shown when a pointer rests on a cell."""
+    if cell.ours is None:
+        return ""
+    across, items = cell.ours.across_seeds, cell.ours.over_items
+    seeds = (
+        f"{len(cell.ours.seeds)} seeds, 95% {interval_text(across.low, across.high, line.decimals)}"
+        if across
+        else "one run, no interval across seeds"
+    )
+    return f"{seeds}; over {sheet.items} {interval_text(items.low, items.high, line.decimals)}"
+
+
+def data_uri(path: Path, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def songs(results: Results, listened: list[str]) -> list[Song]:
+    """What can be heard: the examples of the rows that were run."""
+    heard = [
+        (label, results.folder(record) / EXAMPLES)
+        for label in listened
+        if (record := results.first(label)) is not None
+        and (results.folder(record) / EXAMPLES).is_dir()
+    ]
+    if not heard:
+        return []
+    first = heard[0][1]
+    return [
+        song(path.name.removesuffix(MIXTURE), heard) for path in sorted(first.glob(f"*{MIXTURE}"))
+    ]
+
+
+MIXTURE = ".mixture.ogg"
+
+
+def song(name: str, heard: list[tuple[str, Path]]) -> Song:
+    first = heard[0][1]
+    instruments = []
+    for instrument in CLASSES:
+        players = [player("reference", first / f"{name}.{instrument}.reference.ogg")]
+        for label, folder in heard:
+            players.append(player(row_title(label), folder / f"{name}.{instrument}.ogg"))
+        instruments.append((instrument, players))
+    return Song(name, player("mixture", first / f"{name}{MIXTURE}"), instruments)
+
+
+def player(caption: str, path: Path) -> Player:
+    return Player(caption, data_uri(path, "audio/ogg"))
+
+
+def row_title(label: str) -> str:
+    table, name = label.split("/")
+    return ", ".join(TARGETS[table].row(name).labels)
+
+
+def origins(results: Results) -> list[Origin]:
+    """One a row and seed, in the order of the tables."""
+    return [
+        origin(label, record, results) for label in results.rows for record in results.runs(label)
+    ]
+
+
+def origin(label: str, record: Record, results: Results) -> Origin:
+    behind = results.behind(record)
+    trained = [each for each in behind if each.kind in ("classifier", "separator")]
+    source = trained[-1] if trained else record
+    return Origin(
+        label,
+        anchor(label),
+        row_title(label),
+        record.seed,
+        record.id,
+        source.id,
+        source.run.get("commit", "unknown"),
+        source.run.get("device", "unknown"),
+        record.run.get("started", ""),
+        source.run.get("seconds", 0.0),
+        sum(each.run.get("seconds", 0.0) for each in behind),
+        source.run.get("wandb") or "",
+    )

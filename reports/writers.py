@@ -1,0 +1,163 @@
+"""A sheet as Markdown, CSV and LaTeX, and text files written whole or not at all."""
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from tabulate import tabulate
+
+from reports.sheets import COLUMNS, Cell, Line, Sheet, number, seeds_note, spread
+
+NOT_RUN = "not run"
+
+
+def text_cell(cell: Cell, decimals: int) -> str:
+    """Ours, and in brackets the paper's and the difference."""
+    if cell.ours is None:
+        ours = NOT_RUN
+    else:
+        ours = number(cell.ours.value, decimals) + spread(cell.ours, decimals)
+    if cell.paper is None:
+        return ours
+    if cell.difference is None:
+        return f"{ours} ({number(cell.paper, decimals)})"
+    difference = number(cell.difference, decimals, signed=True)
+    return f"{ours} ({number(cell.paper, decimals)}, {difference})"
+
+
+def plain_table(sheet: Sheet, style: str) -> str:
+    """The table itself, in one of tabulate's styles."""
+    rows = [
+        [*line.labels, *(text_cell(cell, line.decimals) for cell in line.cells)]
+        for line in sheet.lines
+    ]
+    return tabulate(rows, [*sheet.head, *COLUMNS], tablefmt=style, disable_numparse=True)
+
+
+def interval_rows(sheet: Sheet) -> list[list[str]]:
+    """Per line that was run: labels, seeds, average, its intervals across seeds and over items."""
+    rows = []
+    for line in sheet.lines:
+        measure = line.average.ours
+        if measure is None:
+            continue
+        across = measure.across_seeds
+        shown = [
+            "none (one run)" if each is None else interval_text(each.low, each.high, line.decimals)
+            for each in (across, measure.over_items)
+        ]
+        rows.append(
+            [*line.labels, str(len(measure.seeds)), number(measure.value, line.decimals), *shown]
+        )
+    return rows
+
+
+def interval_text(low: float, high: float, decimals: int) -> str:
+    return f"{number(low, decimals)} to {number(high, decimals)}"
+
+
+def markdown(sheet: Sheet) -> str:
+    """The table, then the intervals of its averages."""
+    head = [*sheet.head, "runs", "avg", "across seeds", f"over {sheet.items}"]
+    lines = [
+        plain_table(sheet, "github"),
+        "",
+        "Ours (the paper's, difference). " + seeds_note(sheet),
+        "",
+    ]
+    rows = interval_rows(sheet)
+    if rows:
+        table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
+        lines += ["95% intervals of the averages:", "", table, ""]
+    return "\n".join(lines)
+
+
+def csv_text(sheet: Sheet) -> str:
+    """Long form: a line a cell, with both intervals, the paper's value and the difference."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    names = [name.replace(" ", "_") for name in sheet.head]
+    intervals = ["seeds_low", "seeds_high", "items_low", "items_high"]
+    table.writerow(["row", *names, "column", "ours", "seeds", *intervals, "paper", "difference"])
+    for line in sheet.lines:
+        for column, cell in zip(COLUMNS, line.cells, strict=True):
+            table.writerow([line.row, *line.labels, column, *csv_cell(cell)])
+    return out.getvalue()
+
+
+def csv_cell(cell: Cell) -> list[str]:
+    numbers: list[float | None] = [None, None, None, None]
+    ours, seeds = None, 0
+    if cell.ours is not None:
+        ours, seeds = cell.ours.value, len(cell.ours.seeds)
+        across, items = cell.ours.across_seeds, cell.ours.over_items
+        if across is not None:
+            numbers[:2] = across.low, across.high
+        numbers[2:] = items.low, items.high
+    values = [ours, *numbers, cell.paper, cell.difference]
+    shown = ["" if value is None else f"{value:.4f}" for value in values]
+    return [shown[0], str(seeds), *shown[1:]]
+
+
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "–": "--",
+}
+
+
+def latex_escaped(text: str) -> str:
+    return "".join(LATEX_SPECIAL.get(character, character) for character in text)
+
+
+def latex(sheet: Sheet) -> str:
+    """A `table` that needs \\usepackage{booktabs}. A line is ours with, smaller, the paper's and
+    the difference; a rule stands where the first label changes."""
+    heads = " & ".join(latex_escaped(name) for name in (*sheet.head, *COLUMNS))
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "  \\centering\\small",
+        f"  \\caption{{{latex_escaped(sheet.title)}. Ours (the paper's, difference). "
+        f"{latex_escaped(seeds_note(sheet))}}}",
+        f"  \\label{{tab:{sheet.name}}}",
+        f"  \\begin{{tabular}}{{{'l' * len(sheet.head)}{'r' * len(COLUMNS)}}}",
+        "    \\toprule",
+        f"    {heads} \\\\",
+        "    \\midrule",
+    ]
+    for place, line in enumerate(sheet.lines):
+        before = sheet.lines[place - 1] if place else line
+        if len(sheet.head) > 1 and before.labels[:-1] != line.labels[:-1]:
+            lines.append("    \\midrule")
+        lines.append(f"    {latex_line(line)} \\\\")
+    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""]
+    return "\n".join(lines)
+
+
+def latex_line(line: Line) -> str:
+    labels = [latex_escaped(label) for label in line.labels]
+    cells = []
+    for cell in line.cells:
+        ours, _, rest = latex_escaped(text_cell(cell, line.decimals)).partition(" (")
+        cells.append(f"{ours} {{\\scriptsize ({rest}}}" if rest else ours)
+    return " & ".join([*labels, *cells])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the whole file or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,88 @@
+"""Writes the reports that were asked for, and prints the tables."""
+
+from pathlib import Path
+
+from experiments.registry import TABLES
+from reports.audit import audit_markdown, label_audit
+from reports.claims import Claim, claims_markdown, decide
+from reports.figures import FIGURES, draw, write_figure
+from reports.measures import Measures, all_measures
+from reports.page import page
+from reports.results import Results
+from reports.sheets import Sheet, sheet
+from reports.writers import csv_text, latex, markdown, plain_table, write_text
+
+PAGE = "report"
+REPORTS = (*TABLES, *FIGURES, "claims", PAGE)
+
+LISTENED = ["table2/x-umx-clean", "table2/x-umx-noisy", "table2/x-umx-psi-refined"]
+"""The rows whose examples the page plays."""
+
+
+def write_reports(names: list[str], results: Results, folder: Path) -> None:
+    """Every report named, into `folder`; the tables and the verdicts to the terminal as well."""
+    measures = all_measures(results)
+    claims = decide(measures)
+    sheets = {name: sheet(table, measures) for name, table in TABLES.items()}
+    for name in names:
+        if name in TABLES:
+            write_table(sheets[name], results, folder)
+        elif name == "claims":
+            write_text(folder / "claims.md", claims_markdown(claims, where(results)))
+            print_verdicts(claims)
+    captions = write_figures(names, results, measures, folder)
+    if PAGE in names:
+        audits = label_audit(results)
+        text = page(results, list(sheets.values()), claims, captions, audits, LISTENED, folder)
+        write_text(folder / f"{PAGE}.html", text)
+    print(f"\nwritten to {folder}: {', '.join(names)}")
+
+
+def write_figures(
+    names: list[str], results: Results, measures: Measures, folder: Path
+) -> dict[str, str]:
+    """Draws the figures named, all for the page; their captions by name."""
+    captions = {}
+    for name in FIGURES:
+        if name in names or PAGE in names:
+            drawing = draw(name, results, measures)
+            if drawing is None:
+                print(f"{name}: not run")
+                continue
+            write_figure(name, drawing, folder)
+            captions[name] = drawing.caption
+    return captions
+
+
+def where(results: Results) -> str:
+    return f"Data `{results.data}`, profile `{results.profile}`: {results.meaning}."
+
+
+def write_table(table: Sheet, results: Results, folder: Path) -> None:
+    """The table's Markdown, CSV and LaTeX; printed too."""
+    lines = [f"# {table.title}", "", where(results), "", markdown(table)]
+    audits = label_audit(results, f"{table.name}/")
+    if audits:
+        lines += [
+            "Label sets against the known truth (share of stems exactly right; F1, precision and "
+            "recall over stems and classes; counts of stems):",
+            "",
+            audit_markdown(audits),
+            "",
+        ]
+    if results.deviations:
+        lines += ["Settings that are not the paper's:", ""]
+        lines += [*(f"- {each}" for each in results.deviations), ""]
+    write_text(folder / f"{table.name}.md", "\n".join(lines))
+    write_text(folder / f"{table.name}.csv", csv_text(table))
+    write_text(folder / f"{table.name}.tex", latex(table))
+    print(
+        f"\n{table.title}\n{results.profile}: {results.meaning}; ours (the paper's, difference)\n"
+    )
+    print(plain_table(table, "simple"))
+
+
+def print_verdicts(claims: list[Claim]) -> None:
+    print("\nThe paper's claims, here:\n")
+    for claim in claims:
+        print(f"{claim.number:3d}. {claim.text}: {claim.verdict}")
