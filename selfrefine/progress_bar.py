@@ -2,10 +2,12 @@
 
 import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from selfrefine.training.loop import StepReport
+if TYPE_CHECKING:
+    from selfrefine.training.loop import StepReport
 
 
 class ProgressBar:
@@ -15,7 +17,7 @@ class ProgressBar:
         self.bar: tqdm | None = None
         self.work: tuple[str, int] | None = None
 
-    def listen(self, report: StepReport) -> None:
+    def listen(self, report: "StepReport") -> None:
         """For a training."""
         self.show("training", "step", report.step, report.steps)
         if self.bar is not None:

@@ -34,7 +34,10 @@ class Refined:
 def write_report(out: Path, refined: Refined, truth: Labels | None, copy: bool, say: Say) -> None:
     """Writes everything into `out` and prints the summary."""
     decisions = stem_decisions(refined)
-    write_unless_edited(out, labels_text(decisions.values()))
+    path = out / "labels.csv"
+    write_labels(path, labels_text(decisions.values()))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (out / "work" / "labels.sha256").write_text(digest)
     usable = [
         (song.name, file, decisions[song.name, file.name].refined)
         for song in refined.songs
@@ -95,8 +98,8 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
     return decisions
 
 
-def write_unless_edited(out: Path, text: str) -> None:
-    """Writes labels.csv and its digest. Raises InputError where someone edited it since."""
+def refuse_edited_labels(out: Path) -> None:
+    """Raises InputError where someone edited labels.csv since it was written."""
     path, digest = out / "labels.csv", out / "work" / "labels.sha256"
     if path.exists():
         written = digest.read_text() if digest.exists() else ""
@@ -105,8 +108,6 @@ def write_unless_edited(out: Path, text: str) -> None:
                 f"{path}: was edited since it was written; rename it to keep it (selfrefine "
                 "train-separator --labels takes it under any name), then resume"
             )
-    write_labels(path, text)
-    digest.write_text(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def stem_curves(refined: Refined) -> dict[Key, Curve]:

@@ -16,7 +16,7 @@ basis: with those the wrapped ring is taken out exactly, and that of the hop bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,6 +83,34 @@ def integrated_loudness(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
     pieces = audio.split(1) if audio.device.type == "cpu" else [audio]
     energies = torch.cat([gains @ _hop_energies(piece, hop, weighting) for piece in pieces])
 
+    return _gated_loudness(energies, length, sample_rate)
+
+
+@torch.no_grad()
+@_one_thread()
+def stream_loudness(stretches: Iterable[torch.Tensor], sample_rate: int) -> float:
+    """The integrated loudness in LUFS of audio that comes in stretches `(channel, sample)`, each
+    but the last of whole hops of 100 ms: a file of any length in little memory."""
+    hop = sample_rate // 10
+    found: list[torch.Tensor] = []
+    before: torch.Tensor | None = None
+    length = 0
+    for stretch in stretches:
+        length += stretch.shape[-1]
+        # The hop before is all the past that matters.
+        audio = stretch if before is None else torch.cat([before, stretch], -1)
+        weighting = _k_weighting(sample_rate, audio.dtype, audio.device)
+        gains = audio.new_tensor(_CHANNEL_GAINS[: audio.shape[0]])
+        energies = gains @ _hop_energies(audio[None], hop, weighting)
+        found.append(energies if before is None else energies[:, 1:])
+        before = stretch[:, -hop:]
+    if length < _BLOCK_HOPS * hop:
+        raise InputError(f"audio of {length / sample_rate:.3f} s has no loudness: 0.4 s at least")
+    return float(_gated_loudness(torch.cat(found, 1), length, sample_rate)[0])
+
+
+def _gated_loudness(energies: torch.Tensor, length: int, sample_rate: int) -> torch.Tensor:
+    """`(batch,)` in LUFS from the K-weighted energies of hops, `(batch, hop)`."""
     # pyloudnorm's expression, so that halves are rounded like there.
     blocks = round((length / sample_rate - 0.4) / (0.4 * 0.25)) + 1
     energies = energies[:, : blocks + _BLOCK_HOPS - 1]

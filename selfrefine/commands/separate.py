@@ -1,12 +1,55 @@
-"""To come."""
+"""Separates files into vocals, bass, drums and other, of any length and sample rate.
+
+OUT/<name>/<class>.wav, at the file's own sample rate; <name> is the file's, or its folder's where
+the file is called mixture. Needs less than 4 GB of memory however long the file is.
+"""
 
 import argparse
+import sys
+from pathlib import Path
 
-SUMMARY = ""
+SUMMARY = "separate files by a trained separator"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None: ...
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="separator.pt of selfrefine train-separator"
+    )
+    parser.add_argument("--out", type=Path, default=Path("separated"), help="default: separated")
 
 
 def run(args: argparse.Namespace) -> int:
-    return 2
+    from tqdm import tqdm
+
+    from selfrefine.errors import InputError
+    from selfrefine.model_file import load_separator
+    from selfrefine.separate_file import separate_file
+    from selfrefine.training.device import prepare, training_device
+
+    folders: dict[Path, Path] = {}
+    for path in args.files:
+        name = path.stem if path.stem.lower() != "mixture" else path.resolve().parent.name
+        folder = args.out / name
+        if folder in folders:
+            raise InputError(f"{path}: {folders[folder]} has the same name; separate them apart")
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the path")
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder}: holds something already; choose another --out")
+        folders[folder] = path
+    device = training_device()
+    prepare(device)
+    separator = load_separator(args.model, device)
+    for folder, path in folders.items():
+        with tqdm(desc=path.name, unit="s", file=sys.stderr, disable=None) as bar:
+
+            def count(done: float, total: float, bar: tqdm = bar) -> None:
+                bar.total = round(total)
+                bar.update(round(done) - bar.n)
+
+            separate_file(
+                path, folder, separator, device, count, lambda s: tqdm.write(s, file=sys.stderr)
+            )
+        print(folder)
+    return 0

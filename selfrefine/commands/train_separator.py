@@ -1,12 +1,58 @@
-"""To come."""
+"""Trains a separator on a folder of stems, label sets of several classes included.
+
+DIR holds <song>/<class>.<ext>, <song>.stem.mp4 or <class>/<file>, where <class> may be a label set
+as bass+drums: OUT/stems of `selfrefine refine` is such a folder. Or give --labels, a labels.csv
+(edited by hand or not), and the folder it was made from. OUT gets separator.pt, for
+`selfrefine separate`, and work/, from which --resume goes on.
+"""
 
 import argparse
+from pathlib import Path
 
-SUMMARY = ""
+from selfrefine.scales import SCALES, scale_named
+
+SUMMARY = "train a separator on a folder of stems"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None: ...
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="DIR", help="folder of stems")
+    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument("--labels", type=Path, metavar="CSV", help="labels.csv of refine")
+    parser.add_argument("--network", choices=["xumx", "hdemucs"], default="xumx")
+    parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
 
 
 def run(args: argparse.Namespace) -> int:
-    return 2
+    scale = scale_named(args.profile)
+
+    from selfrefine.data.folder import find_songs, fingerprint
+    from selfrefine.data.output_folder import begin_or_resume, make_output_folder
+    from selfrefine.labels_table import read_labels
+    from selfrefine.model_file import save_separator
+    from selfrefine.prepared_stems import say_unused, trimmed_stems
+    from selfrefine.progress_bar import ProgressBar
+    from selfrefine.training.device import prepare, training_device
+    from selfrefine.training.separator import train_separator
+
+    settings = scale.xumx if args.network == "xumx" else scale.hdemucs
+    found = find_songs(args.source, tracks=False)
+    songs = read_labels(args.labels, args.source, found) if args.labels else found
+    make_output_folder(args.out, args.source, keep=args.resume)
+    mark = {"files": fingerprint(songs), "settings": repr(settings), "seed": args.seed}
+    work = begin_or_resume(args.out, mark)
+    device = training_device()
+    prepare(device)
+    with ProgressBar() as bar:
+        say_unused(args.source, found, bar)
+        trimmed = trimmed_stems(songs, work, settings.sample_rate, bar)
+        if not (work / "model.pt").exists():
+            train_separator(trimmed.stems, settings, args.seed, work, device, bar.listen)
+    path = args.out / "separator.pt"
+    save_separator(path, work / "model.pt", settings)
+    single = sum(len(clip.label) == 1 for clip in trimmed.stems.clips)
+    print(
+        f"{path}: trained on {single} stems of one class, {len(trimmed.kept) - single} of several"
+    )
+    return 0

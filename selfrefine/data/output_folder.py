@@ -1,7 +1,10 @@
 """Folders that a command writes into: new ones, apart from what it reads."""
 
+import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 from selfrefine.errors import InputError
 
@@ -30,3 +33,37 @@ def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> No
         raise InputError(f"{out}: holds something already; choose a new or an empty folder")
     if not os.access(out, os.W_OK | os.X_OK):
         raise InputError(f"{out}: cannot be written; change its rights, or choose another folder")
+
+
+def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
+    """Returns `out/work`, in which `mark`, what is done and how, is noted.
+
+    Raises InputError for an `out` that was begun with another mark, or holds something else.
+    """
+    work = out / "work"
+    path = work / "order.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        differing = [name for name, value in mark.items() if before.get(name) != value]
+        if differing:
+            raise InputError(
+                f"{out}: was begun with other {' and '.join(differing)}; choose another folder, or "
+                "give the same arguments as then"
+            )
+    elif any(out.iterdir()):
+        raise InputError(f"{out}: nothing to resume there; choose a new or an empty folder")
+    work.mkdir(exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(mark, indent=1))
+    os.replace(partial, path)
+    return work
+
+
+def refuse_full_disk(folder: Path, needed: float, what: str) -> None:
+    """Raises InputError where `needed` bytes are not free."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: {what} may take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free there; "
+            "choose a folder on another disk"
+        )

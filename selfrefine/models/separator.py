@@ -32,12 +32,15 @@ def separate_song(model: nn.Module, settings: Separator, mixture: Tensor) -> Ten
     The song is brought to `settings.loudness_lufs` and the estimates back by the inverse gain
     (section 4.2; Jeon and Lee, ISMIR 2022). A silent song passes unchanged.
     """
-    model.eval()
     gain = gain_to(settings.loudness_lufs, mixture[None], settings.sample_rate)[0]
+    return separate_levelled(model, settings, mixture * gain) / gain
+
+
+@torch.inference_mode()
+def separate_levelled(model: nn.Module, settings: Separator, mixture: Tensor) -> Tensor:
+    """Sources of a mixture that has its loudness already; shapes as in `separate_song`."""
+    model.eval()
     if isinstance(settings.network, HDemucs):
         segment = round(settings.network.inference_seconds * settings.sample_rate)
-        overlap = settings.network.inference_overlap
-        sources = separate_hdemucs(model, mixture * gain, segment, overlap)
-    else:
-        sources = separate_xumx(cast(CrossNet, model), mixture * gain)
-    return sources / gain
+        return separate_hdemucs(model, mixture, segment, settings.network.inference_overlap)
+    return separate_xumx(cast(CrossNet, model), mixture)
