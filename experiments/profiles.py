@@ -37,7 +37,7 @@ class Profile:
 
 DATA_SCALES = {
     SMOKE: DataScale(16000, 2, 3, 2, 2, 10.0, Corruption()),
-    MINI: DataScale(16000, 40, 60, 8, 10, 20.0, Corruption()),
+    MINI: DataScale(16000, 70, 90, 10, 12, 14.0, Corruption()),
     LITE: DataScale(SAMPLE_RATE, 24, 60, 8, 12, 60.0, Corruption()),
     PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, Corruption()),
 }

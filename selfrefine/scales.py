@@ -45,21 +45,22 @@ MINI = Scale(
         segment=49152,
         fft=512,
         hop=512,
-        steps=800,
+        steps=1200,
         batch=16,
         learning_rate=2e-3,
         warmup_steps=20,
         final_rate=0.05,
-        bce_share=0.5,
+        bce_share=0.3,
     ),
     xumx=replace(
         PAPER_XUMX,
-        network=XUMX(fft=2048, hop=1024, hidden=128, lstm_layers=2),
+        network=XUMX(fft=2048, hop=1024, hidden=128, lstm_layers=2, dropout=0.1),
         sample_rate=16000,
         segment=48000,
-        steps=300,
+        gain=(0.7, 1.25),
+        steps=600,
         batch=8,
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         final_rate=0.05,
     ),
     hdemucs=replace(
@@ -73,6 +74,7 @@ MINI = Scale(
         warmup_steps=20,
         final_rate=0.05,
     ),
+    threshold=0.7,
 )
 
 SMOKE = Scale(
