@@ -12,7 +12,7 @@ from reports.writing import LISTENED, REPORTS, write_reports
 from selfrefine.errors import InputError
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument(
         "targets", nargs="+", metavar="TARGET", help=f"{', '.join(REPORTS)}, all, or export"
@@ -25,7 +25,7 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("reports/output"))
     parser.add_argument("--to", type=Path, help="where `export` puts the small result files")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     try:
         names = chosen(args.targets)
         results = found_results(args)

@@ -77,16 +77,20 @@ def figure4(results: Results, measures: Measures) -> Drawing | None:
     if record is None:
         return None
     tests = read_outputs(results.folder(record))
+    score = results.first("table1/refined")
+    threshold = score.result["thresholds"][0] if score else PAPER_THRESHOLD
     chosen = results.first("figure4/thresholds")
     thresholds = np.arange(1, 100) / 100
     figure, axes = plt.subplots(1, 4, figsize=(10, 2.9), sharey=True)
     rows: list[list[object]] = []
     for test, width in ((MULTI, 1.8), (SINGLE, 0.9)):
         points = curves(*tests[test], thresholds)
+        # Where nothing is found any more there is no precision.
+        precision = np.where(points.recall > 0, points.precision, np.nan)
         for c, (name, axis) in enumerate(zip(CLASSES, axes, strict=True)):
             colour, style = CLASS_COLOURS[name], "-" if test == MULTI else ":"
             for measure, values, shade in (
-                ("precision", points.precision[:, c], colour),
+                ("precision", precision[:, c], colour),
                 ("recall", points.recall[:, c], INK),
             ):
                 label = f"{measure}, {TESTS[test]}"
@@ -102,7 +106,7 @@ def figure4(results: Results, measures: Measures) -> Drawing | None:
                 )
             ]
     for name, axis in zip(CLASSES, axes, strict=True):
-        axis.axvline(PAPER_THRESHOLD, color=MUTED, lw=0.8, ls="--")
+        axis.axvline(threshold, color=MUTED, lw=0.8, ls="--")
         axis.set(title=name, xlabel="threshold", xlim=(0, 1), ylim=(0, 1.02))
         if chosen is not None:
             adaptive = chosen.result["thresholds"][name]
@@ -120,7 +124,9 @@ def figure4(results: Results, measures: Measures) -> Drawing | None:
     handles = [
         plt.Line2D([], [], color=MUTED, ls="-", lw=1.8, label="random mixtures"),
         plt.Line2D([], [], color=MUTED, ls=":", lw=0.9, label="single-labelled stems"),
-        plt.Line2D([], [], color=MUTED, ls="--", lw=0.8, label="the paper's threshold, 0.9"),
+        plt.Line2D(
+            [], [], color=MUTED, ls="--", lw=0.8, label=f"threshold of the proposal, {threshold:g}"
+        ),
         plt.Line2D([], [], color=MUTED, ls="-.", lw=0.8, label="highest F1 on validation songs"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
@@ -160,7 +166,7 @@ def refining(results: Results, measures: Measures) -> Drawing | None:
         values = [found[k][name].value for k in counts]
         right.plot(counts, values, color=CLASS_COLOURS[name], marker="o", ms=4, label=name)
     right.set(title="by instrument, here", xlabel="refinements", xticks=range(6))
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     rows: list[list[object]] = []
     for k in counts:
         for name, measure in found[k].items():

@@ -80,7 +80,7 @@ def page(
         facts=facts(results, claims),
         sheets=sheets,
         columns=COLUMNS,
-        shown_labels=shown_labels,
+        group=group,
         shown_cell=shown_cell,
         cell_title=cell_title,
         seeds_note=seeds_note,
@@ -128,16 +128,11 @@ def anchor(row: str) -> str:
     return "from-" + row.replace("/", "-")
 
 
-def shown_labels(sheet: Sheet, place: int) -> list[str]:
-    """A line's labels, those left of the last one only where they change."""
-    labels = sheet.lines[place].labels
-    if place == 0:
-        return list(labels)
-    before = sheet.lines[place - 1].labels
-    changed = next(
-        (i for i, pair in enumerate(zip(labels, before, strict=True)) if len(set(pair)) > 1), 0
-    )
-    return ["" if i < min(changed, len(labels) - 1) else label for i, label in enumerate(labels)]
+def group(sheet: Sheet, place: int) -> str:
+    """All labels of a line but the last, where they differ from those of the line before."""
+    labels = sheet.lines[place].labels[:-1]
+    same = place > 0 and sheet.lines[place - 1].labels[:-1] == labels
+    return "" if same else ", ".join(labels)
 
 
 def shown_cell(cell: Cell, line: Line) -> Markup:
@@ -150,9 +145,10 @@ def shown_cell(cell: Cell, line: Line) -> Markup:
         )
     if cell.paper is None:
         return ours
-    below = number(cell.paper, line.decimals)
+    below = Markup("{}").format(number(cell.paper, line.decimals))
     if cell.difference is not None:
-        below += f" · {number(cell.difference, line.decimals, signed=True)}"
+        difference = number(cell.difference, line.decimals, signed=True)
+        below += Markup("<span> · {}</span>").format(difference)
     return ours + Markup("<small>{}</small>").format(below)
 
 

@@ -58,7 +58,7 @@ def sheet(table: Table, measures: Measures) -> Sheet:
     if isinstance(table.rows[0].stage, RecognitionScore):
         return recognition_sheet(table, measures)
     lines = tuple(
-        line(table, row, row.labels, COLUMNS, measures[f"{table.name}/{row.name}"], 2)
+        line(table, row, row.labels, COLUMNS, measures.get(f"{table.name}/{row.name}", {}), 2)
         for row in table.rows
     )
     title = f"{table.title}: median of 1 s frames, then of test songs"
@@ -72,7 +72,7 @@ def recognition_sheet(table: Table, measures: Measures) -> Sheet:
             names = tuple(f"{test} {column} {measure}" for column in COLUMNS)
             unit = f"{measure} (%)" if measure == "accuracy" else measure
             for row in table.rows:
-                found = measures[f"{table.name}/{row.name}"]
+                found = measures.get(f"{table.name}/{row.name}", {})
                 decimals = 1 if measure == "accuracy" else 3
                 labels = (shown, unit, *row.labels)
                 lines.append(line(table, row, labels, names, found, decimals))

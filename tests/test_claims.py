@@ -1,0 +1,122 @@
+"""Claims: the paper's own numbers uphold the paper's claims, and other numbers do not."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.profiles import PROFILES
+from reports.claims import (
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    UNDECIDED,
+    Claim,
+    Comparison,
+    claims_markdown,
+    correlation,
+    decide,
+)
+from reports.measures import Measure, all_measures
+from reports.results import collect
+from tests.fake_results import paper_store
+
+SMOKE = PROFILES["smoke"]
+
+
+@pytest.fixture(scope="module")
+def measures(tmp_path_factory: pytest.TempPathFactory):
+    store = paper_store(tmp_path_factory.mktemp("runs"), seeds=3)
+    return all_measures(collect(store, SMOKE, "band"))
+
+
+def measure(values: list[float], spread: float = 0.0) -> Measure:
+    draws = np.linspace(-spread, spread, 101)
+    return Measure(tuple(range(len(values))), np.array(values), np.array(values)[:, None] + draws)
+
+
+def test_the_papers_numbers_uphold_all_ten_claims(measures) -> None:
+    claims = decide(measures)
+    assert [claim.number for claim in claims] == list(range(1, 11))
+    assert {claim.number: claim.verdict for claim in claims} == dict.fromkeys(range(1, 11), HOLDS)
+
+
+def test_each_difference_is_near_the_papers_own(measures) -> None:
+    for claim in decide(measures)[1:9]:
+        for each in claim.comparisons:
+            assert each.measure is not None
+            # Printed averages are rounded; ours are means of the printed cells.
+            assert each.measure.value == pytest.approx(each.paper, abs=0.03), each.name
+    assert decide(measures)[9].comparisons[0].paper > 1
+
+
+def test_claims_turn_when_the_numbers_do(measures) -> None:
+    swapped = dict(measures)
+    for network in ("demucs", "x-umx"):
+        noisy, refined = f"table2/{network}-noisy", f"table2/{network}-psi-refined"
+        swapped[noisy], swapped[refined] = measures[refined], measures[noisy]
+    verdicts = [claim.verdict for claim in decide(swapped)]
+    assert verdicts[1:4] == [FAILS, FAILS, FAILS]
+
+
+def test_a_missing_row_is_not_run_and_the_rest_is_decided(measures) -> None:
+    without = {label: {} if label.startswith("table3/") else m for label, m in measures.items()}
+    verdicts = [claim.verdict for claim in decide(without)]
+    assert verdicts[4:8] == [NOT_RUN] * 4
+    assert verdicts[1] == HOLDS
+    assert [claim.verdict for claim in decide({})] == [NOT_RUN] * 10
+
+
+@pytest.mark.parametrize(
+    ("values", "spread", "verdict"),
+    [
+        ([1.0, 1.1, 0.9], 0.5, HOLDS),
+        ([-1.0, -1.1, -0.9], 0.5, FAILS),
+        ([1.0, 1.1, 0.9], 1.5, UNDECIDED),  # the songs disagree
+        ([3.0, 0.1, 0.1], 0.05, UNDECIDED),  # the seeds disagree
+        ([1.0], 0.5, HOLDS),  # one run: the songs alone decide
+        ([1.0], 1.5, UNDECIDED),
+    ],
+)
+def test_every_interval_there_is_must_lie_on_the_claims_side(values, spread, verdict) -> None:
+    assert Comparison("gain", "dB", measure(values, spread), 1.0, above=0.0).verdict == verdict
+
+
+def test_no_difference_holds_only_when_a_difference_is_ruled_out() -> None:
+    def verdict(values: list[float], spread: float) -> str:
+        bounds = {"above": -0.1, "below": 0.1}
+        return Comparison("gain", "dB", measure(values, spread), 0.0, **bounds).verdict
+
+    assert verdict([0.01], 0.05) == HOLDS
+    assert verdict([0.01], 0.5) == UNDECIDED
+    assert verdict([0.5], 0.2) == FAILS
+
+
+def test_one_failing_comparison_fails_a_claim_and_one_undecided_leaves_it_open() -> None:
+    good = Comparison("a", "dB", measure([1.0], 0.1), 1.0, above=0.0)
+    bad = Comparison("b", "dB", measure([-1.0], 0.1), 1.0, above=0.0)
+    unclear = Comparison("c", "dB", measure([0.0], 0.1), 1.0, above=0.0)
+    missing = dataclasses.replace(good, measure=None)
+    assert Claim(1, "", (good, good)).verdict == HOLDS
+    assert Claim(1, "", (good, unclear)).verdict == UNDECIDED
+    assert Claim(1, "", (good, missing)).verdict == NOT_RUN
+    assert Claim(1, "", (good, bad, unclear, missing)).verdict == FAILS
+
+
+def test_the_correlation_is_pearsons_and_0_without_variation() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 6, 5))
+    for column in range(5):
+        expected = np.corrcoef(a[:, column], b[:, column])[0, 1]
+        assert correlation(a, b)[column] == pytest.approx(expected)
+    assert correlation(np.ones((6, 1)), b[:, :1]) == pytest.approx(0)
+
+
+def test_the_page_of_claims_gives_verdicts_numbers_and_the_papers(measures, tmp_path: Path) -> None:
+    text = claims_markdown(decide(measures), "Where.")
+    assert text.count("| holds") >= 10
+    assert "x-umx: w/ Psi_refined − noisy (dB)" in text
+    assert "+2.37" in text  # the paper's own gain over noisy
+    single = claims_markdown(decide({}), "Where.")
+    assert "not run" in single

@@ -1,0 +1,332 @@
+"""Reports from a store that holds the paper's numbers: what is written, and that it is right."""
+
+import csv
+import math
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.profiles import PROFILES
+from experiments.registry import TABLES
+from experiments.store import Store
+from reports.__main__ import main
+from reports.figures import FIGURES
+from reports.measures import (
+    Measure,
+    all_measures,
+    combined,
+    drawn_items,
+    drawn_weights,
+    separation_measures,
+)
+from reports.results import Record, Results, collect, export, load
+from reports.sheets import seeds_note, sheet
+from reports.writers import latex, latex_escaped, markdown
+from reports.writing import LISTENED, REPORTS, write_reports
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+from tests.fake_results import paper_store
+
+SMOKE = PROFILES["smoke"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One seed."""
+    return paper_store(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def results(store: Store) -> Results:
+    return collect(store, SMOKE, "band")
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Three seeds of Table 5, one of nothing else."""
+    store = paper_store(tmp_path_factory.mktemp("runs"), seeds=3, targets=("table5",))
+    return collect(store, SMOKE, "band")
+
+
+@pytest.fixture(scope="module")
+def written(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("output")
+    write_reports(list(REPORTS), results, folder)
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_report_is_written(written: Path) -> None:
+    expected = {f"{name}{ending}" for name in TABLES for ending in (".md", ".csv", ".tex")}
+    expected |= {f"{name}{ending}" for name in FIGURES for ending in (".png", ".svg", ".csv")}
+    assert {path.name for path in written.iterdir()} == expected | {"claims.md", "report.html"}
+    assert all(path.stat().st_size > 100 for path in written.iterdir())
+
+
+@pytest.mark.parametrize("name", ["table2", "table3", "table5"])
+def test_a_cell_stands_beside_the_papers_and_their_difference(name: str, written: Path) -> None:
+    cells = rows(written / f"{name}.csv")
+    assert len(cells) == 5 * len(TABLES[name].rows)
+    for cell in cells:
+        row = TABLES[name].row(cell["row"].split("/")[1])
+        assert float(cell["paper"]) == row.paper[cell["column"]]
+        # The store's songs have the printed cells as their medians.
+        assert float(cell["ours"]) == pytest.approx(float(cell["paper"]), abs=0.011)
+        assert float(cell["difference"]) == pytest.approx(
+            float(cell["ours"]) - float(cell["paper"]), abs=1e-4
+        )
+
+
+def test_recognition_tables_hold_every_measure_of_both_tests(written: Path) -> None:
+    cells = rows(written / "table4.csv")
+    assert len(cells) == 2 * 4 * 6 * 5
+    found = {(c["row"], c["test"], c["measure"], c["column"]): c for c in cells}
+    mixtures = found["table4/clean", "random mixtures", "recall", "avg"]
+    assert float(mixtures["ours"]) == pytest.approx(0.896, abs=0.01)
+    accuracy = found["table4/clean", "random mixtures", "accuracy (%)", "avg"]
+    assert float(accuracy["ours"]) == pytest.approx(float(accuracy["paper"]), abs=0.5)
+    lost = found["table4/iteration-5", "random mixtures", "accuracy (%)", "avg"]
+    assert (lost["paper"], lost["difference"]) == ("", "")
+
+
+def test_markdown_says_the_scale_the_intervals_and_the_label_audit(written: Path) -> None:
+    text = (written / "table2.md").read_text()
+    assert "its numbers mean nothing" in text
+    assert "there is no interval across seeds" in text
+    assert "none (one run)" in text
+    assert "4.99 (4.99, +0.00)" in text
+    assert "| as given" in text
+    assert "threshold 0.45 (paper 0.9)" in text
+
+
+def test_several_seeds_give_an_interval_across_them(seeded: Results) -> None:
+    measures = all_measures(seeded)
+    table = sheet(TABLES["table5"], measures)
+    assert "Mean of 3 seeds" in seeds_note(table)
+    assert re.search(r"4\.28 ± 0\.01 \(4\.28", markdown(table))
+    measure = measures["table5/refined-2"]["avg"]
+    assert measure.seeds == (0, 1, 2)
+    theirs = stats.t.interval(0.95, 2, loc=measure.values.mean(), scale=stats.sem(measure.values))
+    ours = measure.across_seeds
+    assert ours is not None
+    assert (ours.low, ours.high) == pytest.approx(theirs)
+
+
+def record(tracks: np.ndarray, seed: int = 0) -> Record:
+    named = {str(n): dict(zip(CLASSES, row, strict=True)) for n, row in enumerate(tracks.tolist())}
+    return Record("id", "separation-score", "name", seed, (), {"tracks": named}, {})
+
+
+def test_the_bootstrap_over_songs_agrees_with_scipys() -> None:
+    tracks = np.random.default_rng(3).normal(4, 1, (50, 4))
+    ours = separation_measures([record(tracks)])["vocals"].over_items
+    theirs = stats.bootstrap(
+        (tracks[:, 0],), np.median, n_resamples=5000, method="percentile", rng=0
+    ).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.1)
+
+
+def test_songs_that_cannot_be_scored_do_not_count() -> None:
+    tracks = np.array([[1.0] * 4, [2.0] * 4, [9.0] * 4, [math.nan] * 4])
+    measures = separation_measures([record(tracks)])
+    assert measures["avg"].value == 2.0
+    assert measures["avg"].resampled.max() == 9.0
+
+
+def test_differences_are_paired_song_by_song_and_seed_by_seed() -> None:
+    songs = np.random.default_rng(0).normal(0, 5, (40, 4))
+    one = separation_measures([record(songs, 0), record(songs + 0.5, 1)])["avg"]
+    other = separation_measures([record(songs - 1, 0), record(songs - 0.5, 1)])["avg"]
+    difference = combined(np.subtract, one, other)
+    assert difference is not None
+    assert difference.value == pytest.approx(1)
+    # Songs vary by 5 dB, their differences not at all.
+    assert difference.over_items.high - difference.over_items.low < 1e-9
+    assert difference.across_seeds is not None
+    assert difference.across_seeds.high == pytest.approx(1)
+
+
+def test_a_difference_takes_the_seeds_that_both_have() -> None:
+    songs = np.zeros((5, 4))
+    both = separation_measures([record(songs, 0), record(songs + 1, 1)])["avg"]
+    one = separation_measures([record(songs, 1)])["avg"]
+    difference = combined(np.subtract, both, one)
+    assert difference is not None
+    assert difference.seeds == (1,)
+    assert difference.value == 1
+    assert combined(np.subtract, one, separation_measures([record(songs, 2)])["avg"]) is None
+
+
+def test_weights_count_the_bootstraps_picks() -> None:
+    weights = drawn_weights(7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert weights[3].tolist() == np.bincount(drawn_items(7)[3], minlength=7).tolist()
+
+
+def test_a_single_run_has_no_interval_across_seeds() -> None:
+    assert Measure((0,), np.array([1.0]), np.zeros((1, 5))).across_seeds is None
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_latex_is_well_formed(name: str, written: Path) -> None:
+    text = (written / f"{name}.tex").read_text()
+    assert text.count("{") == text.count("}")
+    assert re.findall(r"\\begin\{(\w+)\}", text) == ["table", "tabular"]
+    assert re.findall(r"\\end\{(\w+)\}", text) == ["tabular", "table"]
+    columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
+    assert columns is not None
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    lines = [line for line in body.splitlines() if line.strip().endswith(r"\\")]
+    assert len(lines) == len(sheet(TABLES[name], {}).lines) + 1
+    for line in lines:
+        assert len(re.findall(r"(?<!\\)&", line)) == len(columns[1]) - 1
+    # Nothing that LaTeX would read as a command or refuse.
+    assert not re.search(r"(?<!\\)[_#%^~]", text.replace("% needs", ""))
+    assert text.isascii()
+
+
+def test_latex_escapes_what_it_would_read_as_commands() -> None:
+    assert latex_escaped("w/ Psi_x & 50% −1 ± 2") == r"w/ Psi\_x \& 50\% $-$1 $\pm$ 2"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+def test_latex_compiles(seeded: Results, written: Path, tmp_path: Path) -> None:
+    tables = [(written / f"{name}.tex").read_text() for name in TABLES]
+    tables.append(latex(sheet(TABLES["table5"], all_measures(seeded))))
+    text = "\n".join(
+        [
+            r"\documentclass{article}\usepackage{booktabs}\begin{document}",
+            *tables,
+            r"\end{document}",
+        ]
+    )
+    (tmp_path / "all.tex").write_text(text)
+    made = subprocess.run(
+        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "all.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout[-2000:]
+
+
+def test_figure_4_agrees_with_table_1(written: Path) -> None:
+    curve = {
+        (row["test"], row["class"], row["threshold"]): row for row in rows(written / "figure4.csv")
+    }
+    recalls = [float(curve["multi", name, "0.4500"]["recall"]) for name in CLASSES]
+    table = next(
+        row
+        for row in rows(written / "table1.csv")
+        if (row["row"], row["test"], row["measure"], row["column"])
+        == ("table1/refined", "random mixtures", "recall", "avg")
+    )
+    assert np.mean(recalls) == pytest.approx(float(table["ours"]), abs=1e-3)
+    assert len(curve) == 2 * 4 * 99
+
+
+def test_the_refining_figure_has_the_papers_curve_beside_ours(written: Path) -> None:
+    averages = [row for row in rows(written / "refining.csv") if row["column"] == "avg"]
+    assert [row["refinements"] for row in averages] == ["0", "1", "2", "3", "4", "5"]
+    assert [float(row["paper"]) for row in averages] == [1.91, 3.74, 4.28, 3.98, 4.09, 4.12]
+
+
+def test_the_label_figure_counts_dropped_stems_and_sets(written: Path) -> None:
+    counts = {
+        (row["labels"], row["truth"], row["label"]): int(row["stems"])
+        for row in rows(written / "labels.csv")
+    }
+    assert {key[0] for key in counts} == {"as given", "after Psi_noisy", "after Psi_refined"}
+    assert counts["after Psi_refined", "vocals", "dropped"] == 1
+    assert counts["after Psi_refined", "bass+drums", "bass+drums"] == 2
+
+
+def test_every_song_of_every_row_is_in_the_song_figure(written: Path) -> None:
+    found = rows(written / "tracks.csv")
+    assert len({row["row"] for row in found}) == 15
+    assert len(found) == 15 * 10
+
+
+def test_exported_results_rebuild_every_report_without_the_store(
+    results: Results, written: Path, tmp_path: Path
+) -> None:
+    export(results, tmp_path / "results", LISTENED)
+    again = load(tmp_path / "results")
+    assert again.rows == results.rows
+    write_reports(list(REPORTS), again, tmp_path / "output")
+    for path in written.iterdir():
+        if path.suffix != ".png":  # its bytes are the plotting library's affair
+            assert (tmp_path / "output" / path.name).read_bytes() == path.read_bytes(), path.name
+    size = sum(path.stat().st_size for path in (tmp_path / "results").rglob("*") if path.is_file())
+    assert size < 5e6
+
+
+def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not results"):
+        load(tmp_path)
+    (tmp_path / "results.json").write_text('{"format": 9}')
+    with pytest.raises(InputError, match="format 9"):
+        load(tmp_path)
+
+
+def test_an_empty_store_makes_reports_that_say_so(tmp_path: Path) -> None:
+    words = ("--profile", "smoke", "--store", str(tmp_path / "runs"), "--output", str(tmp_path))
+    assert main(["all", *words]) == 0
+    folder = tmp_path / "band-smoke"
+    assert "not run" in (folder / "table2.md").read_text()
+    assert (folder / "claims.md").read_text().count("| not run") >= 10
+    assert "None could be drawn yet" in (folder / "report.html").read_text()
+    assert not (folder / "figure4.png").exists()
+
+
+def test_the_command_exports_and_reports_from_what_it_exported(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, out = str(tmp_path / "small"), str(tmp_path / "out")
+    assert main(["export", "--profile", "smoke", "--store", str(store.root), "--to", place]) == 0
+    assert main(["table2", "claims", "--results", place, "--output", out]) == 0
+    told = capsys.readouterr()
+    assert "earlier version" not in told.err
+    assert "w/ Psi_refined" in told.out
+    assert "9. More than two refinements bring no further gain: holds" in told.out
+    assert (tmp_path / "out" / "band-smoke" / "table2.csv").exists()
+
+
+def test_results_of_an_earlier_version_are_said_to_be_so(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(results, tmp_path / "small", [])
+    path = tmp_path / "small" / "results.json"
+    old = results.rows["table2/x-umx-noisy"][0]
+    path.write_text(path.read_text().replace(old, "0" * 12))
+    assert main(["claims", "--results", str(path.parent), "--output", str(tmp_path)]) == 0
+    assert "results of an earlier version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["table9"], "no report called 'table9'; choose from table1"),
+        (["export"], "name a folder with --to"),
+        (["table2", "--results", "nowhere"], "not results as"),
+        (["table2", "--profile", "huge"], "choose one of smoke, mini, lite, paper"),
+    ],
+)
+def test_bad_words_get_one_line_and_exit_code_2(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--store", str(tmp_path / "runs")]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ")
+    assert says in told
+    assert told.count("\n") == 1
