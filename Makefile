@@ -7,14 +7,26 @@ STORE ?= runs
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
-RUN = $(PYTHON) -m experiments run $@ --profile $(PROFILE) --data $(DATA) --store $(STORE)
-REPORT = $(PYTHON) -m reports $@ --profile $(PROFILE) --data $(DATA) --store $(STORE)
+SCALE = --profile $(PROFILE) --data $(DATA) --store $(STORE)
+TABLES := table1 table2 table3 table4 table5
 
-.PHONY: table2 test lint lock clean
+# $(call run-and-report,TARGETS,REPORTS): the reports are written even when a stage failed; make
+# then still fails.
+run-and-report = $(PYTHON) -m experiments run $(1) $(SCALE) --seeds $(SEEDS); code=$$?; \
+  [ $$code -eq 2 ] || $(PYTHON) -m reports $(2) $(SCALE); exit $$code
 
-# The report is written even when a stage failed; make then still fails.
-table2: $(READY)
-	@$(RUN); code=$$?; [ $$code -eq 2 ] || $(REPORT); exit $$code
+.PHONY: $(TABLES) figure4 tables report test lint lock clean
+
+$(TABLES) figure4: $(READY)
+	@$(call run-and-report,$@,$@)
+
+# Everything in the paper, on the terminal and as files.
+tables: $(READY)
+	@$(call run-and-report,all,$(TABLES) figure4 claims)
+
+# The same, with every figure and one page of it all.
+report: $(READY)
+	@$(call run-and-report,all,all)
 
 # `make sweep-threshold`, or any study or group that `python -m sweeps list` names.
 sweep-%: $(READY)
