@@ -122,7 +122,7 @@ def fork_server(threads: int) -> ForkServerContext:
     for name, value in MEMORY_SETTINGS.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.worker"])
+    context.set_forkserver_preload(["experiments.worker", "experiments.tracking.preload"])
     return context
 
 

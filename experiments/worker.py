@@ -16,7 +16,7 @@ import torch
 from experiments.compute import Work, compute
 from experiments.messages import Failed, Finished, Order, Progress, Said
 from experiments.store import Store
-from experiments.tracking import start_tracking
+from experiments.tracking.run import start_tracking
 from selfrefine.errors import InputError
 from selfrefine.training.device import training_device
 from selfrefine.training.loop import StepReport
@@ -46,7 +46,14 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     """Computes the stage, tracked, and records it; returns its seconds."""
     began = time.monotonic()
     started = datetime.now(UTC)
-    tracker = start_tracking(order.stage, order.groups, order.root / "wandb", order.tags)
+    origin = {
+        "commit": git_commit(),
+        "device": device_name(),
+        "threads": order.threads,
+        "torch": torch.__version__,
+        "started": started.isoformat(timespec="seconds"),
+    }
+    tracker = start_tracking(order.stage, order.groups, order.root, order.tags, origin)
 
     def listen(report: StepReport) -> None:
         rate = 1 / report.seconds if report.seconds else 0.0
@@ -65,15 +72,7 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     try:
         result = compute(order.stage, job)
         seconds = time.monotonic() - began
-        run = {
-            "commit": git_commit(),
-            "device": device_name(),
-            "threads": order.threads,
-            "torch": torch.__version__,
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(seconds, 2),
-        }
-        store.finish(order.stage, result, run)
+        store.finish(order.stage, result, {**origin, "seconds": round(seconds, 2)})
         return seconds
     finally:
         tracker.finish(result)

@@ -1,0 +1,147 @@
+"""What a finished stage shows in its W&B run: tables, curves, confusions, sound."""
+
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.outputs import SINGLE, read_outputs
+from experiments.stages import (
+    RecognitionOutputs,
+    RecognitionScore,
+    Relabelled,
+    SeparationScore,
+    Stage,
+)
+from experiments.store import Store
+from experiments.tracking.labels import label_rows
+from selfrefine.classes import CLASSES
+from selfrefine.metrics.recognition import THRESHOLD_GRID, curves
+
+SOUND = (".wav", ".flac", ".ogg", ".mp3")
+NONE = "none"
+
+
+@singledispatch
+def content_of(stage: Stage, store: Store, result: dict[str, Any]) -> dict[str, Any]:
+    """By name, W&B's objects for a stage's result; nothing for most stages."""
+    return {}
+
+
+@content_of.register
+def _(stage: SeparationScore, store: Store, result: dict[str, Any]) -> dict[str, Any]:
+    tracks = [
+        [song, *(scores.get(name) for name in CLASSES)]
+        for song, scores in result.get("tracks", {}).items()
+    ]
+    sdr = [*(result["sdr"][name] for name in CLASSES), result["average"]]
+    return {
+        "sdr": table([*CLASSES, "avg"], [sdr]),
+        "tracks": table(["song", *CLASSES], tracks),
+        **examples(store.folder(stage) / "examples"),
+    }
+
+
+@content_of.register
+def _(stage: RecognitionOutputs, store: Store, result: dict[str, Any]) -> dict[str, Any]:
+    tests = read_outputs(store.folder(stage))
+    return {
+        f"precision_recall/{test}": precision_recall(truth, outputs)
+        for test, (truth, outputs) in tests.items()
+        if len(truth)
+    }
+
+
+@content_of.register
+def _(stage: RecognitionScore, store: Store, result: dict[str, Any]) -> dict[str, Any]:
+    tests = read_outputs(store.folder(stage.of))
+    rows = [
+        [test, measure, *(values[name] for name in (*CLASSES, "avg"))]
+        for test in tests
+        for measure, values in result.get(test, {}).items()
+    ]
+    found: dict[str, Any] = {"recognition": table(["test", "measure", *CLASSES, "avg"], rows)}
+    for test, (truth, outputs) in tests.items():
+        if len(truth):
+            found[f"precision_recall/{test}"] = precision_recall(truth, outputs)
+    truth, outputs = tests[SINGLE]
+    pairs = pairs_of(truth, outputs >= np.array(stage.thresholds))
+    return found | {"confusion": confusion_plot(pairs, "single-labelled stems")}
+
+
+@content_of.register
+def _(stage: Relabelled, store: Store, result: dict[str, Any]) -> dict[str, Any]:
+    rows = label_rows(stage, store)
+    found = {"labels": table(list(rows[0]), [list(row.values()) for row in rows])} if rows else {}
+    if rows and "true" in rows[0]:
+        pairs = [(row["true"], row["label"] or NONE) for row in rows]
+        found["confusion"] = confusion_plot(pairs, "refined label sets")
+    return found
+
+
+def table(columns: list[str], rows: list[list[Any]]) -> Any:
+    import wandb
+
+    return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+
+
+def pairs_of(truth: np.ndarray, found: np.ndarray) -> list[tuple[str, str]]:
+    """Each true class of an item with each class found in it; "none" where none was."""
+    pairs = []
+    for true, said in zip(truth, found, strict=True):
+        labels = [name for name, held in zip(CLASSES, said, strict=True) if held] or [NONE]
+        actual = [name for name, held in zip(CLASSES, true, strict=True) if held]
+        pairs += [(one, other) for one in actual for other in labels]
+    return pairs
+
+
+def confusion_plot(pairs: list[tuple[str, str]], title: str) -> Any:
+    """W&B's confusion matrix of (actual, predicted) labels."""
+    import wandb
+
+    names = [*CLASSES, *sorted({name for pair in pairs for name in pair} - {*CLASSES})]
+    rows = [[actual, said, pairs.count((actual, said))] for actual in names for said in names]
+    return wandb.plot_table(
+        vega_spec_name="wandb/confusion_matrix/v1",
+        data_table=wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows),
+        fields={"Actual": "Actual", "Predicted": "Predicted", "nPredictions": "nPredictions"},
+        string_fields={"title": f"Confusion: {title}"},
+    )
+
+
+def precision_recall(truth: np.ndarray, outputs: np.ndarray) -> Any:
+    """W&B's precision-recall curve, a line per class, a point per threshold."""
+    import wandb
+
+    measured = curves(truth, outputs, THRESHOLD_GRID)
+    rows = [
+        [name, float(threshold), float(precision), float(recall)]
+        for index, name in enumerate(CLASSES)
+        for threshold, precision, recall in zip(
+            THRESHOLD_GRID, measured.precision[:, index], measured.recall[:, index], strict=True
+        )
+    ]
+    return wandb.plot_table(
+        vega_spec_name="wandb/area-under-curve/v0",
+        data_table=wandb.Table(columns=["class", "threshold", "precision", "recall"], data=rows),
+        fields={"x": "recall", "y": "precision", "class": "class"},
+        string_fields={
+            "title": "Precision v. Recall",
+            "x-axis-title": "Recall",
+            "y-axis-title": "Precision",
+        },
+    )
+
+
+def examples(folder: Path) -> dict[str, Any]:
+    """The sound files of a folder by name; nothing where there is no such folder."""
+    import wandb
+
+    if not folder.is_dir():
+        return {}
+    return {
+        f"examples/{path.stem}": wandb.Audio(str(path), caption=path.stem)
+        for path in sorted(folder.iterdir())
+        if path.suffix in SOUND
+    }

@@ -1,0 +1,51 @@
+"""The label set of every stem of a relabelled set, as a table, and its confusion."""
+
+import csv
+import io
+from collections import Counter
+from typing import Any
+
+from experiments.stages import Relabelled
+from experiments.store import Store
+from selfrefine.classes import CLASSES
+
+
+def label_rows(stage: Relabelled, store: Store) -> list[dict[str, Any]]:
+    """A row per stem: song, stem, label as given, refined label, the true one where it is known,
+    seconds, and each class' probability."""
+    # These load torch.
+    from experiments.compute import chosen_thresholds, known_truth
+    from selfrefine.refine import label_set, read_probabilities
+
+    thresholds = chosen_thresholds(stage.thresholds, store)
+    truth = known_truth(stage.of.stems, store)
+    rows = []
+    for stem in read_probabilities(store.folder(stage.of) / "probabilities.csv"):
+        row: dict[str, Any] = {
+            "song": stem.song,
+            "stem": stem.name,
+            "given": "+".join(stem.given),
+            "label": "+".join(label_set(stem.probability, thresholds)),
+        }
+        if truth is not None:
+            row["true"] = "+".join(truth[stem.song, stem.name])
+        row["seconds"] = stem.seconds
+        rows.append(row | dict(zip(CLASSES, stem.probability, strict=True)))
+    return rows
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO(newline="")
+    table = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return out.getvalue()
+
+
+def confusion_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Counts of stems by true label set and refined one; an empty one is a dropped stem."""
+    pairs = Counter((row["true"], row["label"]) for row in rows)
+    return [
+        {"true": true, "label": label, "stems": count}
+        for (true, label), count in sorted(pairs.items())
+    ]

@@ -1,0 +1,64 @@
+"""Stages as W&B artifacts: what a run used and what it made.
+
+An artifact holds the stage's expression and its small files, never sound; weights are referred to
+by path and checksum. Equal stages make equal artifacts, so the artifact that one run made is the
+one that the next says it used.
+"""
+
+import json
+from typing import Any
+
+from experiments.naming import describe
+from experiments.stages import Relabelled, Stage, expression, identity, inputs, kind
+from experiments.store import Store
+from experiments.tracking.labels import confusion_rows, csv_text, label_rows
+
+SMALL_FILES = ("truth.csv", "probabilities.csv", "outputs.csv")
+WEIGHTS = "model.pt"
+
+
+def log_lineage(run: Any, stage: Stage, store: Store) -> None:
+    """Says that the run used the stage's inputs and made the stage.
+
+    `run.use_artifact` refuses to work offline, though the record it leaves is one that
+    `wandb sync` understands; the call underneath leaves it in both modes.
+    """
+    for needed in inputs(stage):
+        run._log_artifact(artifact_of(needed, store), is_user_created=True, use_after_commit=True)
+    run.log_artifact(artifact_of(stage, store))
+
+
+def artifact_of(stage: Stage, store: Store) -> Any:
+    import wandb
+
+    folder = store.folder(stage)
+    artifact = wandb.Artifact(
+        artifact_name(stage),
+        type=kind(stage),
+        description=describe(stage),
+        metadata={"identity": identity(stage), "folder": str(folder)},
+    )
+    texts = {"stage.json": json.dumps(expression(stage), indent=1) + "\n"}
+    texts["result.json"] = json.dumps(store.result(stage), indent=1) + "\n"
+    texts |= {name: (folder / name).read_text() for name in SMALL_FILES if (folder / name).exists()}
+    if isinstance(stage, Relabelled):
+        texts |= label_texts(stage, store)
+    for name, text in texts.items():
+        with artifact.new_file(name) as file:
+            file.write(text)
+    if (folder / WEIGHTS).exists():
+        artifact.add_reference((folder / WEIGHTS).as_uri(), name=WEIGHTS)
+    return artifact
+
+
+def artifact_name(stage: Stage) -> str:
+    return f"{kind(stage)}-{identity(stage)}"
+
+
+def label_texts(stage: Relabelled, store: Store) -> dict[str, str]:
+    """labels.csv, and confusion.csv where the truth is known."""
+    rows = label_rows(stage, store)
+    texts = {"labels.csv": csv_text(rows)}
+    if rows and "true" in rows[0]:
+        texts["confusion.csv"] = csv_text(confusion_rows(rows))
+    return texts

@@ -1,0 +1,64 @@
+"""Whether runs go to a W&B server, into files, or nowhere."""
+
+import logging
+import netrc
+import os
+import time
+from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
+
+Mode = Literal["online", "offline", "disabled", "shared"]
+
+PATIENCE = float(os.environ.get("SELFREFINE_WANDB_SECONDS", "10"))
+"""How long (s) a server may take to answer, and to take what is left at a run's end."""
+
+RETRY_SECONDS = 600.0
+"""After a server was unreachable, runs go to files for so long."""
+
+log = logging.getLogger(__name__)
+
+
+def wandb_mode() -> Mode:
+    """What $WANDB_MODE says; else online with a key in the environment or in .netrc, else
+    offline."""
+    chosen = os.environ.get("WANDB_MODE")
+    for mode in get_args(Mode):
+        if chosen == mode:
+            return cast(Mode, mode)
+    if chosen:
+        log.warning("WANDB_MODE=%s is none of W&B's modes; tracking offline", chosen)
+        return "offline"
+    return "online" if logged_in() else "offline"
+
+
+def logged_in() -> bool:
+    """Whether a key for W&B's server, or for the one in $WANDB_BASE_URL, is on this machine."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return server in netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def silence_when_offline(mode: Mode) -> None:
+    """W&B reports its own errors over the network unless told not to before it is imported."""
+    if mode == "offline":
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
+
+
+def reachable(folder: Path) -> bool:
+    """Whether no run of this store found the server unreachable a short while ago."""
+    try:
+        age = time.time() - (folder / "unreachable").stat().st_mtime
+    except OSError:
+        return True
+    return age > RETRY_SECONDS
+
+
+def note_unreachable(folder: Path) -> None:
+    """Sends the next runs of this store to files, so that only one waits for a dead server."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "unreachable").touch()

@@ -1,0 +1,17 @@
+"""What every tracked worker needs of W&B, imported once by the server that workers fork from: 2 s
+of a core each otherwise."""
+
+from contextlib import suppress
+from importlib import import_module
+
+from experiments.tracking.mode import silence_when_offline, wandb_mode
+
+MODULES = ("wandb", "wandb.sdk.artifacts.artifact", "pandas")
+
+mode = wandb_mode()
+if mode != "disabled":
+    silence_when_offline(mode)
+    # Without W&B, or with a broken one, each worker finds out for itself and goes on untracked.
+    with suppress(Exception):
+        for module in MODULES:
+            import_module(module)
