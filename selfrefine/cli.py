@@ -6,6 +6,7 @@ problems in readable data.
 
 import argparse
 import errno
+import io
 import os
 import sys
 from types import ModuleType
@@ -58,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """Runs a command line; returns its exit code."""
     args = parser().parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name need not be valid Unicode.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = COMMANDS[args.command].run(args)
         sys.stdout.flush()

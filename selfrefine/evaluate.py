@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from selfrefine.audio.files import openable
 from selfrefine.audio.stem_mp4 import decode_stream
 from selfrefine.classes import CLASSES
 from selfrefine.data.folder import SongFiles, StemFile, audio_files, find_songs
@@ -158,7 +159,7 @@ def read_samples(file: StemFile, dtype: str) -> np.ndarray:
     if file.stream is not None:
         return decode_stream(file.path, file.stream)[0]
     try:
-        return soundfile.read(file.path, dtype=dtype, always_2d=True)[0].T
+        return soundfile.read(openable(file.path), dtype=dtype, always_2d=True)[0].T
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(
             f"{file.path}: cannot be read as audio ({error}); replace it or take it out"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pickle
 import zipfile
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import nn
 from selfrefine import settings as method
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
+from selfrefine.training.loop import save_atomically
 
 FORMAT = 1
 KINDS = {
@@ -77,11 +77,8 @@ def load_separator(path: Path, device: torch.device) -> SeparatorFile:
 
 def write_model(path: Path, weights: Path, settings: Any, more: dict[str, Any]) -> None:
     state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
-    partial = path.with_name(path.name + ".partial")
     content = {"format": FORMAT, "classes": CLASSES, "settings": written(settings), "model": state}
-    with partial.open("wb") as file:
-        torch.save(content | more, file)
-    os.replace(partial, path)
+    save_atomically(content | more, path)
 
 
 def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:

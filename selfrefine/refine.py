@@ -85,7 +85,7 @@ def label_set(probability: tuple[float, ...], thresholds: tuple[float, ...]) -> 
 
 def write_probabilities(path: Path, rows: list[StemProbability]) -> None:
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
+    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         table = csv.writer(file)
         table.writerow(["song", "file", "given", "seconds", *CLASSES])
         for row in rows:
@@ -97,7 +97,7 @@ def write_probabilities(path: Path, rows: list[StemProbability]) -> None:
 def read_probabilities(path: Path) -> list[StemProbability]:
     """Raises InputError for a file that `write_probabilities` did not write."""
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return [
                 StemProbability(
                     row["song"],

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfrefine.data.folder import SongFiles, find_songs, fingerprint
-from selfrefine.data.output_folder import begin_or_resume, make_output_folder
+from selfrefine.data.folder import SongFiles, fingerprint
+from selfrefine.data.output_folder import begin_or_resume
 from selfrefine.errors import InputError
 from selfrefine.labels_table import read_truth
 from selfrefine.metrics.label_sets import Labels
@@ -42,9 +42,10 @@ class RefineOrder:
     classifier: Path | None
 
 
-def refine_folder(order: RefineOrder) -> Refined:
-    """Raises InputError for input that cannot be used and for an output folder that is not free."""
-    songs = find_songs(order.source, tracks=False)
+def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
+    """Refines `songs`, those of the order's source, into its output folder, which exists.
+
+    Raises InputError for input that cannot be used, and for an output folder begun otherwise."""
     truth = known_truth(order.truth, songs) if order.truth else None
     device = training_device()
     prepare(device)
@@ -52,7 +53,6 @@ def refine_folder(order: RefineOrder) -> Refined:
     settings = loaded.settings if loaded else order.scale.classifier
     threshold = order.threshold or (loaded.threshold if loaded else order.scale.threshold)
     refining = Refining(threshold=threshold)
-    make_output_folder(order.out, order.source, keep=order.resume)
     work = begin_or_resume(order.out, order_mark(order, songs, settings, threshold))
     refuse_edited_labels(order.out)
     with ProgressBar() as bar:

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import torch
 
-from selfrefine.audio.files import Say, refuse_truncated, resample
+from selfrefine.audio.files import Say, openable, refuse_truncated, resample
 from selfrefine.audio.loudness import stream_loudness
 from selfrefine.classes import CLASSES
 from selfrefine.data.folder import StemFile
@@ -72,7 +72,7 @@ def separate_file(
             writers = [
                 stack.enter_context(
                     soundfile.SoundFile(
-                        partial,
+                        openable(partial),
                         "w",
                         header.sample_rate,
                         channels,
@@ -168,7 +168,7 @@ def windows(path: Path, header: Header) -> Iterator[Window]:
     kept = np.zeros((2, 0), dtype=np.float32)
     start = 0
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(openable(path)) as file:
             while True:
                 block = file.read(size - kept.shape[1], dtype="float32", always_2d=True).T
                 if not np.isfinite(block).all():

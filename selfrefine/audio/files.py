@@ -45,7 +45,7 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
     """A file as float32 `(channel, sample)` and its sample rate in Hz; InputError if bad."""
     refuse_truncated(path)
     try:
-        audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        audio, rate = soundfile.read(openable(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(
             f"{path}: cannot be read as audio ({error}); replace it or take it out of the folder"
@@ -57,6 +57,16 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
             f"{path}: holds samples that are not finite; render it again or take it out"
         )
     return audio.T, rate
+
+
+def openable(path: Path) -> str | bytes:
+    """What soundfile is to be given: it refuses names that are no valid Unicode, but takes their
+    bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return str(path)
 
 
 def refuse_truncated(path: Path) -> None:
@@ -97,7 +107,7 @@ def write_wav(path: Path, audio: np.ndarray, sample_rate: int) -> None:
     subtype = "PCM_16" if np.abs(audio).max(initial=0.0) <= 1.0 else "FLOAT"
     partial = path.with_name(path.name + ".partial")
     try:
-        soundfile.write(partial, audio.T, sample_rate, subtype=subtype, format="WAV")
+        soundfile.write(openable(partial), audio.T, sample_rate, subtype=subtype, format="WAV")
     except soundfile.LibsndfileError as error:
         partial.unlink(missing_ok=True)
         raise InputError(

@@ -39,6 +39,13 @@ def run(args: argparse.Namespace) -> int:
     if args.iterations < 1:
         raise InputError(f"--iterations {args.iterations}: one at least")
 
+    from selfrefine.data.folder import find_songs
+    from selfrefine.data.output_folder import make_output_folder
+
+    # Before the networks are loaded, so that a mistyped path costs no wait.
+    songs = find_songs(args.source, tracks=False)
+    make_output_folder(args.out, args.source, keep=args.resume)
+
     from selfrefine.refine_folder import RefineOrder, refine_folder
 
     order = RefineOrder(
@@ -53,5 +60,5 @@ def run(args: argparse.Namespace) -> int:
         truth=args.truth,
         classifier=args.classifier,
     )
-    refine_folder(order)
+    refine_folder(order, songs)
     return 0

@@ -30,16 +30,19 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.data.folder import find_songs, fingerprint
     from selfrefine.data.output_folder import begin_or_resume, make_output_folder
     from selfrefine.labels_table import read_labels
+
+    # Before the networks are loaded, so that a mistyped path costs no wait.
+    settings = scale.xumx if args.network == "xumx" else scale.hdemucs
+    found = find_songs(args.source, tracks=False)
+    songs = read_labels(args.labels, args.source, found) if args.labels else found
+    make_output_folder(args.out, args.source, keep=args.resume)
+
     from selfrefine.model_file import save_separator
     from selfrefine.prepared_stems import say_unused, trimmed_stems
     from selfrefine.progress_bar import ProgressBar
     from selfrefine.training.device import prepare, training_device
     from selfrefine.training.separator import train_separator
 
-    settings = scale.xumx if args.network == "xumx" else scale.hdemucs
-    found = find_songs(args.source, tracks=False)
-    songs = read_labels(args.labels, args.source, found) if args.labels else found
-    make_output_folder(args.out, args.source, keep=args.resume)
     mark = {"files": fingerprint(songs), "settings": repr(settings), "seed": args.seed}
     work = begin_or_resume(args.out, mark)
     device = training_device()

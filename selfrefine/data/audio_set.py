@@ -90,9 +90,16 @@ class AudioSetWriter:
         self.file = (folder / "audio.i16").open("wb")
 
     def add(self, song: str, name: str, label: tuple[str, ...], audio: np.ndarray) -> Clip:
-        """Appends `(channel=2, sample)`."""
+        """Appends `(channel=2, sample)`. Raises InputError where the disk does not take it."""
         scale = max(1.0, float(np.abs(audio).max(initial=0.0)))
-        np.rint(audio.T * (32767 / scale)).astype("<i2").tofile(self.file)
+        stored = np.rint(audio.T * (32767 / scale)).astype("<i2")
+        try:
+            self.file.write(stored.tobytes())
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: the decoded audio cannot be written ({error.strerror}); free "
+                "space on the disk, or choose another folder"
+            ) from error
         clip = Clip(song, name, label, self.written, audio.shape[1], scale)
         self.clips.append(clip)
         self.written += clip.length

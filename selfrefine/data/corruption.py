@@ -111,7 +111,7 @@ def stem_truth(tracks: AudioSet, song: str, given: str, parts: list[Part]) -> St
 def write_truth(path: Path, truths: list[StemTruth]) -> None:
     """The manifest beside a corrupted set: one row per stem file."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
+    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
         rows.writerow(["song", "given", "true_label", *[f"{c}_energy" for c in CLASSES], "tracks"])
         for truth in truths:
@@ -124,7 +124,7 @@ def write_truth(path: Path, truths: list[StemTruth]) -> None:
 
 def read_truth(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """True label set by (song, given label), from `write_truth`'s file."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return {
             (row["song"], row["given"]): tuple(row["true_label"].split("+"))
             for row in csv.DictReader(file)

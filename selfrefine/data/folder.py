@@ -57,7 +57,7 @@ def recognise(root: Path, tracks: bool) -> tuple[str, list[SongFiles]]:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
     try:
-        entries = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+        entries = sorted(root.iterdir())
     except OSError as error:
         raise InputError(f"{root}: cannot be listed ({error.strerror}); check its rights") from None
     finders = (
@@ -85,12 +85,13 @@ def recognise(root: Path, tracks: bool) -> tuple[str, list[SongFiles]]:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The files directly in `folder` that end as audio does, by name."""
+    """The files directly in `folder` that end as audio does, by name. Not macOS' `._` files, which
+    hold no audio."""
     return sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in AUDIO_SUFFIXES
-        and not path.name.startswith(".")
+        and not path.name.startswith("._")
         and path.is_file()
     )
 
@@ -186,13 +187,7 @@ def unused_audio(root: Path, songs: list[SongFiles]) -> list[Path]:
     """Audio files under `root` and its folders that belong to no song: to be said, not lost."""
     used = {file.path for song in songs for file in song.files}
     folders = [root, *(path for path in sorted(root.iterdir()) if path.is_dir())]
-    return [
-        path
-        for folder in folders
-        if not folder.name.startswith(".")
-        for path in audio_files(folder)
-        if path not in used
-    ]
+    return [path for folder in folders for path in audio_files(folder) if path not in used]
 
 
 def fingerprint(songs: list[SongFiles]) -> str:

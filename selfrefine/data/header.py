@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import soundfile
 
-from selfrefine.audio.files import refuse_truncated
+from selfrefine.audio.files import openable, refuse_truncated
 from selfrefine.audio.stem_mp4 import stream_header
 from selfrefine.data.folder import StemFile
 from selfrefine.errors import InputError
@@ -30,7 +30,7 @@ def read_header(file: StemFile) -> Header:
         return Header(*stream_header(file.path, file.stream), "AAC")
     refuse_truncated(file.path)
     try:
-        info = soundfile.info(file.path)
+        info = soundfile.info(openable(file.path))
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(
             f"{file.path}: cannot be read as audio ({error}); replace it or take it out of the "

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 from numba import njit
 
+from selfrefine.audio.files import openable
 from selfrefine.audio.silence import sounding_hops
 from selfrefine.audio.stem_mp4 import decode_stream
 from selfrefine.classes import CLASSES
@@ -157,7 +158,7 @@ def blocks(file: StemFile, header: Header) -> Iterator[np.ndarray]:
     dtype = "int16" if header.subtype == "PCM_16" else "float32"
     buffer = np.empty((size, header.channels), dtype=dtype)
     try:
-        with soundfile.SoundFile(file.path) as opened:
+        with soundfile.SoundFile(openable(file.path)) as opened:
             while len(block := opened.read(out=buffer)):
                 yield block
     except (soundfile.LibsndfileError, OSError) as error:

@@ -173,8 +173,16 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
 
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:
+    """Whole or not at all. Raises InputError where the disk does not take it."""
     partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
+    try:
+        torch.save(state, partial)
+    except RuntimeError as error:
+        # How torch reports a full disk; its words say no more than that a write failed.
+        partial.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written; free space on the disk, or choose another folder"
+        ) from error
     os.replace(partial, path)
 
 

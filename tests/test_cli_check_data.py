@@ -1,0 +1,206 @@
+"""`selfrefine check-data`: hours that agree with silence removal, every kind of problem found."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from selfrefine.audio.silence import remove_silence
+from selfrefine.classes import CLASSES
+from selfrefine.data.folder import SongFiles, StemFile, stem_files
+from selfrefine.data.header import read_header
+from selfrefine.data.signal_scan import scan_song
+from selfrefine.settings import SilenceRemoval
+from tests.cli_songs import ask, assert_refused, stem, tree, write_song, write_songs
+from tests.conftest import RATE, tone
+
+
+def problems_of(capsys: pytest.CaptureFixture[str], root: Path) -> tuple[int, dict[str, list[str]]]:
+    """Exit code, and where each kind of problem was found."""
+    answer = ask(capsys, "check-data", root, "--json")
+    found: dict[str, list[str]] = {}
+    for problem in json.loads(answer.out)["problems"]:
+        found.setdefault(problem["kind"], []).append(problem["where"])
+    return answer.code, found
+
+
+def scan(path: Path) -> tuple[float, float, float, int]:
+    file = StemFile("bass", ("bass",), path)
+    facts = scan_song(SongFiles("s", (file,)), {"bass": read_header(file)}).files["bass"]
+    assert not facts.error
+    return facts.seconds, facts.kept_seconds, facts.peak, facts.clipped
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_sounding_hours_agree_with_silence_removal(subtype: str, rate: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    # Long enough for several blocks; levels that come and go over 90 dB.
+    levels = 10 ** (rng.uniform(-90, 0, 60) / 20)
+    audio = np.repeat(levels, rate // 2)[:, None] * rng.uniform(-1, 1, (60 * (rate // 2), 2))
+    audio = audio[: -rate // 7]
+    soundfile.write(tmp_path / "bass.wav", audio, rate, subtype=subtype)
+    stored, _ = soundfile.read(tmp_path / "bass.wav", dtype="float32")
+    kept = remove_silence(stored.T, rate, SilenceRemoval())
+    seconds, kept_seconds, peak, _ = scan(tmp_path / "bass.wav")
+    assert seconds == pytest.approx(len(audio) / rate)
+    assert kept_seconds == pytest.approx(kept.shape[1] / rate, abs=0.02)
+    assert 0.1 < kept_seconds < 0.9 * seconds
+    assert peak == pytest.approx(float(np.abs(stored).max()), rel=1e-4)
+
+
+def test_only_runs_at_full_scale_count_as_clipped(tmp_path: Path) -> None:
+    audio = np.zeros((RATE, 2))
+    audio[100:110, 0] = 1.0
+    audio[200:202, 1] = -1.0
+    audio[300:303, 1] = -1.0
+    soundfile.write(tmp_path / "bass.wav", audio, RATE, subtype="PCM_16")
+    assert scan(tmp_path / "bass.wav")[3] == 13
+
+
+def test_a_sound_data_set_has_no_problems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 3, 2.0)
+    before = tree(tmp_path)
+    answer = ask(capsys, "check-data", tmp_path / "in")
+    assert answer.code == 0
+    assert "no problems" in answer.out
+    hours = next(line for line in answer.out.splitlines() if line.startswith("3 songs: hours  "))
+    np.testing.assert_allclose([float(cell) for cell in hours.split()[-4:]], 6 / 3600, atol=6e-4)
+    assert tree(tmp_path) == before
+
+
+def test_every_problem_is_found_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "in"
+    write_songs(root, 9, 2.0)
+    songs = sorted(root.iterdir())
+    (songs[0] / "vocals.wav").write_text("no audio at all\n" * 700000)
+    (songs[1] / "vocals.wav").write_bytes((songs[1] / "vocals.wav").read_bytes()[:30000])
+    (songs[2] / "vocals.wav").write_bytes(b"")
+    broken = stem("bass", 3, 2.0)
+    broken[77] = np.nan
+    soundfile.write(songs[3] / "bass.wav", broken, RATE, subtype="FLOAT")
+    soundfile.write(songs[4] / "bass.wav", np.zeros((2 * RATE, 2)), RATE)
+    soundfile.write(songs[4] / "drums.wav", np.clip(8 * stem("drums", 4, 2.0), -1, 1), RATE)
+    soundfile.write(songs[5] / "other.wav", stem("other", 5, 1.0), RATE)
+    soundfile.write(songs[6] / "other.wav", stem("other", 6, 2.0, 8000)[:, 0], 8000)
+    shutil.copy(songs[6] / "drums.wav", songs[7] / "drums.wav")
+    soundfile.write(songs[8] / "choir.wav", tone(500.0, 1.0).T, RATE)
+    soundfile.write(songs[8] / "bass.wav", np.zeros((0, 2)), RATE)
+    code, found = problems_of(capsys, root)
+    assert code == 1
+    name = "Artist {} - Title".format
+    assert sorted(found["unreadable"]) == [
+        f"{name(0)}/vocals",
+        f"{name(1)}/vocals",
+        f"{name(2)}/vocals",
+        f"{name(3)}/bass",
+    ]
+    assert found["empty"] == [f"{name(8)}/bass"]
+    assert found["silent"] == [f"{name(4)}/bass"]
+    assert found["clipped"] == [f"{name(4)}/drums"]
+    assert found["unequal lengths"] == [name(5)]
+    assert found["sample rate"] == [f"{name(6)}/other"]
+    assert found["channels"] == [f"{name(6)}/other"]
+    assert found["duplicate"] == [f"{name(7)}/drums"]
+    assert found["not recognised"] == [f"{name(8)}/choir.wav"]
+    assert len(found) == 9
+
+
+def test_songs_in_both_splits_are_found_by_name_and_by_sound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for song in range(2):
+        write_song(tmp_path / "train" / f"song {song}", song, 1.0)
+        write_song(tmp_path / "test" / f"other song {song}", song + 5, 1.0)
+    write_song(tmp_path / "test" / "SONG 0", 8, 1.0)
+    write_song(tmp_path / "test" / "renamed", 1, 1.0)
+    code, found = problems_of(capsys, tmp_path)
+    assert code == 1
+    assert set(found) == {"in two splits"}
+    assert sorted(found["in two splits"]) == [
+        *(f"test/renamed/{name}" for name in sorted(CLASSES)),
+        "train/song 0",
+    ]
+
+
+def test_one_song_and_a_class_missing_everywhere_are_problems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 1, 1.0)
+    (tmp_path / "in" / "Artist 0 - Title" / "bass.wav").unlink()
+    code, found = problems_of(capsys, tmp_path / "in")
+    assert code == 1
+    assert set(found) == {"few songs", "missing class"}
+
+
+def test_stems_that_are_not_the_mixture_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(("A - Fine", "PR - Oh No")):
+        write_song(tmp_path / "test" / name, number, 2.0, mixture=True)
+        write_song(tmp_path / "train" / f"B - {number}", number + 4, 2.0, mixture=True)
+    path = tmp_path / "test" / "PR - Oh No" / "vocals.wav"
+    soundfile.write(path, stem("vocals", 1, 2.0)[::-1] / 2, RATE)
+    answer = ask(capsys, "check-data", tmp_path)
+    assert answer.code == 0
+    assert "MUSDB18-HQ" in answer.out
+    assert "stems are not the mixture: 1" in answer.out
+    assert "PR - Oh No: mixture minus stems" in answer.out
+
+
+def test_the_label_noise_set_is_recognised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for song in range(2):
+        write_song(tmp_path / f"0a1b2c3d-0000-4000-8000-00000000000{song}", song, 1.0)
+    answer = ask(capsys, "check-data", tmp_path)
+    assert "SDXDB23_LabelNoise" in answer.out
+    assert "the paper has" in answer.out
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="stem files are read by ffmpeg")
+def test_stem_files_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stempeg = pytest.importorskip("stempeg")
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        shutil.copy(stempeg.example_stem_path(), tmp_path / split / f"{split} - song.stem.mp4")
+    (tmp_path / "test" / "bad.stem.mp4").write_bytes(b"no such box")
+    code, found = problems_of(capsys, tmp_path)
+    assert code == 1
+    assert len(found["unreadable"]) == 5
+    assert "in two splits" in found
+
+
+def test_a_stem_file_without_ffmpeg_is_refused_with_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_stempeg(path: Path) -> None:
+        import selfrefine.errors
+
+        raise selfrefine.errors.InputError(f"{path}: a stem file needs ffmpeg")
+
+    monkeypatch.setattr("selfrefine.audio.stem_mp4.import_stempeg", no_stempeg)
+    (tmp_path / "song.stem.mp4").write_bytes(b"")
+    _, found = problems_of(capsys, tmp_path)
+    assert len(found["unreadable"]) == 5
+
+
+def test_a_folder_without_a_data_set_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    assert_refused(ask(capsys, "check-data", tmp_path / "in"), "no song found")
+    assert_refused(ask(capsys, "check-data", tmp_path / "gone"), "no such folder", "gone")
+
+
+def test_names_in_any_case_are_stems(tmp_path: Path) -> None:
+    write_song(tmp_path / "s", 0, 0.5)
+    (tmp_path / "s" / "bass.wav").rename(tmp_path / "s" / "Bass.WAV")
+    assert [file.name for file in stem_files(tmp_path / "s")] == list(CLASSES)
