@@ -231,5 +231,5 @@ def origin(label: str, record: Record, results: Results) -> Origin:
         record.run.get("started", ""),
         source.run.get("seconds", 0.0),
         sum(each.run.get("seconds", 0.0) for each in behind),
-        source.run.get("wandb") or "",
+        source.link or record.link,
     )

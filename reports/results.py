@@ -19,13 +19,16 @@ from selfrefine.errors import InputError
 
 FORMAT = 1
 FILE = "results.json"
+LINK = "wandb.json"
+"""Tracking's file in a stage's folder, with the address of its run."""
 MOST_SEEDS = 10
 """Seeds from 0 that are looked for in a store."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished stage. `inputs` are identities; `run` says where and when it ran."""
+    """A finished stage. `inputs` are identities; `run` says where and when it ran, `link` is its
+    page at W&B, "" without one."""
 
     id: str
     kind: str
@@ -34,6 +37,7 @@ class Record:
     inputs: tuple[str, ...]
     result: dict[str, Any]
     run: dict[str, Any]
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,16 @@ def record_of(stage: Stage, store: Store) -> Record:
         tuple(identity(needed) for needed in inputs(stage)),
         written["result"],
         written["run"],
+        tracking_link(store.folder(stage) / LINK),
     )
+
+
+def tracking_link(path: Path) -> str:
+    """What tracking left beside a result; "" when it was off, offline, or left nothing readable."""
+    try:
+        return json.loads(path.read_text())["url"] or ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def export(results: Results, folder: Path, listened: list[str]) -> None:

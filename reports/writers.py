@@ -12,18 +12,24 @@ from reports.sheets import COLUMNS, Cell, Line, Sheet, number, seeds_note, sprea
 NOT_RUN = "not run"
 
 
-def text_cell(cell: Cell, decimals: int) -> str:
-    """Ours, and in brackets the paper's and the difference."""
+def ours_text(cell: Cell, decimals: int) -> str:
     if cell.ours is None:
-        ours = NOT_RUN
-    else:
-        ours = number(cell.ours.value, decimals) + spread(cell.ours, decimals)
+        return NOT_RUN
+    return number(cell.ours.value, decimals) + spread(cell.ours, decimals)
+
+
+def paper_text(cell: Cell, decimals: int) -> str:
+    """The paper's and the difference in brackets; nothing where the paper's is lost."""
     if cell.paper is None:
-        return ours
+        return ""
     if cell.difference is None:
-        return f"{ours} ({number(cell.paper, decimals)})"
+        return f"({number(cell.paper, decimals)})"
     difference = number(cell.difference, decimals, signed=True)
-    return f"{ours} ({number(cell.paper, decimals)}, {difference})"
+    return f"({number(cell.paper, decimals)}, {difference})"
+
+
+def text_cell(cell: Cell, decimals: int) -> str:
+    return f"{ours_text(cell, decimals)} {paper_text(cell, decimals)}".rstrip()
 
 
 def plain_table(sheet: Sheet, style: str) -> str:
@@ -122,13 +128,13 @@ def latex_escaped(text: str) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """A `table` that needs \\usepackage{booktabs}. A line is ours with, smaller, the paper's and
-    the difference; a rule stands where the first label changes."""
+    """A `table` that needs \\usepackage{booktabs}. Ours, and smaller in a line below the paper's
+    and the difference; a rule stands where a label but the last changes."""
     heads = " & ".join(latex_escaped(name) for name in (*sheet.head, *COLUMNS))
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
-        "  \\centering\\small",
+        "  \\centering\\small\\setlength{\\tabcolsep}{4pt}",
         f"  \\caption{{{latex_escaped(sheet.title)}. Ours (the paper's, difference). "
         f"{latex_escaped(seeds_note(sheet))}}}",
         f"  \\label{{tab:{sheet.name}}}",
@@ -139,20 +145,23 @@ def latex(sheet: Sheet) -> str:
     ]
     for place, line in enumerate(sheet.lines):
         before = sheet.lines[place - 1] if place else line
-        if len(sheet.head) > 1 and before.labels[:-1] != line.labels[:-1]:
+        if before.labels[:-1] != line.labels[:-1]:
             lines.append("    \\midrule")
-        lines.append(f"    {latex_line(line)} \\\\")
+        lines += [f"    {row} \\\\" for row in latex_rows(line)]
     lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""]
     return "\n".join(lines)
 
 
-def latex_line(line: Line) -> str:
+def latex_rows(line: Line) -> list[str]:
+    """Ours, and the paper's where any is known."""
     labels = [latex_escaped(label) for label in line.labels]
-    cells = []
-    for cell in line.cells:
-        ours, _, rest = latex_escaped(text_cell(cell, line.decimals)).partition(" (")
-        cells.append(f"{ours} {{\\scriptsize ({rest}}}" if rest else ours)
-    return " & ".join([*labels, *cells])
+    ours = [latex_escaped(ours_text(cell, line.decimals)) for cell in line.cells]
+    papers = [latex_escaped(paper_text(cell, line.decimals)) for cell in line.cells]
+    small = [f"{{\\scriptsize {paper}}}" if paper else "" for paper in papers]
+    rows = [" & ".join([*labels, *ours])]
+    if any(papers):
+        rows.append(" & ".join([*("" for _ in labels), *small]))
+    return rows
 
 
 def write_text(path: Path, text: str) -> None:

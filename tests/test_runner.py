@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.data import bind
+from experiments.commands import resolved_rows
 from experiments.naming import describe
-from experiments.profiles import PROFILES, scaled
+from experiments.profiles import PROFILES
 from experiments.registry import TABLE2
 from experiments.stages import Relabelled, Separator, Stage, closure
 from experiments.store import Store
@@ -35,17 +37,17 @@ def command(module: str, *words: str, **environment: str) -> subprocess.Complete
 
 def smoke_stages() -> list[Stage]:
     smoke = PROFILES["smoke"]
-    return closure([bind(scaled(row.stage, smoke), "band", smoke.data) for row in TABLE2.rows])
+    return closure([stage for _, stage in resolved_rows(["all"], smoke, "band").values()])
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which `table2` ran at the smoke profile."""
+    """A store in which everything ran at the smoke profile."""
     store = tmp_path_factory.mktemp("runs")
     ran = command(
         "experiments",
         "run",
-        "table2",
+        "all",
         "--profile",
         "smoke",
         "--store",
@@ -79,9 +81,46 @@ def test_the_whole_chain_ends_in_a_table_of_ten_rows(smoke: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_whole_paper_ends_in_one_page_with_every_cell_claim_and_player(
+    smoke: Path, tmp_path: Path
+) -> None:
+    words = ["--profile", "smoke", "--store", str(smoke), "--output", str(tmp_path)]
+    made = command("reports", "all", *words)
+    assert made.returncode == 0, made.stderr
+    folder = tmp_path / "band-smoke"
+    for name in ("table1", "table2", "table3", "table4", "table5"):
+        with (folder / f"{name}.csv").open() as file:
+            assert all(math.isfinite(float(row["ours"])) for row in csv.DictReader(file))
+    for name in ("figure4", "refining", "tracks", "labels"):
+        assert (folder / f"{name}.svg").exists()
+    assert "not run" not in (folder / "claims.md").read_text()
+    page = (folder / "report.html").read_text()
+    assert "not run" not in page
+    assert page.count("<audio") == 2 * (1 + 4 * 4)
+
+
+@pytest.mark.slow
+def test_two_seeds_share_the_data_and_train_apart(smoke: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "runs"
+    shutil.copytree(smoke, copied)
+    words = ["table5/refined-0", "--profile", "smoke", "--store", str(copied)]
+    ran = command("experiments", "run", *words, "--seeds", "2")
+    assert ran.returncode == 0, ran.stderr
+    started = [line.split("  ")[-1] for line in ran.stderr.splitlines() if line.startswith("start")]
+    assert started == ["X-UMX on noisy (seed 1)", "SDR of X-UMX on noisy (seed 1)"]
+    output = ["--profile", "smoke", "--store", str(copied), "--output", str(tmp_path)]
+    assert command("reports", "table5", *output).returncode == 0
+    with (tmp_path / "band-smoke" / "table5.csv").open() as file:
+        cells = {(row["row"], row["column"]): row for row in csv.DictReader(file)}
+    assert cells["table5/refined-0", "avg"]["seeds"] == "2"
+    assert cells["table5/refined-0", "avg"]["seeds_low"] != ""
+    assert cells["table5/refined-1", "avg"]["seeds"] == "1"
+
+
+@pytest.mark.slow
 def test_a_second_run_computes_nothing(smoke: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.glob("*/*/done.json")}
-    again = command("experiments", "run", "table2", "--profile", "smoke", "--store", str(smoke))
+    again = command("experiments", "run", "all", "--profile", "smoke", "--store", str(smoke))
     assert again.returncode == 0
     assert "start" not in again.stderr
     assert {path: path.stat().st_mtime_ns for path in smoke.glob("*/*/done.json")} == before
@@ -99,7 +138,7 @@ def test_every_stage_is_recorded_with_its_origin_and_tracked_offline(smoke: Path
 
 @pytest.mark.slow
 def test_the_plan_says_what_is_done_and_show_prints_a_result(smoke: Path) -> None:
-    plan = command("experiments", "plan", "table2", "--profile", "smoke", "--store", str(smoke))
+    plan = command("experiments", "plan", "all", "--profile", "smoke", "--store", str(smoke))
     assert f"{len(smoke_stages())} stages, {len(smoke_stages())} done" in plan.stdout
     words = ["show", "table2/x-umx-noisy", "--profile", "smoke", "--store", str(smoke)]
     shown = command("experiments", *words).stdout
@@ -119,8 +158,6 @@ def test_refined_labels_carry_their_truth_and_counts(smoke: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_stage_resumes_to_the_same_weights(smoke: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of a training; the same command then ends where an unbroken run did."""
-    import shutil
-
     stage = next(
         s for s in smoke_stages() if isinstance(s, Separator) and describe(s) == "X-UMX on noisy"
     )
@@ -156,8 +193,6 @@ def test_a_killed_stage_resumes_to_the_same_weights(smoke: Path, tmp_path: Path)
 def test_a_failing_stage_leaves_the_others_running_and_names_the_command(
     smoke: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     copied = tmp_path / "runs"
     shutil.copytree(smoke, copied)
     store = Store(copied)
@@ -183,7 +218,7 @@ def test_a_failing_stage_leaves_the_others_running_and_names_the_command(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["run", "table9"], "no target called 'table9'; choose a table (table2"),
+        (["run", "table9"], "no target called 'table9'; choose a table (table1"),
         (["run", "table2", "--profile", "huge"], "choose one of smoke, mini, lite, paper"),
         (["run", "table2", "--data", "mp3s"], "choose one of band, musdb, multitrack"),
         (["plan", "table2", "--data", "musdb"], "MUSDB_PATH is not set"),
