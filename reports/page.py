@@ -14,7 +14,7 @@ from reports.audit import Audited
 from reports.claims import COMPARISON_HEAD, FAILS, HOLDS, HOW, NOT_RUN, Claim, comparison_rows
 from reports.figures import FIGURES, TITLES
 from reports.results import Record, Results
-from reports.sheets import COLUMNS, Cell, Line, Sheet, number, seeds_note, spread
+from reports.sheets import COLUMNS, Cell, Line, Sheet, group, items_note, number, seeds_note, spread
 from reports.writers import interval_text
 from selfrefine.classes import CLASSES
 
@@ -84,6 +84,7 @@ def page(
         shown_cell=shown_cell,
         cell_title=cell_title,
         seeds_note=seeds_note,
+        items_note=items_note,
         claims=claims,
         style=lambda verdict: VERDICT_STYLES.get(verdict, "open"),
         comparison_head=COMPARISON_HEAD,
@@ -128,19 +129,12 @@ def anchor(row: str) -> str:
     return "from-" + row.replace("/", "-")
 
 
-def group(sheet: Sheet, place: int) -> str:
-    """All labels of a line but the last, where they differ from those of the line before."""
-    labels = sheet.lines[place].labels[:-1]
-    same = place > 0 and sheet.lines[place - 1].labels[:-1] == labels
-    return "" if same else ", ".join(labels)
-
-
 def shown_cell(cell: Cell, line: Line) -> Markup:
     """Ours, and below it the paper's and the difference."""
     if cell.ours is None:
         ours = Markup('<span class="missing">{}</span>').format(NOT_RUN)
     else:
-        ours = Markup("<b>{}</b>{}").format(
+        ours = Markup("<b>{}</b><i>{}</i>").format(
             number(cell.ours.value, line.decimals), spread(cell.ours, line.decimals)
         )
     if cell.paper is None:

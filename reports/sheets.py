@@ -92,6 +92,13 @@ def line(
     return Line(f"{table.name}/{row.name}", labels, cells, decimals)
 
 
+def group(sheet: Sheet, place: int) -> str:
+    """All labels of a line but the last, where they differ from those of the line before."""
+    labels = sheet.lines[place].labels[:-1]
+    same = place > 0 and sheet.lines[place - 1].labels[:-1] == labels
+    return "" if same else ", ".join(labels)
+
+
 def number(value: float | None, decimals: int, signed: bool = False) -> str:
     """With a true minus sign; an en dash for None."""
     if value is None:
@@ -108,16 +115,20 @@ def spread(measure: Measure, decimals: int) -> str:
 
 
 def seeds_note(sheet: Sheet) -> str:
-    """What the intervals are, and that single runs have none across seeds."""
+    """What stands behind ±, and that single runs have none."""
     counts = [len(each.average.ours.seeds) for each in sheet.lines if each.average.ours]
-    items = f"over {sheet.items}: 95% bootstrap of the {sheet.items}"
     if not counts:
         return "Nothing of this table was run."
     if max(counts) == 1:
-        return f"One run a row (seed 0): there is no interval across seeds. Interval {items}."
+        return "One run a row (seed 0): there is no interval across seeds."
     most = "" if min(counts) == max(counts) else f"{min(counts)} to "
     alone = "; rows with one run have none" if min(counts) == 1 else ""
     return (
         f"Mean of {most}{max(counts)} seeds, ± half the 95% interval across seeds "
-        f"(Student's t){alone}. Interval {items}, averaged over seeds."
+        f"(Student's t){alone}."
     )
+
+
+def items_note(sheet: Sheet) -> str:
+    """What the other interval is."""
+    return f"Interval over {sheet.items}: 95%, by bootstrap, averaged over the seeds there are."

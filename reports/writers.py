@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from reports.sheets import COLUMNS, Cell, Line, Sheet, number, seeds_note, spread
+from reports.sheets import COLUMNS, Cell, Line, Sheet, group, items_note, number, seeds_note, spread
 
 NOT_RUN = "not run"
 
@@ -69,7 +69,7 @@ def markdown(sheet: Sheet) -> str:
     lines = [
         plain_table(sheet, "github"),
         "",
-        "Ours (the paper's, difference). " + seeds_note(sheet),
+        f"Ours (the paper's, difference). {seeds_note(sheet)} {items_note(sheet)}",
         "",
     ]
     rows = interval_rows(sheet)
@@ -129,8 +129,8 @@ def latex_escaped(text: str) -> str:
 
 def latex(sheet: Sheet) -> str:
     """A `table` that needs \\usepackage{booktabs}. Ours, and smaller in a line below the paper's
-    and the difference; a rule stands where a label but the last changes."""
-    heads = " & ".join(latex_escaped(name) for name in (*sheet.head, *COLUMNS))
+    and the difference; labels but the last are a line of their own where they change."""
+    heads = " & ".join(latex_escaped(name) for name in (sheet.head[-1], *COLUMNS))
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
@@ -138,15 +138,17 @@ def latex(sheet: Sheet) -> str:
         f"  \\caption{{{latex_escaped(sheet.title)}. Ours (the paper's, difference). "
         f"{latex_escaped(seeds_note(sheet))}}}",
         f"  \\label{{tab:{sheet.name}}}",
-        f"  \\begin{{tabular}}{{{'l' * len(sheet.head)}{'r' * len(COLUMNS)}}}",
+        f"  \\begin{{tabular}}{{l{'r' * len(COLUMNS)}}}",
         "    \\toprule",
         f"    {heads} \\\\",
-        "    \\midrule",
     ]
     for place, line in enumerate(sheet.lines):
-        before = sheet.lines[place - 1] if place else line
-        if before.labels[:-1] != line.labels[:-1]:
+        title = latex_escaped(group(sheet, place))
+        if title or place == 0:
             lines.append("    \\midrule")
+        if title:
+            span = f"\\multicolumn{{{1 + len(COLUMNS)}}}{{l}}"
+            lines.append(f"    {span}{{\\emph{{{title}}}}} \\\\")
         lines += [f"    {row} \\\\" for row in latex_rows(line)]
     lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""]
     return "\n".join(lines)
@@ -154,13 +156,13 @@ def latex(sheet: Sheet) -> str:
 
 def latex_rows(line: Line) -> list[str]:
     """Ours, and the paper's where any is known."""
-    labels = [latex_escaped(label) for label in line.labels]
+    label = latex_escaped(line.labels[-1])
     ours = [latex_escaped(ours_text(cell, line.decimals)) for cell in line.cells]
     papers = [latex_escaped(paper_text(cell, line.decimals)) for cell in line.cells]
     small = [f"{{\\scriptsize {paper}}}" if paper else "" for paper in papers]
-    rows = [" & ".join([*labels, *ours])]
+    rows = [" & ".join([label, *ours])]
     if any(papers):
-        rows.append(" & ".join([*("" for _ in labels), *small]))
+        rows.append(" & ".join(["", *small]))
     return rows
 
 
