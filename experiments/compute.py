@@ -56,6 +56,7 @@ from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
 from selfrefine.training.loop import Listener, StepReport, load_model
 from selfrefine.training.separator import train_separator
+from selfrefine.training.speed import peak_flops, peak_memory
 
 Result = dict[str, Any]
 
@@ -355,7 +356,17 @@ def single_labelled_seconds(stems: AudioSet) -> dict[str, float]:
     }
 
 
-def train_and_sum_up(training: Callable[[Listener], None], stems: AudioSet, work: Work) -> Result:
+def speed_line(speed: dict[str, float]) -> str:
+    """A training's speed in one line."""
+    reached, peak = speed["flops_per_second"] / 1e9, speed["peak_flops_per_second"] / 1e9
+    return (
+        f"{1000 * speed['step_seconds']:.0f} ms a step, {speed['data_share']:.0%} of it data; "
+        f"{reached:.0f} GFLOP/s, {peak:.0f} in a matrix product; "
+        f"{speed['memory_bytes'] / 2**30:.1f} GB"
+    )
+
+
+def train_and_sum_up(training: Callable[[Listener], int], stems: AudioSet, work: Work) -> Result:
     """Runs a training and reports its end: mean loss of the last tenth, speed, share of data."""
     prepare(training_device())
     reports: list[StepReport] = []
@@ -364,15 +375,23 @@ def train_and_sum_up(training: Callable[[Listener], None], stems: AudioSet, work
         reports.append(report)
         work.listen(report)
 
-    training(listen)
+    flops = training(listen)
     last = reports[-max(1, len(reports) // 10) :]
     seconds = sum(report.seconds for report in reports) or 1e-9
     minutes = {name: round(s / 60, 2) for name, s in single_labelled_seconds(stems).items()}
+    device = training_device()
+    speed = {
+        "step_seconds": seconds / max(1, len(reports)),
+        "data_share": sum(report.data_seconds for report in reports) / seconds,
+        "flops_per_second": flops * len(reports) / seconds,
+        "peak_flops_per_second": peak_flops(device),
+        "memory_bytes": peak_memory(device),
+    }
+    work.say(speed_line(speed))
     return {
         "loss": sum(report.loss for report in last) / max(1, len(last)),
         "steps": reports[-1].steps if reports else 0,
-        "step_seconds": seconds / max(1, len(reports)),
-        "data_share": sum(report.data_seconds for report in reports) / seconds,
+        **speed,
         "single_labelled_minutes": minutes,
         "multi_labelled_stems": sum(len(clip.label) > 1 for clip in stems.clips),
     }

@@ -25,6 +25,7 @@ from selfrefine.training import loop
 from selfrefine.training.classifier import classification_loss, train_classifier
 from selfrefine.training.loop import Schedule, StepReport, load_model
 from selfrefine.training.separator import train_separator
+from selfrefine.training.speed import step_flops
 from tests.conftest import RATE
 
 CPU = torch.device("cpu")
@@ -150,3 +151,11 @@ def test_a_tiny_classifier_recovers_flipped_labels_better_than_chance(
     given = {(clip.song, clip.name): clip.label for clip in noisy.clips}
     assert label_accuracy(given, truth).exact == 0.75
     assert label_accuracy(refined, truth).exact > 0.75
+
+
+def test_a_steps_operations_are_those_of_its_layers() -> None:
+    linear = torch.nn.Linear(30, 50)
+    recurrent = torch.nn.LSTM(50, 20, batch_first=True, bidirectional=True)
+    frames = torch.randn(4, 7, 30)
+    by_hand = 2 * 4 * 7 * (30 * 50 + 2 * 4 * 20 * (50 + 20))
+    assert step_flops(lambda: recurrent(linear(frames))) == 3 * by_hand

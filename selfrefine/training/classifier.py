@@ -21,10 +21,10 @@ def train_classifier(
     folder: Path,
     device: torch.device,
     listen: Listener,
-) -> None:
-    """Leaves the weights in `folder/model.pt`. `stems`' labels are the pseudo labels.
+) -> int:
+    """Leaves the weights in `folder/model.pt`; returns a step's operations.
 
-    Raises InputError when no stem is left to train on.
+    `stems`' labels are the pseudo labels. Raises InputError when no stem is left to train on.
     """
     pool = load_pool(stems, device)
     candidates = class_candidates(pool)
@@ -53,7 +53,7 @@ def train_classifier(
         settings.warmup_steps,
         settings.final_rate,
     )
-    train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
+    return train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
 
 
 def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: Classifier) -> int:

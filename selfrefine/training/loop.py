@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from selfrefine.errors import InputError
 from selfrefine.training.device import autocast
+from selfrefine.training.speed import step_flops
 
 CHECKPOINT_SECONDS = float(os.environ.get("SELFREFINE_CHECKPOINT_SECONDS", "20"))
 """What a kill can cost at most. Slow disks may want it longer."""
@@ -87,11 +88,12 @@ def train(
     folder: Path,
     device: torch.device,
     listen: Listener,
-) -> None:
+) -> int:
     """Trains `model` in place, resuming from `folder`'s checkpoint if there is one.
 
     Leaves the trained weights in `folder/model.pt` and removes the checkpoint. Raises InputError
-    with the stems' names when a loss or a gradient is not finite.
+    with the stems' names when a loss or a gradient is not finite. Returns the floating-point
+    operations of a step, 0 when none was left to do.
     """
     model.to(device).train()
     optimiser = torch.optim.AdamW(
@@ -104,6 +106,7 @@ def train(
     first = load_checkpoint(checkpoint, model, optimiser) if checkpoint.exists() else 0
     # Reading a loss waits for the GPU to finish, so there it is read only now and then.
     every = 1 if device.type == "cpu" else 20
+    batch = None
     pending: list[tuple[int, Tensor, Tensor, list[str]]] = []
     saved = began = time.monotonic()
     data_seconds = 0.0
@@ -144,6 +147,10 @@ def train(
             saved = time.monotonic()
     save_atomically({"model": model.state_dict()}, folder / "model.pt")
     checkpoint.unlink(missing_ok=True)
+    if batch is None:
+        return 0
+    with autocast(device):
+        return step_flops(lambda: task.loss(model, batch, schedule.steps - 1))
 
 
 def refuse_not_finite(step: int, loss: Tensor, norm: Tensor, sources: list[str]) -> float:

@@ -30,8 +30,11 @@ def train_separator(
     folder: Path,
     device: torch.device,
     listen: Listener,
-) -> None:
-    """Leaves the weights in `folder/model.pt`. Raises InputError when no stem has one label."""
+) -> int:
+    """Leaves the weights in `folder/model.pt`; returns a step's operations.
+
+    Raises InputError when no stem has one label.
+    """
     pool = load_pool(stems, device)
     candidates = separation_candidates(pool)
     if not any(len(clips) for clips in candidates.single):
@@ -66,7 +69,7 @@ def train_separator(
         settings.warmup_steps,
         settings.final_rate,
     )
-    train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
+    return train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
 
 
 def magnitude_statistics(model: CrossNet, mixtures: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,72 @@
+"""How near a training comes to what its device can do."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from selfrefine.training.device import multiplies_in_bf16
+
+Shape = torch.Size
+
+PEAK_SIZE = {"cpu": 1536, "cuda": 8192}
+PEAK_ROUNDS = 4
+BACKWARD = 2
+"""The backward pass costs two products for each of the forward pass."""
+
+
+def step_flops(forward: Callable[[], Any]) -> int:
+    """Floating-point operations of a training step whose forward pass is `forward`: its
+    convolutions and matrix products, three times for the backward pass, which is not run."""
+    recurrent = {
+        torch.ops.aten.mkldnn_rnn_layer: layer_flops,
+        torch.ops.aten._cudnn_rnn: stack_flops,
+    }
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=recurrent) as counter:
+        forward()
+    return (1 + BACKWARD) * counter.get_total_flops()
+
+
+def layer_flops(shape: Shape, of_input: Shape, of_state: Shape, *rest: Any, **more: Any) -> int:
+    """One direction of one layer on the CPU: two operations per weight and time step."""
+    return 2 * math.prod(shape[:2]) * (math.prod(of_input) + math.prod(of_state))
+
+
+def stack_flops(shape: Shape, weights: list[Shape], *rest: Any, **more: Any) -> int:
+    """All layers and directions on a GPU; the biases among the weights have one dimension."""
+    matrices = [math.prod(weight) for weight in weights if len(weight) == 2]
+    return 2 * math.prod(shape[:2]) * sum(matrices)
+
+
+def peak_flops(device: torch.device) -> float:
+    """Floating-point operations per second of a large matrix product in the training's format."""
+    size = PEAK_SIZE["cuda" if device.type == "cuda" else "cpu"]
+    kind = torch.bfloat16 if multiplies_in_bf16(device) else torch.float32
+    a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+    seconds = []
+    for _ in range(PEAK_ROUNDS):
+        wait(device)
+        began = time.perf_counter()
+        a @ b
+        wait(device)
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / min(seconds)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that torch held on a GPU, or this process in main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
