@@ -183,7 +183,7 @@ def refining(results: Results, measures: Measures) -> Drawing | None:
 
 
 def tracks(results: Results, measures: Measures) -> Drawing | None:
-    """Each test song's SDR, averaged over the four classes, per row of Tables 2 and 3."""
+    """Each test song's SDR, averaged over the four classes, of every separator of the paper."""
     shown = [
         (f"{row.labels[0]}: {row.labels[1]}", record)
         for row in TABLE2.rows
@@ -193,6 +193,11 @@ def tracks(results: Results, measures: Measures) -> Drawing | None:
         (f"X-UMX: {row.labels[0]}", record)
         for row in TABLE3.rows[1:]
         if (record := results.first(f"table3/{row.name}")) is not None
+    ]
+    shown += [
+        (f"X-UMX: {count} refinements", record)
+        for count in (3, 4)
+        if (record := results.first(f"table5/refined-{count}")) is not None
     ]
     if not shown:
         return None

@@ -15,7 +15,7 @@ from reports.claims import COMPARISON_HEAD, FAILS, HOLDS, HOW, NOT_RUN, Claim, c
 from reports.figures import FIGURES, TITLES
 from reports.results import Record, Results
 from reports.sheets import COLUMNS, Cell, Line, Sheet, group, items_note, number, seeds_note, spread
-from reports.writers import interval_text
+from reports.writers import interval_head, interval_rows, interval_text
 from selfrefine.classes import CLASSES
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -85,6 +85,8 @@ def page(
         cell_title=cell_title,
         seeds_note=seeds_note,
         items_note=items_note,
+        interval_head=interval_head,
+        interval_rows=interval_rows,
         claims=claims,
         style=lambda verdict: VERDICT_STYLES.get(verdict, "open"),
         comparison_head=COMPARISON_HEAD,

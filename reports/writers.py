@@ -41,6 +41,10 @@ def plain_table(sheet: Sheet, style: str) -> str:
     return tabulate(rows, [*sheet.head, *COLUMNS], tablefmt=style, disable_numparse=True)
 
 
+def interval_head(sheet: Sheet) -> list[str]:
+    return [*sheet.head, "runs", "avg", "across seeds", f"over {sheet.items}"]
+
+
 def interval_rows(sheet: Sheet) -> list[list[str]]:
     """Per line that was run: labels, seeds, average, its intervals across seeds and over items."""
     rows = []
@@ -65,7 +69,6 @@ def interval_text(low: float, high: float, decimals: int) -> str:
 
 def markdown(sheet: Sheet) -> str:
     """The table, then the intervals of its averages."""
-    head = [*sheet.head, "runs", "avg", "across seeds", f"over {sheet.items}"]
     lines = [
         plain_table(sheet, "github"),
         "",
@@ -74,7 +77,7 @@ def markdown(sheet: Sheet) -> str:
     ]
     rows = interval_rows(sheet)
     if rows:
-        table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
+        table = tabulate(rows, interval_head(sheet), tablefmt="github", disable_numparse=True)
         lines += ["95% intervals of the averages:", "", table, ""]
     return "\n".join(lines)
 
