@@ -62,7 +62,7 @@ class PlainCrossNet(nn.Module):
             y = b.bn1(b.fc1(y.reshape(-1, channels * b.nb_bins)))
             encoded.append(torch.tanh(y.reshape(frames, batch, -1)))
         bridged = torch.stack(encoded).mean(dim=0)
-        recurrent = torch.stack([b.lstm(bridged)[0] for b in self.branches]).mean(dim=0)
+        recurrent = torch.stack([b.lstm(bridged)[0] for b in self.each]).mean(dim=0)
         joined = torch.cat([bridged, recurrent], dim=-1).flatten(0, 1)
         sources = []
         for b in self.each:
