@@ -15,7 +15,7 @@ TABLES := table1 table2 table3 table4 table5
 run-and-report = $(PYTHON) -m experiments run $(1) $(SCALE) --seeds $(SEEDS); code=$$?; \
   [ $$code -eq 2 ] || $(PYTHON) -m reports $(2) $(SCALE); exit $$code
 
-.PHONY: $(TABLES) figure4 tables report test lint lock clean
+.PHONY: $(TABLES) figure4 tables report bench test lint lock clean
 
 $(TABLES) figure4: $(READY)
 	@$(call run-and-report,$@,$@)
@@ -32,6 +32,12 @@ report: $(READY)
 sweep-%: $(READY)
 	@$(PYTHON) -m sweeps run $* --profile $(PROFILE) --data $(DATA) --store $(STORE)
 	@$(PYTHON) -m sweeps show $* --profile $(PROFILE) --data $(DATA) --store $(STORE)
+
+# Speed against peers, side by side; one thread a process, as the runner trains on a CPU.
+bench: $(READY)
+	@for benchmark in evaluation refining effects loudness mixing training check_data; do \
+	  printf '\n## %s\n\n' $$benchmark; \
+	  OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.$$benchmark || exit 1; done
 
 test: $(READY)
 	@$(PYTHON) -m pytest
