@@ -159,3 +159,36 @@ def test_a_steps_operations_are_those_of_its_layers() -> None:
     frames = torch.randn(4, 7, 30)
     by_hand = 2 * 4 * 7 * (30 * 50 + 2 * 4 * 20 * (50 + 20))
     assert step_flops(lambda: recurrent(linear(frames))) == 3 * by_hand
+
+
+@pytest.mark.parametrize("which", ["classifier", "hdemucs"])
+def test_parts_of_a_batch_train_as_the_whole(
+    which: str, tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Neither network has batch normalisation, which would see a part at a time.
+    network = dataclasses.replace(SMALL_NET, batch_norm=False, frequency_kept=False)
+    classifier = dataclasses.replace(CLASSIFIER, network=network, steps=3, batch=5)
+    separator = dataclasses.replace(HDEMUCS_SETTINGS, steps=3, batch=3)
+    losses: dict[str, list[float]] = {}
+    for at_once in ("1", "2", "100"):
+        monkeypatch.setenv("SELFREFINE_ITEMS_AT_ONCE", at_once)
+        heard: list[float] = []
+        folder = tmp_path / at_once
+        folder.mkdir()
+
+        def listen(report: StepReport, heard: list[float] = heard) -> None:
+            heard.append(report.loss)
+
+        if which == "classifier":
+            train_classifier(tone_stems, classifier, 0, folder, CPU, listen)
+        else:
+            train_separator(tone_stems, separator, 0, folder, CPU, listen)
+        losses[at_once] = heard
+    assert losses["1"] == pytest.approx(losses["100"], rel=1e-2)
+    assert losses["2"] == pytest.approx(losses["100"], rel=1e-2)
+
+
+def test_a_bad_count_of_items_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELFREFINE_ITEMS_AT_ONCE", "none")
+    with pytest.raises(InputError, match="SELFREFINE_ITEMS_AT_ONCE"):
+        loop.slices(8)

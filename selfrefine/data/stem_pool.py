@@ -11,16 +11,21 @@ from torch import Tensor
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import AudioSet
 
+LARGEST_SHARE = 0.4
+"""Of a GPU's free memory that a stem set may take; the network needs the rest."""
+
 
 @dataclass(frozen=True)
 class StemPool:
     """`frames` holds a stereo pair of int16 samples in each int32, so that one gather reads both.
 
-    `starts`, `lengths` (samples), `scales` and `labels` (bool `(clip, class)`) describe the clips,
-    `names` says "song/file" for messages.
+    It lies on `device`, where segments are wanted, or stays memory-mapped on the host. `starts`,
+    `lengths` (samples), `scales` and `labels` (bool `(clip, class)`) describe the clips, `names`
+    says "song/file" for messages.
     """
 
     sample_rate: int
+    device: torch.device
     frames: Tensor
     starts: Tensor
     lengths: Tensor
@@ -30,15 +35,22 @@ class StemPool:
 
 
 def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
-    """Puts a stem set on `device`; on the CPU its samples stay memory-mapped."""
+    """Puts a stem set on `device`. On the CPU, and for a set too large for a GPU's free memory,
+    its samples stay memory-mapped and segments are copied as they are drawn."""
     pairs = stems.samples.view("<i4").reshape(-1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         frames = torch.from_numpy(pairs)
     labels = torch.tensor([[name in clip.label for name in CLASSES] for clip in stems.clips])
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        fits = frames.nbytes <= LARGEST_SHARE * free
+    else:
+        fits = True
     return StemPool(
         stems.sample_rate,
-        frames.to(device),
+        device,
+        frames.to(device) if fits else frames,
         torch.tensor([clip.start for clip in stems.clips]),
         torch.tensor([clip.length for clip in stems.clips]),
         torch.tensor([clip.scale for clip in stems.clips]),
@@ -66,9 +78,8 @@ def draw_segments(
 
 def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
     """float32 `(count, channel=2, segment)` on the pool's device; short clips are repeated."""
-    device = pool.frames.device
     scales = pool.scales[clips] / 32767
-    if device.type == "cpu":
+    if pool.frames.device.type == "cpu":
         out = torch.empty(len(clips), 2, segment)
         copy_segments(
             pool.frames.numpy().view(np.int16).reshape(-1, 2),
@@ -78,7 +89,8 @@ def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int
             scales.numpy(),
             out.numpy(),
         )
-        return out
+        return out.to(pool.device)
+    device = pool.device
     positions = torch.arange(segment, device=device) + offsets.to(device)[:, None]
     positions = positions % pool.lengths[clips].to(device)[:, None]
     positions += pool.starts[clips].to(device)[:, None]

@@ -1,17 +1,28 @@
 """Training the instrument classifier on random mixtures (section 3.1)."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from selfrefine.data.audio_set import AudioSet
-from selfrefine.data.mixing import Mixtures, class_candidates, draw_mixtures
+from selfrefine.data.mixing import class_candidates, draw_mixtures
 from selfrefine.data.stem_pool import StemPool, load_pool
 from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.settings import Classifier
-from selfrefine.training.loop import Listener, Schedule, Task, train
+from selfrefine.training.loop import Listener, Schedule, Task, slices, train
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """`inputs` `(batch, channel, bin, frame)`, `labels` `(batch, class)`; `clips` `(source,)` went
+    into the whole batch."""
+
+    inputs: Tensor
+    labels: Tensor
+    clips: Tensor
 
 
 def train_classifier(
@@ -32,19 +43,28 @@ def train_classifier(
     model = build_classifier(settings)
     steps = settings.steps or epoch_steps(pool, candidates, settings)
 
-    def draw(step: int, generator: torch.Generator) -> tuple[Mixtures, Tensor]:
+    def draw(step: int, generator: torch.Generator) -> Labelled:
         mixtures = draw_mixtures(
             pool, candidates, settings, settings.batch, generator, settings.effects
         )
-        return mixtures, magnitudes(mixtures.audio, settings)
+        return Labelled(magnitudes(mixtures.audio, settings), mixtures.labels, mixtures.clips)
 
-    def loss(model: nn.Module, batch: tuple[Mixtures, Tensor], step: int) -> Tensor:
-        mixtures, inputs = batch
+    def parts(batch: Labelled) -> list[tuple[Labelled, float]]:
+        count = len(batch.labels)
+        return [
+            (
+                Labelled(batch.inputs[piece], batch.labels[piece], batch.clips),
+                (piece.stop - piece.start) / count,
+            )
+            for piece in slices(count)
+        ]
+
+    def loss(model: nn.Module, batch: Labelled, step: int) -> Tensor:
         use_bce = step < settings.bce_share * steps
-        return classification_loss(model(inputs), mixtures.labels, use_bce)
+        return classification_loss(model(batch.inputs), batch.labels, use_bce)
 
-    def sources(batch: tuple[Mixtures, Tensor]) -> list[str]:
-        return [pool.names[clip] for clip in batch[0].clips.tolist()]
+    def sources(batch: Labelled) -> list[str]:
+        return [pool.names[clip] for clip in batch.clips.tolist()]
 
     schedule = Schedule(
         steps,
@@ -53,7 +73,7 @@ def train_classifier(
         settings.warmup_steps,
         settings.final_rate,
     )
-    return train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
+    return train(model, Task(draw, parts, loss, sources), schedule, seed, folder, device, listen)
 
 
 def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: Classifier) -> int:

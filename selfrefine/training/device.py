@@ -7,6 +7,8 @@ from functools import cache
 
 import torch
 
+from selfrefine.errors import InputError
+
 
 def training_device() -> torch.device:
     """The GPU when there is one; SELFREFINE_DEVICE names another."""
@@ -20,6 +22,17 @@ def prepare(device: torch.device) -> None:
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "medium")
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = device.type == "cuda"
+
+
+def items_at_once(batch: int) -> int:
+    """How many of a batch's items go through the network together: SELFREFINE_ITEMS_AT_ONCE, or
+    all. Gradients of the parts are summed, so that a small GPU can train with a large batch."""
+    chosen = os.environ.get("SELFREFINE_ITEMS_AT_ONCE")
+    if chosen is None:
+        return batch
+    if not chosen.isdecimal() or int(chosen) < 1:
+        raise InputError(f"SELFREFINE_ITEMS_AT_ONCE={chosen}: give a number of 1 or more")
+    return min(batch, int(chosen))
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.errors import InputError
-from selfrefine.training.device import autocast
+from selfrefine.training.device import autocast, items_at_once
 from selfrefine.training.speed import step_flops
 
 CHECKPOINT_SECONDS = float(os.environ.get("SELFREFINE_CHECKPOINT_SECONDS", "20"))
@@ -49,11 +49,14 @@ class Schedule:
 class Task(Generic[BatchT]):
     """What differs between trainings.
 
-    `draw(step, generator)` makes a batch on the device, `loss(model, batch, step)` a scalar,
-    `sources(batch)` the names of the stems in it, for the message when a loss is not finite.
+    `draw(step, generator)` makes a batch on the device; `parts(batch)` splits it into what goes
+    through the network together, each with its share of the items; `loss(model, part, step)` is
+    the mean over a part's items; `sources(batch)` names the stems in it, for the message when a
+    loss is not finite.
     """
 
     draw: Callable[[int, torch.Generator], BatchT]
+    parts: Callable[[BatchT], list[tuple[BatchT, float]]]
     loss: Callable[[nn.Module, BatchT, int], Tensor]
     sources: Callable[[BatchT], list[str]]
 
@@ -72,6 +75,16 @@ class StepReport:
 
 
 Listener = Callable[[StepReport], None]
+
+
+def slices(items: int) -> list[slice]:
+    """A batch cut into what goes through the network together, by `items_at_once`.
+
+    The sum of the parts' gradients is the whole batch's, but for X-UMX, whose batch normalisation
+    then sees a part at a time.
+    """
+    at_once = items_at_once(items)
+    return [slice(first, min(first + at_once, items)) for first in range(0, items, at_once)]
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -120,12 +133,15 @@ def train(
         rate = schedule.rate(step)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with autocast(device):
-            loss = task.loss(model, batch, step)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = torch.zeros((), device=device)
+        for part, share in task.parts(batch):
+            with autocast(device):
+                part_loss = task.loss(model, part, step) * share
+            part_loss.backward()
+            loss += part_loss.detach()
         norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-        pending.append((step, loss.detach(), norm, task.sources(batch)))
+        pending.append((step, loss, norm, task.sources(batch)))
         if len(pending) == every or step + 1 == schedule.steps:
             losses = [refuse_not_finite(*entry) for entry in pending]
             seconds = (time.monotonic() - began) / len(pending)
@@ -149,8 +165,9 @@ def train(
     checkpoint.unlink(missing_ok=True)
     if batch is None:
         return 0
+    part, share = task.parts(batch)[0]
     with autocast(device):
-        return step_flops(lambda: task.loss(model, batch, schedule.steps - 1))
+        return round(step_flops(lambda: task.loss(model, part, schedule.steps - 1)) / share)
 
 
 def refuse_not_finite(step: int, loss: Tensor, norm: Tensor, sources: list[str]) -> float:

@@ -1,5 +1,6 @@
 """Training a separator on stems that may carry several labels (section 3.2)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from selfrefine.errors import InputError
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.settings import Separator
-from selfrefine.training.loop import Listener, Schedule, Task, step_generator, train
+from selfrefine.training.loop import Listener, Schedule, Task, slices, step_generator, train
 
 STATISTICS_MIXTURES = 64
 """Mixtures from which X-UMX's input statistics are measured."""
@@ -49,6 +50,20 @@ def train_separator(
         chance = 0.0 if step < single_steps else settings.multi_chance
         return draw_separation_batch(pool, candidates, settings, settings.batch, chance, generator)
 
+    def parts(batch: SeparationBatch) -> list[tuple[SeparationBatch, float]]:
+        return [
+            (
+                replace(
+                    batch,
+                    mixture=batch.mixture[piece],
+                    targets=batch.targets[piece],
+                    groups=batch.groups[piece],
+                ),
+                (piece.stop - piece.start) / len(batch.mixture),
+            )
+            for piece in slices(len(batch.mixture))
+        ]
+
     def loss(model: nn.Module, batch: SeparationBatch, step: int) -> Tensor:
         return separation_loss(model, batch.mixture, batch.targets, batch.groups)
 
@@ -69,7 +84,7 @@ def train_separator(
         settings.warmup_steps,
         settings.final_rate,
     )
-    return train(model, Task(draw, loss, sources), schedule, seed, folder, device, listen)
+    return train(model, Task(draw, parts, loss, sources), schedule, seed, folder, device, listen)
 
 
 def magnitude_statistics(model: CrossNet, mixtures: Tensor) -> tuple[Tensor, Tensor]:
