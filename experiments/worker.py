@@ -16,7 +16,7 @@ import torch
 from experiments.compute import Work, compute
 from experiments.messages import Failed, Finished, Order, Progress, Said
 from experiments.store import Store
-from experiments.tracking.run import start_tracking
+from experiments.tracking.stage import start_tracking
 from selfrefine.errors import InputError
 from selfrefine.training.device import training_device
 from selfrefine.training.loop import StepReport

@@ -11,11 +11,17 @@ from reports.results import Results, collect, export, load, outdated
 from reports.writing import LISTENED, REPORTS, write_reports
 from selfrefine.errors import InputError
 
+ALONE = ("export", "wandb-dashboard")
+"""Targets that stand alone: the small result files, and the report at W&B."""
+
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument(
-        "targets", nargs="+", metavar="TARGET", help=f"{', '.join(REPORTS)}, all, or export"
+        "targets",
+        nargs="+",
+        metavar="TARGET",
+        help=f"{', '.join(REPORTS)}, all; or {' or '.join(ALONE)}",
     )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
@@ -35,6 +41,12 @@ def main(words: list[str] | None = None) -> int:
             export(results, args.to, LISTENED)
             print(f"{len(results.stages)} stages' results written to {args.to}")
             return 0
+        if args.targets == ["wandb-dashboard"]:
+            from reports.wandb_dashboard import update_dashboard
+
+            folder = args.output / f"{results.data}-{results.profile}"
+            print(f"the dashboard is at {update_dashboard(results, folder)}")
+            return 0
         write_reports(names, results, args.output / f"{results.data}-{results.profile}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,13 +56,13 @@ def main(words: list[str] | None = None) -> int:
 
 def chosen(targets: list[str]) -> list[str]:
     """The reports that targets name. Raises InputError for a name that is none."""
-    if targets == ["export"]:
+    if len(targets) == 1 and targets[0] in ALONE:
         return []
     unknown = [name for name in targets if name not in (*REPORTS, "all")]
     if unknown:
         raise InputError(
             f"no report called {unknown[0]!r}; choose from {', '.join(REPORTS)} or all, "
-            "or export alone"
+            f"or one of {', '.join(ALONE)} alone"
         )
     return [name for name in REPORTS if name in targets or "all" in targets]
 

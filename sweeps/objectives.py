@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from experiments.data import VALIDATION
-from experiments.outputs import MULTI, read_outputs
+from experiments.outputs import read_outputs
 from experiments.stages import (
     AdaptiveThresholds,
     Classifier,
@@ -27,8 +27,11 @@ from sweeps.parameters import own_thresholds, refinement
 
 PRECISION_FLOOR = 0.9
 
+Tests = list[tuple[np.ndarray, np.ndarray]]
+"""Pairs of truth (bool) and outputs, each `(item, class)`; a score is averaged over them."""
+
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
-"""Of truth (bool) and outputs, each `(item, class)`, at thresholds `(class,)`."""
+"""Of a test's truth and outputs at thresholds `(class,)`."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +75,14 @@ OBJECTIVES = {
     for objective in (
         Objective(
             "f1",
-            "mean F1 of the classes on random mixtures of validation songs",
+            "mean F1 of the classes on stems and random mixtures of validation songs",
             recognition_on_validation,
             mean_f1,
         ),
         Objective(
             "recall",
-            f"mean recall of the classes whose precision is at least {PRECISION_FLOOR} on random "
-            "mixtures of validation songs",
+            f"mean recall of the classes whose precision is at least {PRECISION_FLOOR} on stems "
+            "and random mixtures of validation songs",
             recognition_on_validation,
             recall_at_precision,
         ),
@@ -116,11 +119,16 @@ def objective_value(objective: Objective, stage: Stage, store: Store) -> float:
     if objective.score is None:
         value = store.result(stage)["average"]
     else:
-        truth, outputs = truth_and_outputs(stage, store)
-        value = objective.score(truth, outputs, np.array(stage_thresholds(stage)))
+        value = mean_score(
+            objective.score, tests_of(stage, store), np.array(stage_thresholds(stage))
+        )
     if not np.isfinite(value):
         raise InputError(f"{store.folder(stage)}: the {objective.name} is {value}")
     return float(value)
+
+
+def mean_score(score: Score, tests: Tests, thresholds: np.ndarray) -> float:
+    return float(np.mean([score(truth, outputs, thresholds) for truth, outputs in tests]))
 
 
 def stage_thresholds(stage: Stage) -> tuple[float, ...]:
@@ -131,12 +139,14 @@ def stage_thresholds(stage: Stage) -> tuple[float, ...]:
     return stage.thresholds
 
 
-def truth_and_outputs(stage: Stage, store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """What is true (bool) and what a classifier said, each `(item, class)`."""
+def tests_of(stage: Stage, store: Store) -> Tests:
+    """What is true and what a classifier said: of the stems and of the mixtures of validation
+    songs, or of the noisy stems."""
     if isinstance(stage, RecognitionScore):
-        return read_outputs(store.folder(stage.of))[MULTI]
+        tests = read_outputs(store.folder(stage.of)).values()
+        return [(truth, outputs) for truth, outputs in tests if len(truth)]
     if isinstance(stage, Relabelled):
-        return stem_truth_and_outputs(stage, store)
+        return [stem_truth_and_outputs(stage, store)]
     raise InputError(f"{type(stage).__name__} has no outputs to set thresholds on")
 
 

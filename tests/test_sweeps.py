@@ -25,6 +25,7 @@ from selfrefine import settings
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
+from selfrefine.metrics.recognition import best_thresholds
 from sweeps.curves import climb, threshold_frame
 from sweeps.objectives import (
     OBJECTIVES,
@@ -197,6 +198,14 @@ def test_climbing_class_by_class_finds_the_best_of_the_whole_grid(
     grid = np.linspace(0.05, 0.95, 10)
     others = [score(truth, outputs, np.array(each)) for each in itertools.product(grid, repeat=4)]
     assert score(truth, outputs, found) >= max(others) - 1e-4
+
+
+def test_climbing_f1_chooses_the_thresholds_of_the_adaptive_row(tmp_path: Path) -> None:
+    study = bound("threshold-f1")
+    truth, outputs = some_outputs(5)
+    store = fill_store(tmp_path, study, truth, outputs)
+    found = climb(mean_f1, study.stage({}), store, np.full(4, 0.5))
+    assert found == pytest.approx(best_thresholds([(truth, outputs)]), abs=0.011)
 
 
 def test_the_curve_of_a_class_is_its_recognition_at_each_threshold(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from experiments.tracking.labels import label_rows
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import THRESHOLD_GRID, curves
 
+PARTS = ("mixture", *CLASSES, *(f"{name}.reference" for name in CLASSES))
 SOUND = (".wav", ".flac", ".ogg", ".mp3")
 NONE = "none"
 
@@ -37,8 +38,8 @@ def _(stage: SeparationScore, store: Store, result: dict[str, Any]) -> dict[str,
     ]
     sdr = [*(result["sdr"][name] for name in CLASSES), result["average"]]
     return {
-        "sdr": table([*CLASSES, "avg"], [sdr]),
-        "tracks": table(["song", *CLASSES], tracks),
+        "tables/sdr": table([*CLASSES, "avg"], [sdr]),
+        "tables/tracks": table(["song", *CLASSES], tracks),
         **examples(store.folder(stage) / "examples"),
     }
 
@@ -47,7 +48,7 @@ def _(stage: SeparationScore, store: Store, result: dict[str, Any]) -> dict[str,
 def _(stage: RecognitionOutputs, store: Store, result: dict[str, Any]) -> dict[str, Any]:
     tests = read_outputs(store.folder(stage))
     return {
-        f"precision_recall/{test}": precision_recall(truth, outputs)
+        f"plots/precision_recall_{test}": precision_recall(truth, outputs)
         for test, (truth, outputs) in tests.items()
         if len(truth)
     }
@@ -61,22 +62,28 @@ def _(stage: RecognitionScore, store: Store, result: dict[str, Any]) -> dict[str
         for test in tests
         for measure, values in result.get(test, {}).items()
     ]
-    found: dict[str, Any] = {"recognition": table(["test", "measure", *CLASSES, "avg"], rows)}
+    found: dict[str, Any] = {
+        "tables/recognition": table(["test", "measure", *CLASSES, "avg"], rows)
+    }
     for test, (truth, outputs) in tests.items():
         if len(truth):
-            found[f"precision_recall/{test}"] = precision_recall(truth, outputs)
+            found[f"plots/precision_recall_{test}"] = precision_recall(truth, outputs)
     truth, outputs = tests[SINGLE]
     pairs = pairs_of(truth, outputs >= np.array(stage.thresholds))
-    return found | {"confusion": confusion_plot(pairs, "single-labelled stems")}
+    return found | {"plots/confusion": confusion_plot(pairs, "single-labelled stems")}
 
 
 @content_of.register
 def _(stage: Relabelled, store: Store, result: dict[str, Any]) -> dict[str, Any]:
     rows = label_rows(stage, store)
-    found = {"labels": table(list(rows[0]), [list(row.values()) for row in rows])} if rows else {}
+    found = (
+        {"tables/labels": table(list(rows[0]), [list(row.values()) for row in rows])}
+        if rows
+        else {}
+    )
     if rows and "true" in rows[0]:
         pairs = [(row["true"], row["label"] or NONE) for row in rows]
-        found["confusion"] = confusion_plot(pairs, "refined label sets")
+        found["plots/confusion"] = confusion_plot(pairs, "refined label sets")
     return found
 
 
@@ -135,13 +142,22 @@ def precision_recall(truth: np.ndarray, outputs: np.ndarray) -> Any:
 
 
 def examples(folder: Path) -> dict[str, Any]:
-    """The sound files of a folder by name; nothing where there is no such folder."""
+    """A folder's sounds as "examples/1/mixture": songs are numbered, so that a dashboard finds the
+    same names whatever the songs are called. Nothing where there is no such folder."""
     import wandb
 
-    if not folder.is_dir():
-        return {}
-    return {
-        f"examples/{path.stem}": wandb.Audio(str(path), caption=path.stem)
-        for path in sorted(folder.iterdir())
-        if path.suffix in SOUND
-    }
+    paths = sorted(p for p in folder.glob("*") if p.suffix in SOUND) if folder.is_dir() else []
+    songs = list(dict.fromkeys(song_and_part(path.stem)[0] for path in paths))
+    found = {}
+    for path in paths:
+        song, part = song_and_part(path.stem)
+        found[f"examples/{songs.index(song) + 1}/{part}"] = wandb.Audio(str(path), caption=song)
+    return found
+
+
+def song_and_part(stem: str) -> tuple[str, str]:
+    """ "a song.bass.reference" is the part "bass.reference" of "a song"."""
+    for part in PARTS:
+        if stem.endswith(f".{part}"):
+            return stem.removesuffix(f".{part}"), part
+    return stem, "sound"

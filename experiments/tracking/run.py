@@ -1,4 +1,4 @@
-"""A stage's W&B run, kept by a thread of its own."""
+"""A W&B run, kept by a thread of its own."""
 
 import logging
 import os
@@ -9,18 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from experiments.naming import describe
-from experiments.stages import (
-    BandSongs,
-    FolderSongs,
-    Stage,
-    closure,
-    expression,
-    identity,
-    kind,
-    trained_seed,
-)
-from experiments.store import Store, write_json
+from experiments.store import write_json
 from experiments.tracking.mode import (
     PATIENCE,
     Mode,
@@ -36,8 +25,8 @@ if TYPE_CHECKING:  # it loads torch, which studies and reports do without
 PROJECT = "selfrefine"
 STEPS_BETWEEN_LOGS = 10
 LONGEST_TAG = 64
-LINK = "wandb.json"
-"""In a stage's folder: its run's id, and its address when it has one."""
+SLOW_DISK_SECONDS = 120.0
+"""How long writing a run's files may take on a busy machine; no server is waited for."""
 
 log = logging.getLogger(__name__)
 
@@ -45,37 +34,39 @@ Call = Callable[[Any], object]
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """What a run is told at its beginning. `groups` are the table and the rows that need the stage,
-    `tags` what a dashboard filters by, `origin` where it runs: commit, device and the like."""
+class Opening:
+    """What a run is told at its beginning. Its files go to `folder`/wandb; `link` is a file that
+    gets the run's id and its address. `show` makes of a result what is told at the run's end."""
 
-    stage: Stage
-    store: Store
+    id: str
+    name: str
+    kind: str
     groups: list[str]
     tags: list[str]
-    origin: dict[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        return self.store.root / "wandb"
+    config: dict[str, Any]
+    folder: Path
+    link: Path
+    show: Callable[[dict[str, Any]], list[Call]]
 
 
 class Tracker:
     """Hands calls to a run in the order they came, and never waits for it but at the end."""
 
-    def __init__(self, tracked: Tracked, mode: Mode) -> None:
-        self.tracked = tracked
+    def __init__(self, opening: Opening) -> None:
+        self.opening = opening
+        self.mode = wandb_mode()
         self.calls: SimpleQueue[Call | None] = SimpleQueue()
         self.exit_code = 0
         self.thread: threading.Thread | None = None
-        if mode != "disabled":
-            self.thread = threading.Thread(target=self.keep, args=(mode,), daemon=True)
+        silence_when_offline(self.mode)
+        if self.mode != "disabled":
+            self.thread = threading.Thread(target=self.keep, daemon=True)
             self.thread.start()
 
-    def keep(self, mode: Mode) -> None:
+    def keep(self) -> None:
         """The thread: begins the run, makes the calls, ends it. What fails is said once."""
         try:
-            run = begin(self.tracked, mode)
+            run = self.begin()
             failed = False
             while (call := self.calls.get()) is not None:
                 try:
@@ -83,11 +74,43 @@ class Tracker:
                 except Exception as error:
                     # W&B's failures are of no fixed kind; what other calls can do is still done.
                     if not failed:
-                        log.warning("W&B: %s: %s", describe(self.tracked.stage), error)
+                        log.warning("W&B: %s: %s", self.opening.name, error)
                     failed = True
-            end(run, self.tracked, self.exit_code)
+            self.end(run)
         except Exception as error:
-            log.warning("W&B: %s; this stage goes on untracked", error)
+            log.warning("W&B: %s; %s goes on untracked", error, self.opening.name)
+
+    def begin(self) -> Any:
+        """The run; in files when the server cannot be reached. Raises whatever W&B raises."""
+        folder = self.opening.folder
+        if self.mode == "online" and reachable(folder):
+            try:
+                return open_run(self.opening, self.mode)
+            except Exception as error:
+                note_unreachable(folder)
+                log.warning(
+                    "W&B: the server cannot be reached (%s); runs go to files in %s, which "
+                    "`wandb sync` sends later",
+                    str(error).splitlines()[0] if str(error) else repr(error),
+                    folder / "wandb",
+                )
+        if self.mode == "online":
+            self.mode = "offline"
+        return open_run(self.opening, self.mode)
+
+    def end(self, run: Any) -> None:
+        try:
+            run.finish(exit_code=self.exit_code)
+        except TimeoutError:
+            self.give_up()
+
+    def give_up(self) -> None:
+        note_unreachable(self.opening.folder)
+        log.warning(
+            "W&B did not take all of %s in time; `wandb sync --include-online %s` sends the rest",
+            self.opening.name,
+            self.opening.folder / "wandb",
+        )
 
     def tell(self, call: Call) -> None:
         if self.thread is not None:
@@ -106,67 +129,36 @@ class Tracker:
         self.tell(lambda run: run.log(values, step=report.step))
 
     def finish(self, result: dict[str, Any] | None) -> None:
-        """Hands over what a finished stage holds and waits a while for the run's end; None for a
-        stage that failed."""
+        """Tells what a result shows and waits a while for the run's end; None for a failure."""
         if self.thread is None:
             return
         if result is None:
             self.exit_code = 1
         else:
-            self.tell(lambda run: run.summary.update(summary_of(result)))
-            self.tell(lambda run: log_content(run, self.tracked, result))
-            self.tell(lambda run: log_artifacts(run, self.tracked))
+            for call in self.opening.show(result):
+                self.tell(call)
         self.calls.put(None)
         self.thread.join(timeout=2 * PATIENCE + 5)
+        if self.thread.is_alive() and self.mode == "offline":
+            self.thread.join(timeout=SLOW_DISK_SECONDS)
         if self.thread.is_alive():
-            note_unreachable(self.tracked.folder)
-            log.warning(
-                "W&B takes too long; `wandb sync --include-online %s` sends the rest later",
-                self.tracked.folder / "wandb",
-            )
+            self.give_up()
 
 
-def start_tracking(
-    stage: Stage, groups: list[str], root: Path, tags: list[str], origin: dict[str, Any]
-) -> Tracker:
-    """A run for `stage`, grouped by the table that needs it first. The same stage resumed is the
-    same run."""
-    mode = wandb_mode()
-    silence_when_offline(mode)
-    return Tracker(Tracked(stage, Store(root), groups, tags, origin), mode)
-
-
-def begin(tracked: Tracked, mode: Mode) -> Any:
-    """The run; in files when the server cannot be reached. Raises whatever W&B raises."""
-    if mode == "online" and reachable(tracked.folder):
-        try:
-            return open_run(tracked, mode)
-        except Exception as error:
-            note_unreachable(tracked.folder)
-            log.warning(
-                "W&B: the server cannot be reached (%s); runs go to files in %s, which "
-                "`wandb sync` sends later",
-                str(error).splitlines()[0] if str(error) else repr(error),
-                tracked.folder / "wandb",
-            )
-    return open_run(tracked, "offline" if mode == "online" else mode)
-
-
-def open_run(tracked: Tracked, mode: Mode) -> Any:
+def open_run(opening: Opening, mode: Mode) -> Any:
     import wandb
 
-    stage = tracked.stage
-    tracked.folder.mkdir(parents=True, exist_ok=True)
-    labels = [*tracked.tags, f"seed {trained_seed(stage)}", *tracked.groups[1:]]
+    opening.folder.mkdir(parents=True, exist_ok=True)
+    labels = dict.fromkeys([*opening.tags, *opening.groups])
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
-        id=run_id(stage),
-        name=describe(stage),
-        group=tracked.groups[0] if tracked.groups else None,
-        job_type=kind(stage),
-        tags=[label[:LONGEST_TAG] for label in dict.fromkeys(labels)],
-        config=config_of(tracked),
-        dir=str(tracked.folder),
+        id=opening.id,
+        name=opening.name,
+        group=opening.groups[0] if opening.groups else None,
+        job_type=opening.kind,
+        tags=[label[:LONGEST_TAG] for label in labels],
+        config=opening.config,
+        dir=str(opening.folder),
         mode=mode,
         # Offline, the files of one id are appended to each other when they are sent.
         resume="allow" if mode == "online" else None,
@@ -177,65 +169,14 @@ def open_run(tracked: Tracked, mode: Mode) -> Any:
             x_save_requirements=False,
             x_disable_machine_info=True,
             disable_git=True,
-            init_timeout=PATIENCE,
+            init_timeout=PATIENCE if mode == "online" else SLOW_DISK_SECONDS,
             finish_timeout=PATIENCE,
             finish_timeout_raises=True,
         ),
     )
-    link = {"id": run.id, "url": run.url if mode == "online" else None}
-    write_json(tracked.store.folder(stage) / LINK, link)
+    opening.link.parent.mkdir(parents=True, exist_ok=True)
+    write_json(opening.link, {"id": run.id, "url": run.url if mode == "online" else None})
     return run
-
-
-def run_id(stage: Stage) -> str:
-    return f"{kind(stage)}-{identity(stage)}"
-
-
-def end(run: Any, tracked: Tracked, exit_code: int) -> None:
-    try:
-        run.finish(exit_code=exit_code)
-    except TimeoutError:
-        note_unreachable(tracked.folder)
-        log.warning(
-            "W&B did not take all of %s in time; `wandb sync --include-online %s` sends the rest",
-            describe(tracked.stage),
-            Path(run.dir).parent,
-        )
-
-
-def config_of(tracked: Tracked) -> dict[str, Any]:
-    """The resolved stage, its identity, the data's fingerprints, and where it runs."""
-    songs = [s for s in closure([tracked.stage]) if isinstance(s, BandSongs | FolderSongs)]
-    data = {
-        describe(each): each.fingerprint if isinstance(each, FolderSongs) else identity(each)
-        for each in songs
-    }
-    return {
-        **expression(tracked.stage),
-        "identity": identity(tracked.stage),
-        "data_fingerprint": data,
-        "origin": tracked.origin,
-        "store": str(tracked.store.folder(tracked.stage)),
-    }
-
-
-def log_content(run: Any, tracked: Tracked, result: dict[str, Any]) -> None:
-    from experiments.tracking.content import content_of
-
-    values = content_of(tracked.stage, tracked.store, result)
-    if values:
-        run.log(values)
-
-
-def log_artifacts(run: Any, tracked: Tracked) -> None:
-    from experiments.tracking.lineage import log_lineage
-
-    log_lineage(run, tracked.stage, tracked.store)
-
-
-def summary_of(result: dict[str, Any]) -> dict[str, Any]:
-    """A result for a run's summary; what is per track is in a table instead."""
-    return flat({key: value for key, value in result.items() if key != "tracks"})
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,183 @@
+"""`python -m reports wandb-dashboard`: the results as a W&B report, made or brought up to date.
+
+The tables are those of the local page; beside each stand the runs behind it, as W&B shows them.
+"""
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from experiments.registry import TABLES, Table
+from experiments.stages import RecognitionScore
+from experiments.store import write_json
+from experiments.tracking.content import PARTS
+from experiments.tracking.mode import logged_in, wandb_mode
+from experiments.tracking.run import PROJECT
+from reports.claims import claims_markdown, decide
+from reports.measures import all_measures
+from reports.results import Results
+from reports.sheets import sheet
+from reports.writers import markdown
+from reports.writing import where
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+
+PATIENCE = 90.0
+"""Seconds that W&B's server may take in all."""
+
+LINK = "dashboard.json"
+TRAINING = ("loss", "learning_rate", "gradient_norm", "steps_per_second", "data_share")
+
+
+def update_dashboard(results: Results, folder: Path) -> str:
+    """Makes or updates the report and returns its address. `folder` holds the local page and what
+    is remembered of the report.
+
+    Raises InputError without an account, without the package, or when the server does not answer.
+    """
+    page = folder / "report.html"
+    if wandb_mode() != "online" or not logged_in():
+        raise InputError(
+            "no W&B account is set up on this machine (`wandb login` does that, and WANDB_MODE "
+            f"must not be offline); the same results are on the local page: {page}"
+        )
+    try:
+        import wandb_workspaces.reports.v2  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"the package wandb-workspaces cannot be imported ({error}); install it, or see the "
+            f"local page: {page}"
+        ) from error
+    return answered_in_time(lambda: saved(results, folder), page)
+
+
+def answered_in_time(call: Any, page: Path) -> str:
+    """What `call` returns. Raises InputError when W&B fails or takes too long."""
+    found: list[str] = []
+    failed: list[Exception] = []
+
+    def make() -> None:
+        try:
+            found.append(call())
+        except Exception as error:  # W&B's failures are of no fixed kind
+            failed.append(error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    thread.join(timeout=PATIENCE)
+    if found:
+        return found[0]
+    why = str(failed[0]).splitlines()[0] if failed else f"no answer within {PATIENCE:.0f} s"
+    raise InputError(f"W&B did not take the dashboard ({why}); the local page is {page}")
+
+
+def saved(results: Results, folder: Path) -> str:
+    import wandb
+
+    entity = os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity
+    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    report = dashboard(results, entity, project, sweep_pages(folder))
+    link = folder / LINK
+    if link.exists():
+        # The report of that id gets the new content; its address stays.
+        report.id = json.loads(link.read_text())["id"]
+    report.save()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(link, {"id": report.id, "url": report.url})
+    return str(report.url)
+
+
+def sweep_pages(folder: Path) -> dict[str, str]:
+    """What `python -m sweeps show` wrote, by study, without its pictures."""
+    pages = {}
+    for path in sorted((folder / "sweeps").glob("*.md")):
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("![")]
+        pages[path.stem] = "\n".join(lines)
+    return pages
+
+
+def dashboard(results: Results, entity: str, project: str, sweeps: dict[str, str]) -> Any:
+    """The report as a value, not yet saved."""
+    import wandb_workspaces.reports.v2 as wr
+
+    tags = [results.profile, results.data]
+    measures = all_measures(results)
+    blocks: list[Any] = [
+        wr.P(f"Data {results.data}, profile {results.profile}: {results.meaning}."),
+        wr.TableOfContents(),
+    ]
+    for name, table in TABLES.items():
+        blocks += [
+            wr.H2(f"{name.capitalize()}: {table.title}"),
+            wr.MarkdownBlock(markdown(sheet(table, measures))),
+            grid(wr, entity, project, [*tags, name], panels_of(wr, table)),
+        ]
+    blocks += [
+        wr.H2("Claims"),
+        wr.MarkdownBlock(claims_markdown(decide(measures), where(results))),
+        wr.H2("Curves per refining iteration"),
+        grid(wr, entity, project, [*tags, "table4"], recognition_panels(wr)),
+        wr.H2("Training"),
+        grid(wr, entity, project, tags, training_panels(wr)),
+        wr.H2("Sound"),
+        grid(wr, entity, project, [*tags, "table2"], [sound_panel(wr)]),
+        wr.H2("Sweeps"),
+        grid(wr, entity, project, [*tags, "sweep"], sweep_panels(wr)),
+    ]
+    for study, text in sweeps.items():
+        blocks += [wr.H3(study), wr.MarkdownBlock(text)]
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=f"Self-refining of pseudo labels, {results.data}-{results.profile}",
+        description="Made by `python -m reports wandb-dashboard`",
+        blocks=blocks,
+        width="fluid",
+    )
+
+
+def grid(wr: Any, entity: str, project: str, tags: list[str], panels: list[Any]) -> Any:
+    """Panels over the runs that carry all the tags."""
+    from wandb_workspaces import expr
+
+    chosen = [expr.Tags().isin([tag]) for tag in tags]
+    runs = wr.Runset(entity=entity, project=project, name=", ".join(tags), filters=chosen)
+    return wr.PanelGrid(runsets=[runs], panels=panels)
+
+
+def panels_of(wr: Any, table: Table) -> list[Any]:
+    if isinstance(table.rows[0].stage, RecognitionScore):
+        return recognition_panels(wr)
+    return [
+        wr.BarPlot(title="SDR, average of the classes (dB)", metrics=["average"]),
+        wr.BarPlot(title="SDR by class (dB)", metrics=[f"sdr/{name}" for name in CLASSES]),
+        wr.RunComparer(diff_only="split"),
+    ]
+
+
+def recognition_panels(wr: Any) -> list[Any]:
+    return [
+        wr.BarPlot(title=f"{measure} on random mixtures", metrics=[f"multi/{measure}/avg"])
+        for measure in ("accuracy", "f1", "precision", "recall")
+    ]
+
+
+def training_panels(wr: Any) -> list[Any]:
+    return [
+        wr.LinePlot(title=name.replace("_", " "), x="Step", y=[name], groupby="JobType")
+        for name in TRAINING
+    ]
+
+
+def sound_panel(wr: Any) -> Any:
+    keys = [f"examples/{song}/{part}" for song in (1, 2) for part in PARTS]
+    return wr.MediaBrowser(title="mixture, estimates and references", media_keys=keys)
+
+
+def sweep_panels(wr: Any) -> list[Any]:
+    return [
+        wr.ParameterImportancePlot(with_respect_to="average"),
+        wr.BarPlot(title="SDR of trials on validation songs (dB)", metrics=["average"]),
+    ]
