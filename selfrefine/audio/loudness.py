@@ -16,8 +16,7 @@ basis: with those the wrapped ring is taken out exactly, and that of the hop bef
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, pi, sin, sqrt
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 
 from selfrefine.errors import InputError
+from selfrefine.threads import one_thread
 
 _BLOCK_HOPS = 4
 _ABSOLUTE_GATE = -70.0  # LUFS
@@ -43,19 +43,8 @@ class _KWeighting:
     response: torch.Tensor  # (bin,): complex response over two hops
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Short operations: a second thread gains little, and on a busy core costs tenfold."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 @torch.no_grad()
-@_one_thread()
+@one_thread()
 def integrated_loudness(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
     """Gated loudness in LUFS of each item: `(batch, channel, sample)` to `(batch,)`.
 
@@ -87,7 +76,7 @@ def integrated_loudness(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-@_one_thread()
+@one_thread()
 def stream_loudness(stretches: Iterable[torch.Tensor], sample_rate: int) -> float:
     """The integrated loudness in LUFS of audio that comes in stretches `(channel, sample)`, each
     but the last of whole hops of 100 ms: a file of any length in little memory."""

@@ -24,8 +24,7 @@ museval shows its own rounding:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +40,7 @@ from selfrefine.metrics.sdr import (
     read_segment,
     silent_signals,
 )
+from selfrefine.threads import one_thread
 
 if TYPE_CHECKING:
     from selfrefine.metrics.sdr import Signals
@@ -80,18 +80,7 @@ class _Inverse:
     backward_covariance: np.ndarray
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Many small transforms: a second thread gains little, and on a busy core costs tenfold."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@_one_thread()
+@one_thread()
 def bss_eval(
     references: Signals,
     estimates: Signals,
