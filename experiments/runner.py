@@ -66,9 +66,10 @@ def run_missing(
     failures: list[Failure] = []
     jobs: list[Job] = []
     try:
+        ready = ready_stages(waiting, store)
         while waiting or jobs:
-            ready = [s for s in waiting if all(store.done(needed) for needed in inputs(s))]
-            for stage in ready[: count - len(jobs)]:
+            while ready and len(jobs) < count:
+                stage = ready.pop(0)
                 waiting.remove(stage)
                 slot = min(set(range(count)) - {job.slot for job in jobs})
                 order = Order(stage, store.root, groups.get(stage, []), tags, threads, os.getpid())
@@ -76,7 +77,8 @@ def run_missing(
             wait([job.pipe for job in jobs], timeout=1.0)
             for job in jobs:
                 listen(job)
-            for job in [job for job in jobs if job.outcome is not None]:
+            ended = [job for job in jobs if job.outcome is not None]
+            for job in ended:
                 jobs.remove(job)
                 job.process.join()
                 job.bar.close()
@@ -84,12 +86,19 @@ def run_missing(
                     failures.append(Failure(job.stage, job.outcome.message))
                     # What needs it can not run; neither, in turn, can what needs that.
                     waiting = [stage for stage in waiting if job.stage not in closure([stage])]
+            if ended:
+                ready = ready_stages(waiting, store)
     except BaseException:
         for job in jobs:
             job.process.terminate()
             job.bar.close()
         raise
     return failures
+
+
+def ready_stages(waiting: list[Stage], store: Store) -> list[Stage]:
+    """Those whose inputs are done. Not asked at every message: it looks at the disk."""
+    return [stage for stage in waiting if all(store.done(needed) for needed in inputs(stage))]
 
 
 def by_urgency(stages: list[Stage]) -> list[Stage]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, ClassVar
 
 from selfrefine import settings as method
@@ -229,6 +230,7 @@ def expression(value: Any) -> Any:
     return head | {entry.name: expression(getattr(value, entry.name)) for entry in fields}
 
 
+@cache
 def identity(stage: Stage) -> str:
     """Twelve hexadecimal digits that name the stage's whole resolved expression."""
     text = json.dumps(expression(stage), sort_keys=True)
