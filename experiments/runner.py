@@ -86,7 +86,7 @@ def run_missing(
                     failures.append(Failure(job.stage, job.outcome.message))
                     # What needs it can not run; neither, in turn, can what needs that.
                     waiting = [stage for stage in waiting if job.stage not in closure([stage])]
-            if ended:
+            if ended or not jobs:
                 ready = ready_stages(waiting, store)
     except BaseException:
         for job in jobs:
