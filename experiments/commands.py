@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+from experiments.cost import Cost, expected_cost
 from experiments.data import bind
 from experiments.estimates import estimated_seconds
 from experiments.naming import describe
@@ -46,23 +47,28 @@ def plan(names: list[str], profile_name: str, data: str, store_path: Path, seeds
     store = Store(store_path)
     stages = closure([each for _, stage in rows.values() for each in seeded(stage, seeds)])
     left = 0.0
-    unknown = 0
     for stage in stages:
         needs = " ".join(identity(needed) for needed in inputs(stage)) or "-"
-        state = "done"
+        state, memory = "done", ""
         if not store.done(stage):
-            seconds = estimated_seconds(stage, store)
+            known = estimated_seconds(stage, store)
+            cost = expected_cost(stage, store) if known is None else Cost(known)
             resume = "resume" if store.started(stage) else "to run"
-            state = f"{resume} ~{seconds:.0f} s" if seconds is not None else f"{resume} ?"
-            left += seconds or 0.0
-            unknown += seconds is None
+            state, memory = f"{resume} ~{duration(cost.seconds)}", cost.memory
+            left += cost.seconds
         print(f"{identity(stage)}  {state:16s} {describe(stage):58s} needs {needs}")
+        if memory:
+            print(f"{'':14s}{memory}")
     finished = sum(store.done(stage) for stage in stages)
-    print(
-        f"{len(stages)} stages, {finished} done, about {left / 60:.0f} core-minutes to run", end=""
-    )
-    print(f", {unknown} of unknown length" if unknown else "")
+    print(f"{len(stages)} stages, {finished} done, about {duration(left)} of one worker to run")
     return 0
+
+
+def duration(seconds: float) -> str:
+    """As is easiest to read: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def run(

@@ -4,7 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
-from experiments.stages import Classifier, Separator, Stage, expression, kind
+from experiments.stages import Classifier, Separator, Stage, closure, expression, kind
 from experiments.store import Store
 
 MINI_SECONDS = {
@@ -22,6 +22,7 @@ MINI_SECONDS = {
 }
 """Per stage at the mini profile on one core, for a store that has seen none of its kind."""
 
+MINI_RATE = 16000
 MINI_STEPS = {"classifier": 300, "separator": 300}
 
 
@@ -53,11 +54,12 @@ def estimated_seconds(stage: Stage, store: Store) -> float | None:
     if past:
         return sum(past) / len(past)
     seconds = MINI_SECONDS.get(kind(stage))
-    if seconds is None:
+    rates = [getattr(each, "sample_rate", 0) for each in closure([stage])]
+    if seconds is None or max(rates) > MINI_RATE:
         return None
     if isinstance(stage, Classifier | Separator):
         steps = stage.settings.steps
-        if steps is None or stage.settings.sample_rate > 16000:
+        if steps is None:
             return None
         return seconds * steps / MINI_STEPS[kind(stage)]
     return seconds

@@ -305,7 +305,7 @@ def rows_of(target: str) -> dict[str, Row]:
         for row in table.rows
         if fnmatch.fnmatchcase(table.name, target)
         or fnmatch.fnmatchcase(f"{table.name}/{row.name}", target)
-        or (target == "all" and table is not OPTIONS)
+        or (target in ("all", "tables") and table is not OPTIONS)
     }
     if not found:
         raise InputError(

@@ -58,7 +58,8 @@ def save_separator(path: Path, weights: Path, settings: method.Separator) -> Non
 
 
 def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
-    """Ready for inference. Raises InputError for a file that is no classifier."""
+    """Ready for inference; of a folder, its classifier.pt. Raises InputError for a file that is no
+    classifier."""
     from selfrefine.models.classifier import build_classifier
 
     content, settings = read_model(path, method.Classifier)
@@ -67,7 +68,8 @@ def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
 
 
 def load_separator(path: Path, device: torch.device) -> SeparatorFile:
-    """Ready for inference. Raises InputError for a file that is no separator."""
+    """Ready for inference; of a folder, its separator.pt. Raises InputError for a file that is no
+    separator."""
     from selfrefine.models.separator import build_separator
 
     content, settings = read_model(path, method.Separator)
@@ -83,6 +85,8 @@ def write_model(path: Path, weights: Path, settings: Any, more: dict[str, Any]) 
 
 def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
     what = kind.__name__.lower()
+    if path.is_dir():
+        path = path / f"{what}.pt"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

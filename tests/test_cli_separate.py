@@ -198,7 +198,9 @@ def test_a_trained_separator_separates(
     settings = small.xumx if network == "xumx" else small.hdemucs
     assert load_separator(model, torch.device("cpu")).settings == settings
     path = tmp_path / "in" / "Artist 0 - Title" / "bass.wav"
-    assert ask(capsys, "separate", path, "--model", model, "--out", tmp_path / "o").code == 0
+    for number, named in enumerate((model, model.parent)):
+        out = tmp_path / f"out{number}"
+        assert ask(capsys, "separate", path, "--model", named, "--out", out).code == 0
     assert ask(capsys, *words, "--network", network, "--profile", "small", "--resume").code == 0
     assert tree(tmp_path / "in") == before
 

@@ -43,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.data.output_folder import make_output_folder
 
     # Before the networks are loaded, so that a mistyped path costs no wait.
+    classifier = args.classifier
+    if classifier and classifier.is_dir():
+        classifier /= "classifier.pt"
     songs = find_songs(args.source, tracks=False)
     make_output_folder(args.out, args.source, keep=args.resume)
 
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         copy=args.copy,
         truth=args.truth,
-        classifier=args.classifier,
+        classifier=classifier,
     )
     refine_folder(order, songs)
     return 0
