@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ STEPS_BETWEEN_LOGS = 10
 LONGEST_TAG = 64
 SLOW_DISK_SECONDS = 120.0
 """How long writing a run's files may take on a busy machine; no server is waited for."""
+FLUSH_SECONDS = 5.0
+"""What a kill can cost of a run's file at most."""
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +87,12 @@ class Tracker:
         """The run; in files when the server cannot be reached. Raises whatever W&B raises."""
         folder = self.opening.folder
         if self.mode == "online" and reachable(folder):
+            before = set(folder.glob(f"wandb/*-{self.opening.id}"))
             try:
                 return open_run(self.opening, self.mode)
             except Exception as error:
                 note_unreachable(folder)
+                forget_attempt(set(folder.glob(f"wandb/*-{self.opening.id}")) - before)
                 log.warning(
                     "W&B: the server cannot be reached (%s); runs go to files in %s, which "
                     "`wandb sync` sends later",
@@ -145,9 +150,19 @@ class Tracker:
             self.give_up()
 
 
+def forget_attempt(folders: set[Path]) -> None:
+    """Ends W&B's own process, which holds the run's id, and removes what it began to write."""
+    import wandb
+
+    wandb.teardown()
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def open_run(opening: Opening, mode: Mode) -> Any:
     import wandb
 
+    os.environ.setdefault("WANDB_SILENT", "true")
     opening.folder.mkdir(parents=True, exist_ok=True)
     labels = dict.fromkeys([*opening.tags, *opening.groups])
     run = wandb.init(
@@ -169,6 +184,7 @@ def open_run(opening: Opening, mode: Mode) -> Any:
             x_save_requirements=False,
             x_disable_machine_info=True,
             disable_git=True,
+            x_transaction_log_flush_interval=FLUSH_SECONDS,
             init_timeout=PATIENCE if mode == "online" else SLOW_DISK_SECONDS,
             finish_timeout=PATIENCE,
             finish_timeout_raises=True,
