@@ -13,7 +13,7 @@ from experiments.registry import TABLES, Table
 from experiments.stages import RecognitionScore
 from experiments.store import write_json
 from experiments.tracking.content import PARTS
-from experiments.tracking.mode import logged_in, wandb_mode
+from experiments.tracking.mode import logged_in, silence, wandb_mode
 from experiments.tracking.run import PROJECT
 from reports.claims import claims_markdown, decide
 from reports.measures import all_measures
@@ -37,6 +37,7 @@ def update_dashboard(results: Results, folder: Path) -> str:
 
     Raises InputError without an account, without the package, or when the server does not answer.
     """
+    silence()
     page = folder / "report.html"
     if wandb_mode() != "online" or not logged_in():
         raise InputError(

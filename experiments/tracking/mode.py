@@ -43,10 +43,11 @@ def logged_in() -> bool:
         return False
 
 
-def silence_when_offline(mode: Mode) -> None:
-    """W&B reports its own errors over the network unless told not to before it is imported."""
-    if mode == "offline":
-        os.environ["WANDB_ERROR_REPORTING"] = "false"
+def silence() -> None:
+    """Before W&B is imported: no reports of its own errors, which it sends over the network in
+    every mode and waits for at a process' end, and no chatter."""
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    os.environ.setdefault("WANDB_SILENT", "true")
 
 
 def reachable(folder: Path) -> bool:

@@ -4,13 +4,12 @@ of a core each otherwise."""
 from contextlib import suppress
 from importlib import import_module
 
-from experiments.tracking.mode import silence_when_offline, wandb_mode
+from experiments.tracking.mode import silence, wandb_mode
 
 MODULES = ("wandb", "wandb.sdk.artifacts.artifact", "pandas")
 
-mode = wandb_mode()
-if mode != "disabled":
-    silence_when_offline(mode)
+if wandb_mode() != "disabled":
+    silence()
     # Without W&B, or with a broken one, each worker finds out for itself and goes on untracked.
     with suppress(Exception):
         for module in MODULES:

@@ -16,7 +16,7 @@ from experiments.tracking.mode import (
     Mode,
     note_unreachable,
     reachable,
-    silence_when_offline,
+    silence,
     wandb_mode,
 )
 
@@ -61,7 +61,7 @@ class Tracker:
         self.calls: SimpleQueue[Call | None] = SimpleQueue()
         self.exit_code = 0
         self.thread: threading.Thread | None = None
-        silence_when_offline(self.mode)
+        silence()
         if self.mode != "disabled":
             self.thread = threading.Thread(target=self.keep, daemon=True)
             self.thread.start()
@@ -162,7 +162,6 @@ def forget_attempt(folders: set[Path]) -> None:
 def open_run(opening: Opening, mode: Mode) -> Any:
     import wandb
 
-    os.environ.setdefault("WANDB_SILENT", "true")
     opening.folder.mkdir(parents=True, exist_ok=True)
     labels = dict.fromkeys([*opening.tags, *opening.groups])
     run = wandb.init(
