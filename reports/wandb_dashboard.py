@@ -6,6 +6,7 @@ The tables are those of the local page; beside each stand the runs behind it, as
 import json
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def update_dashboard(results: Results, folder: Path) -> str:
             f"the package wandb-workspaces cannot be imported ({error}); install it, or see the "
             f"local page: {page}"
         ) from error
-    return answered_in_time(lambda: saved(results, folder), page)
+    texts = local_texts(results, folder)
+    return answered_in_time(lambda: saved(results, texts, folder), page)
 
 
 def answered_in_time(call: Any, page: Path) -> str:
@@ -74,12 +76,30 @@ def answered_in_time(call: Any, page: Path) -> str:
     raise InputError(f"W&B did not take the dashboard ({why}); the local page is {page}")
 
 
-def saved(results: Results, folder: Path) -> str:
+@dataclass(frozen=True)
+class Texts:
+    """Markdown of the local report: by table, of the claims, by study."""
+
+    tables: dict[str, str]
+    claims: str
+    studies: dict[str, str]
+
+
+def local_texts(results: Results, folder: Path) -> Texts:
+    measures = all_measures(results)
+    return Texts(
+        {name: markdown(sheet(table, measures)) for name, table in TABLES.items()},
+        claims_markdown(decide(measures), where(results)),
+        study_pages(folder),
+    )
+
+
+def saved(results: Results, texts: Texts, folder: Path) -> str:
     import wandb
 
     entity = os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity
     project = os.environ.get("WANDB_PROJECT", PROJECT)
-    report = dashboard(results, entity, project, sweep_pages(folder))
+    report = dashboard(results, texts, entity, project)
     link = folder / LINK
     if link.exists():
         # The report of that id gets the new content; its address stays.
@@ -90,7 +110,7 @@ def saved(results: Results, folder: Path) -> str:
     return str(report.url)
 
 
-def sweep_pages(folder: Path) -> dict[str, str]:
+def study_pages(folder: Path) -> dict[str, str]:
     """What `python -m sweeps show` wrote, by study, without its pictures."""
     pages = {}
     for path in sorted((folder / "sweeps").glob("*.md")):
@@ -99,12 +119,11 @@ def sweep_pages(folder: Path) -> dict[str, str]:
     return pages
 
 
-def dashboard(results: Results, entity: str, project: str, sweeps: dict[str, str]) -> Any:
+def dashboard(results: Results, texts: Texts, entity: str, project: str) -> Any:
     """The report as a value, not yet saved."""
     import wandb_workspaces.reports.v2 as wr
 
     tags = [results.profile, results.data]
-    measures = all_measures(results)
     blocks: list[Any] = [
         wr.P(f"Data {results.data}, profile {results.profile}: {results.meaning}."),
         wr.TableOfContents(),
@@ -112,12 +131,12 @@ def dashboard(results: Results, entity: str, project: str, sweeps: dict[str, str
     for name, table in TABLES.items():
         blocks += [
             wr.H2(f"{name.capitalize()}: {table.title}"),
-            wr.MarkdownBlock(markdown(sheet(table, measures))),
+            wr.MarkdownBlock(texts.tables[name]),
             grid(wr, entity, project, [*tags, name], panels_of(wr, table)),
         ]
     blocks += [
         wr.H2("Claims"),
-        wr.MarkdownBlock(claims_markdown(decide(measures), where(results))),
+        wr.MarkdownBlock(texts.claims),
         wr.H2("Curves per refining iteration"),
         grid(wr, entity, project, [*tags, "table4"], recognition_panels(wr)),
         wr.H2("Training"),
@@ -127,7 +146,7 @@ def dashboard(results: Results, entity: str, project: str, sweeps: dict[str, str
         wr.H2("Sweeps"),
         grid(wr, entity, project, [*tags, "sweep"], sweep_panels(wr)),
     ]
-    for study, text in sweeps.items():
+    for study, text in texts.studies.items():
         blocks += [wr.H3(study), wr.MarkdownBlock(text)]
     return wr.Report(
         entity=entity,

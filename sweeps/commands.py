@@ -73,6 +73,7 @@ def run(
     bounds: list[Bound], place: Place, trials: int | None, seed: int, workers: int | None
 ) -> int:
     """Runs each study until it has its trials; 1 when one has none that is complete."""
+    from sweeps.tracking import track_study
     from sweeps.trials import computing, run_study
 
     store = Store(place.store)
@@ -89,6 +90,7 @@ def run(
             why = f": {failures[-1]}" if failures else ""
             tell(f"{bound.label}: no trial is complete{why}")
             continue
+        track_study(bound, study, store)
         best = study.best_trial
         tell(
             f"{bound.label}: {len(complete)} trials complete; best {best.value:.4f} at "

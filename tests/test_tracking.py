@@ -21,7 +21,7 @@ from experiments.tracking.mode import logged_in, note_unreachable, reachable, wa
 from experiments.tracking.run import STEPS_BETWEEN_LOGS
 from experiments.tracking.stage import run_id
 from selfrefine.classes import CLASSES
-from tests.tracked_stages import STEPS, all_stages, fill
+from tests.tracked_stages import MEASURES, STEPS, all_stages, fill
 from tests.wandb_file import by_kind, history, items
 
 ROOT = Path(__file__).parent.parent
@@ -170,7 +170,7 @@ def test_the_offline_file_holds_each_table(offline: tuple[Store, str]) -> None:
     columns, rows = table_rows(store, one("RecognitionScore"), "tables/recognition")
     assert columns == ["test", "measure", *CLASSES, "avg"]
     assert [row[:2] for row in rows] == [
-        [test, measure] for test in ("single", "multi") for measure in ("f1", "recall")
+        [test, measure] for test in ("single", "multi") for measure in MEASURES
     ]
     columns, rows = table_rows(store, one("Relabelled"), "tables/labels")
     assert columns[:5] == ["song", "stem", "given", "label", "true"]

@@ -24,12 +24,13 @@ from experiments.stages import (
 from experiments.store import Store
 from selfrefine.classes import CLASSES
 
+MEASURES = ("accuracy", "f1", "precision", "recall")
 SCORES = dict.fromkeys(CLASSES, 1.5)
 RESULTS = {
     "SeparationScore": {"sdr": SCORES, "average": 1.5, "tracks": {"song one": SCORES}},
     "RecognitionScore": {
-        test: {"f1": {**SCORES, "avg": 0.5}, "recall": {**SCORES, "avg": 0.25}}
-        for test in (SINGLE, MULTI)
+        "thresholds": [0.5] * 4,
+        **{test: {name: {**SCORES, "avg": 0.5} for name in MEASURES} for test in (SINGLE, MULTI)},
     },
     "Relabelled": {"single": 2, "multi": 1, "dropped": 1},
 }
