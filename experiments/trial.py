@@ -17,6 +17,9 @@ CPU_STEPS = 2
 CPU_ITEMS = 2
 """Items of a batch tried on a CPU; time and memory are taken to grow with the batch."""
 
+MEMORY_SHARE = 0.8
+"""Of the host's memory, what a training may take."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -63,8 +66,10 @@ def try_on_cpu(settings: Classifier | Separator, device: Any) -> Trial:
     before = float(peak_memory(device))
     tried = replace(settings, steps=CPU_STEPS, batch=items, warmup_steps=0)
     seconds = step_seconds(tried, device) * settings.batch / items
-    grown = max(0.0, peak_memory(device) - before) * settings.batch / items
-    return Trial(f"CPU, {os.cpu_count()} cores", seconds, before + grown, settings.batch)
+    per_item = max(1.0, peak_memory(device) - before) / items
+    room = MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") - before
+    at_once = min(settings.batch, max(1, int(room / per_item)))
+    return Trial(f"CPU, {os.cpu_count()} cores", seconds, before + at_once * per_item, at_once)
 
 
 def step_seconds(settings: Classifier | Separator, device: Any) -> float:
