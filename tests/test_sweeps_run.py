@@ -147,7 +147,7 @@ def test_two_workers_at_once_share_a_study(storage: str, f1_store: Store, tmp_pa
         for _ in range(2)
     ]
     for worker in workers:
-        _, said = worker.communicate(timeout=120)
+        _, said = worker.communicate(timeout=900)
         assert worker.returncode == 0, said
     study = open_study(F1, url)
     ended = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]

@@ -66,7 +66,7 @@ def tracked(root: Path, *kinds: str, **more: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
 
@@ -88,7 +88,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
         assert ran.returncode == 0, ran.stderr
         return store, ran.stderr + "CONNECTION " * listener.connections
@@ -274,7 +274,7 @@ while sys.argv[3] == "killed":
             env=environment(),
             capture_output=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
     stage = one("Classifier")
     files = sorted(store.root.glob(f"wandb/wandb/*-{run_id(stage)}/*.wandb"))
