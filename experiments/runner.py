@@ -110,11 +110,13 @@ def by_urgency(stages: list[Stage]) -> list[Stage]:
 
 def workers_and_threads(workers: int | None) -> tuple[int, int]:
     """Processes at once and threads each. On a CPU, one-thread processes side by side beat one
-    process with all threads by a third; a GPU takes one stage at a time unless told otherwise."""
+    process with all threads by a third, and two threads beside another busy process are many times
+    slower than one; a GPU takes one stage at a time unless told otherwise."""
     cores = len(os.sched_getaffinity(0))
-    if workers is None:
-        workers = 1 if on_gpu() else cores
-    return workers, max(1, cores // workers)
+    if on_gpu():
+        count = workers or 1
+        return count, max(1, cores // count)
+    return workers or cores, 1
 
 
 def on_gpu() -> bool:
