@@ -242,6 +242,10 @@ def test_an_artifact_holds_labels_and_confusion_and_no_sound(offline: tuple[Stor
     for stage in all_stages():
         for each in by_kind(file_of(store, stage))["artifact"]:
             contents[each.name] = {entry.path: entry for entry in each.manifest.contents}
+            # What is to be sent lies in the store.
+            waiting = [Path(entry.local_path) for entry in each.manifest.contents if not entry.ref]
+            assert all(path.is_file() for path in waiting)
+            assert all(store.root in path.parents for path in waiting)
     labels = contents[run_id(one("Relabelled"))]
     assert set(labels) == {"stage.json", "result.json", "labels.csv", "confusion.csv"}
     weights = contents[run_id(one("Classifier"))]["model.pt"]

@@ -163,6 +163,8 @@ def open_run(opening: Opening, mode: Mode) -> Any:
     import wandb
 
     opening.folder.mkdir(parents=True, exist_ok=True)
+    # Artifacts' files wait beside the runs, not in the user's home, until they are sent.
+    os.environ.setdefault("WANDB_DATA_DIR", str(opening.folder))
     labels = dict.fromkeys([*opening.tags, *opening.groups])
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -184,7 +186,7 @@ def open_run(opening: Opening, mode: Mode) -> Any:
             x_disable_machine_info=True,
             disable_git=True,
             x_transaction_log_flush_interval=FLUSH_SECONDS,
-            init_timeout=PATIENCE if mode == "online" else SLOW_DISK_SECONDS,
+            init_timeout=PATIENCE / 2 if mode == "online" else SLOW_DISK_SECONDS,
             finish_timeout=PATIENCE,
             finish_timeout_raises=True,
         ),
