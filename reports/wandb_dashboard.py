@@ -4,9 +4,10 @@ The tables are those of the local page; beside each stand the runs behind it, as
 """
 
 import json
+import multiprocessing
 import os
-import threading
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -53,27 +54,41 @@ def update_dashboard(results: Results, folder: Path) -> str:
             f"local page: {page}"
         ) from error
     texts = local_texts(results, folder)
-    return answered_in_time(lambda: saved(results, texts, folder), page)
+    return answered_in_time(results, texts, folder)
 
 
-def answered_in_time(call: Any, page: Path) -> str:
-    """What `call` returns. Raises InputError when W&B fails or takes too long."""
-    found: list[str] = []
-    failed: list[Exception] = []
+def answered_in_time(results: Results, texts: "Texts", folder: Path) -> str:
+    """The saved report's address. It is made in a process of its own, which is ended when it has
+    answered: against a server that fails, W&B's package keeps its process from ending for minutes.
 
-    def make() -> None:
-        try:
-            found.append(call())
-        except Exception as error:  # W&B's failures are of no fixed kind
-            failed.append(error)
-
-    thread = threading.Thread(target=make, daemon=True)
-    thread.start()
-    thread.join(timeout=PATIENCE)
-    if found:
-        return found[0]
-    why = str(failed[0]).splitlines()[0] if failed else f"no answer within {PATIENCE:.0f} s"
+    Raises InputError when W&B fails or takes too long.
+    """
+    context = multiprocessing.get_context("spawn")
+    answers, answer = context.Pipe(duplex=False)
+    process = context.Process(target=save_and_tell, args=(results, texts, folder, answer))
+    process.start()
+    answer.close()
+    try:
+        why = f"no answer within {PATIENCE:.0f} s"
+        if answers.poll(PATIENCE):
+            address, why = answers.recv()
+            if address:
+                return str(address)
+    except EOFError:
+        why = "its process ended without an answer"
+    finally:
+        process.kill()
+        process.join()
+    page = folder / "report.html"
     raise InputError(f"W&B did not take the dashboard ({why}); the local page is {page}")
+
+
+def save_and_tell(results: Results, texts: "Texts", folder: Path, answer: Connection) -> None:
+    """Sends the report's address, or why there is none."""
+    try:
+        answer.send((saved(results, texts, folder), ""))
+    except Exception as error:  # W&B's failures are of no fixed kind
+        answer.send(("", (str(error) or repr(error)).splitlines()[0]))
 
 
 @dataclass(frozen=True)

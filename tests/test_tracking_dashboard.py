@@ -23,7 +23,7 @@ def report(store: Path, output: Path, **variables: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=240,  # also for the process' end: W&B's package can hang there
     )
 
 
