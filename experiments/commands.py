@@ -13,6 +13,7 @@ from experiments.registry import TARGETS, Row, rows_of
 from experiments.runner import report_failures, run_missing, tell
 from experiments.stages import Stage, closure, expression, identity, inputs, with_seed
 from experiments.store import Store
+from experiments.validation import needed_to_watch, validation_songs
 
 
 def resolved(row: Row, profile: Profile, data: str) -> Stage:
@@ -46,6 +47,8 @@ def plan(names: list[str], profile_name: str, data: str, store_path: Path, seeds
     rows = resolved_rows(names, profile, data)
     store = Store(store_path)
     stages = closure([each for _, stage in rows.values() for each in seeded(stage, seeds)])
+    songs = validation_songs(data, profile.data, tell)
+    stages += [each for each in needed_to_watch(stages, songs, store) if each not in stages]
     left = 0.0
     for stage in stages:
         needs = " ".join(identity(needed) for needed in inputs(stage)) or "-"
@@ -91,7 +94,8 @@ def run(
             known = groups.setdefault(stage, [])
             known += [name for name in (label.split("/")[0], label) if name not in known]
     tags = [profile.name, data]
-    failures = run_missing(wanted, store, groups, tags, workers)
+    songs = validation_songs(data, profile.data, tell)
+    failures = run_missing(wanted, store, groups, tags, workers, songs)
     if failures:
         again = ["python", "-m", "experiments", "run", *names, "--profile", profile.name]
         again += ["--data", data, "--store", str(store_path)]

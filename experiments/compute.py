@@ -17,13 +17,14 @@ from experiments import stages
 from experiments.data import folder_songs
 from experiments.examples import SONGS, write_examples
 from experiments.outputs import MULTI, SINGLE, Output, read_outputs, write_outputs
+from experiments.song_signals import references_and_mixture, sum_clips
 from experiments.store import Store
+from experiments.watching import Measure, Values, Watcher, recognition_measure, separation_measure
 from selfrefine.audio.silence import remove_silence
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import (
     AudioSet,
     AudioSetWriter,
-    Clip,
     by_song,
     open_audio_set,
     single_labelled,
@@ -54,7 +55,7 @@ from selfrefine.refine import (
 from selfrefine.settings import Refining
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
-from selfrefine.training.loop import Listener, StepReport, load_model
+from selfrefine.training.loop import Inspect, Listener, StepReport, load_model
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import peak_flops, peak_memory
 
@@ -66,13 +67,16 @@ THIN_SECONDS = 60.0
 @dataclass(frozen=True)
 class Work:
     """Where a stage computes and whom it tells. `listen` hears of training steps, `count` of
-    songs or stems finished out of how many, `say` of what the user should read."""
+    songs or stems finished out of how many, `say` of what the user should read, `validated` of
+    what a training reaches on the songs that it is watched with, if any."""
 
     store: Store
     folder: Path
     listen: Listener
     count: Callable[[int, int], None]
     say: Callable[[str], None]
+    watched_with: stages.Stage | None
+    validated: Callable[[int, Values], None]
 
 
 @singledispatch
@@ -153,9 +157,10 @@ def _(stage: stages.Classifier, work: Work) -> Result:
         stems = single_labelled(stems)
     warn_of_thin_classes(stems, work)
     device = training_device()
+    inspect = watcher(work, lambda songs: recognition_measure(songs, stage.settings, device))
     return train_and_sum_up(
         lambda listen: train_classifier(
-            stems, stage.settings, stage.seed, work.folder, device, listen
+            stems, stage.settings, stage.seed, work.folder, device, listen, inspect
         ),
         stems,
         work,
@@ -167,9 +172,10 @@ def _(stage: stages.Separator, work: Work) -> Result:
     stems = stem_set(stage.train, work.store)
     warn_of_thin_classes(stems, work)
     device = training_device()
+    inspect = watcher(work, lambda songs: separation_measure(songs, stage.settings, device))
     return train_and_sum_up(
         lambda listen: train_separator(
-            stems, stage.settings, stage.seed, work.folder, device, listen
+            stems, stage.settings, stage.seed, work.folder, device, listen, inspect
         ),
         stems,
         work,
@@ -314,29 +320,6 @@ def known_truth(stems: stages.Trimmed, store: Store) -> Labels | None:
     return read_truth(store.folder(stems.of) / "truth.csv")
 
 
-def sum_clips(songs: AudioSet, clips: list[Clip]) -> np.ndarray:
-    """`(channel, sample)`: the sum of a song's clips."""
-    audio = songs.audio(clips[0])
-    for clip in clips[1:]:
-        audio += songs.audio(clip)
-    return audio
-
-
-def references_and_mixture(songs: AudioSet, clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
-    """References `(class, channel, sample)` and mixture `(channel, sample)` of a song.
-
-    The mixture is the song's own where it has one, else the sum of the stems. A class that the
-    song lacks is silent.
-    """
-    references = np.zeros((len(CLASSES), 2, clips[0].length), dtype=np.float32)
-    for clip in clips:
-        if clip.label:
-            references[CLASSES.index(clip.label[0])] += songs.audio(clip)
-    mixtures = [clip for clip in clips if not clip.label]
-    mixture = songs.audio(mixtures[0]) if mixtures else references.sum(axis=0)
-    return references, mixture
-
-
 def warn_of_thin_classes(stems: AudioSet, work: Work) -> None:
     """Says when classes have less than a minute to train on: their stems may have been relabelled
     away."""
@@ -354,6 +337,15 @@ def single_labelled_seconds(stems: AudioSet) -> dict[str, float]:
         name: sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,))
         for name in CLASSES
     }
+
+
+def watcher(work: Work, measure: Callable[[AudioSet], Measure]) -> Inspect | None:
+    """What looks at a training, where there are songs to watch it with."""
+    songs = work.watched_with
+    if songs is None:
+        return None
+    folder = work.store.folder(songs)
+    return Watcher(lambda: measure(open_audio_set(folder)), work.validated, work.say).look
 
 
 def speed_line(speed: dict[str, float]) -> str:

@@ -10,7 +10,8 @@ from experiments.stages import Stage
 @dataclass(frozen=True)
 class Order:
     """What a worker is to do. `groups` are the tables and rows that need the stage, `parent` the
-    runner's process id."""
+    runner's process id; a training is watched with the validation songs or stems of
+    `watched_with`."""
 
     stage: Stage
     root: Path
@@ -18,6 +19,7 @@ class Order:
     tags: list[str]
     threads: int
     parent: int
+    watched_with: Stage | None = None
 
 
 @dataclass(frozen=True)

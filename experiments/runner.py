@@ -15,11 +15,15 @@ from tqdm import tqdm
 
 from experiments.messages import Failed, Finished, Order, Progress, Said, begin_work
 from experiments.naming import describe
-from experiments.stages import Stage, closure, identity, inputs
+from experiments.stages import Songs, Stage, closure, identity, inputs
 from experiments.store import Store
+from experiments.validation import needed_to_watch, watched_with
 
 QUIET_SECONDS = 30.0
 """How often a log that is no terminal hears of a running stage."""
+
+FOR_WATCHING = "validation"
+"""The group of stages that no row needs: they are made to watch trainings with."""
 
 MEMORY_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 """glibc keeps freed memory instead of handing it back: a fifth of a CPU training's time."""
@@ -52,27 +56,36 @@ def run_missing(
     groups: dict[Stage, list[str]],
     tags: list[str],
     workers: int | None,
+    validation: Songs | None = None,
 ) -> list[Failure]:
     """Computes every stage that the targets need and the store lacks; returns what failed.
 
     A failed stage leaves the others running; what needs it is not run. `groups` names the tables
-    and rows behind each stage; `workers` of None lets the device decide.
+    and rows behind each stage; `workers` of None lets the device decide. Trainings are watched with
+    `validation` songs, which are made first; without them they go unwatched.
     """
-    waiting = by_urgency([stage for stage in closure(targets) if not store.done(stage)])
+    wanted = closure(targets)
+    waiting = by_urgency([stage for stage in wanted if not store.done(stage)])
     if not waiting:
         return []
+    first = needed_to_watch(waiting, validation, store)
+    waiting = first + [stage for stage in waiting if stage not in first]
+    watched = {stage: watched_with(stage, validation) for stage in waiting}
     count, threads = workers_and_threads(workers)
     context = fork_server(threads)
     failures: list[Failure] = []
     jobs: list[Job] = []
     try:
-        ready = ready_stages(waiting, store)
+        ready = ready_stages(waiting, store, watched)
         while waiting or jobs:
             while ready and len(jobs) < count:
                 stage = ready.pop(0)
                 waiting.remove(stage)
                 slot = min(set(range(count)) - {job.slot for job in jobs})
-                order = Order(stage, store.root, groups.get(stage, []), tags, threads, os.getpid())
+                known = groups.get(stage, [FOR_WATCHING])
+                order = Order(
+                    stage, store.root, known, tags, threads, os.getpid(), watched.get(stage)
+                )
                 jobs.append(start(context, slot, order))
             wait([job.pipe for job in jobs], timeout=1.0)
             for job in jobs:
@@ -83,11 +96,16 @@ def run_missing(
                 job.process.join()
                 job.bar.close()
                 if isinstance(job.outcome, Failed):
-                    failures.append(Failure(job.stage, job.outcome.message))
+                    if job.stage in wanted:
+                        failures.append(Failure(job.stage, job.outcome.message))
                     # What needs it can not run; neither, in turn, can what needs that.
                     waiting = [stage for stage in waiting if job.stage not in closure([stage])]
+                    lost = {s for s, by in watched.items() if by and job.stage in closure([by])}
+                    watched |= dict.fromkeys(lost)
+                    if lost & set(waiting):
+                        tell(f"note   without {describe(job.stage)}, trainings go unwatched")
             if ended or not jobs:
-                ready = ready_stages(waiting, store)
+                ready = ready_stages(waiting, store, watched)
     except BaseException:
         for job in jobs:
             job.process.terminate()
@@ -96,9 +114,18 @@ def run_missing(
     return failures
 
 
-def ready_stages(waiting: list[Stage], store: Store) -> list[Stage]:
-    """Those whose inputs are done. Not asked at every message: it looks at the disk."""
-    return [stage for stage in waiting if all(store.done(needed) for needed in inputs(stage))]
+def ready_stages(
+    waiting: list[Stage], store: Store, watched: dict[Stage, Stage | None]
+) -> list[Stage]:
+    """Those whose inputs are done, and what they are `watched` with. Not asked at every message: it
+    looks at the disk."""
+
+    def ready(stage: Stage) -> bool:
+        songs = watched.get(stage)
+        needs = inputs(stage) if songs is None else [*inputs(stage), songs]
+        return all(store.done(needed) for needed in needs)
+
+    return [stage for stage in waiting if ready(stage)]
 
 
 def by_urgency(stages: list[Stage]) -> list[Stage]:

@@ -17,6 +17,7 @@ from experiments.compute import Work, compute
 from experiments.messages import Failed, Finished, Order, Progress, Said
 from experiments.store import Store
 from experiments.tracking.stage import start_tracking
+from experiments.validation import add_validation
 from selfrefine.errors import InputError
 from selfrefine.training.device import training_device
 from selfrefine.training.loop import StepReport
@@ -61,12 +62,18 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
         pipe.send(Progress(report.step, report.steps, word))
         tracker.step(report)
 
+    def validated(step: int, values: dict[str, float]) -> None:
+        add_validation(folder, step, values)
+        tracker.validation(step, values)
+
     job = Work(
         store,
         folder,
         listen,
         lambda done, total: pipe.send(Progress(done, total)),
         lambda sentence: pipe.send(Said(sentence)),
+        order.watched_with,
+        validated,
     )
     result: dict[str, Any] | None = None
     try:

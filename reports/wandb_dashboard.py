@@ -31,6 +31,7 @@ PATIENCE = 90.0
 
 LINK = "dashboard.json"
 TRAINING = ("loss", "learning_rate", "gradient_norm", "steps_per_second", "data_share")
+RECOGNITION = ("accuracy", "f1", "precision", "recall")
 
 
 def update_dashboard(results: Results, folder: Path) -> str:
@@ -156,6 +157,8 @@ def dashboard(results: Results, texts: Texts, entity: str, project: str) -> Any:
         grid(wr, entity, project, [*tags, "table4"], recognition_panels(wr)),
         wr.H2("Training"),
         grid(wr, entity, project, tags, training_panels(wr)),
+        wr.H2("Validation while training"),
+        grid(wr, entity, project, tags, validation_panels(wr)),
         wr.H2("Sound"),
         grid(wr, entity, project, [*tags, "table2"], [sound_panel(wr)]),
         wr.H2("Sweeps"),
@@ -195,7 +198,7 @@ def panels_of(wr: Any, table: Table) -> list[Any]:
 def recognition_panels(wr: Any) -> list[Any]:
     return [
         wr.BarPlot(title=f"{measure} on random mixtures", metrics=[f"multi/{measure}/avg"])
-        for measure in ("accuracy", "f1", "precision", "recall")
+        for measure in RECOGNITION
     ]
 
 
@@ -204,6 +207,25 @@ def training_panels(wr: Any) -> list[Any]:
         wr.LinePlot(title=name.replace("_", " "), x="Step", y=[name], groupby="JobType")
         for name in TRAINING
     ]
+
+
+def validation_panels(wr: Any) -> list[Any]:
+    """A separator's SDR and a classifier's recognition over its steps, a line a training; then by
+    class, averaged over the trainings."""
+    whole = [
+        wr.LinePlot(title=f"{name} on validation songs", x="Step", y=[f"validation/{name}"])
+        for name in ("sdr", *RECOGNITION)
+    ]
+    by_class = [
+        wr.LinePlot(
+            title=f"{name} on validation songs, by class",
+            x="Step",
+            y=[f"validation/{name}/{each}" for each in CLASSES],
+            groupby="JobType",
+        )
+        for name in ("sdr", "f1")
+    ]
+    return whole + by_class
 
 
 def sound_panel(wr: Any) -> Any:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from experiments.runner import Failure, run_missing, tell, workers_and_threads
 from experiments.stages import Stage, closure, identity
 from experiments.store import Store
+from experiments.validation import validation_songs
 from selfrefine.errors import InputError
 from sweeps.curves import climb
 from sweeps.objectives import needed, objective_value, shortened, stage_thresholds
@@ -27,10 +28,11 @@ Compute = Callable[[list[Stage]], list[Failure]]
 def computing(bound: Bound, store: Store, workers: int | None) -> Compute:
     """What computes the missing of some stages, tracked as the study's."""
     tags = [bound.profile.name, bound.data, "sweep"]
+    songs = validation_songs(bound.data, bound.profile.data, tell)
 
     def compute(targets: list[Stage]) -> list[Failure]:
         groups = {stage: ["sweeps", bound.study.name] for stage in closure(targets)}
-        return run_missing(targets, store, groups, tags, workers)
+        return run_missing(targets, store, groups, tags, workers, songs)
 
     return compute
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from experiments.watching import recognition_measure, separation_measure
 from selfrefine.data.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
@@ -23,7 +25,7 @@ from selfrefine.settings import (
 )
 from selfrefine.training import loop
 from selfrefine.training.classifier import classification_loss, train_classifier
-from selfrefine.training.loop import Schedule, StepReport, load_model
+from selfrefine.training.loop import Inspect, Schedule, StepReport, load_model
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
 from tests.conftest import RATE
@@ -58,7 +60,11 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def train_either(
-    stems: AudioSet, settings: Classifier | Separator, folder: Path, stop_after: int | None
+    stems: AudioSet,
+    settings: Classifier | Separator,
+    folder: Path,
+    stop_after: int | None,
+    inspect: Inspect | None = None,
 ) -> None:
     def listen(report: StepReport) -> None:
         if stop_after is not None and report.step > stop_after:
@@ -66,7 +72,7 @@ def train_either(
 
     folder.mkdir(exist_ok=True)
     train = train_classifier if isinstance(settings, Classifier) else train_separator
-    train(stems, settings, 7, folder, CPU, listen)
+    train(stems, settings, 7, folder, CPU, listen, inspect)
 
 
 @pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS, HDEMUCS_SETTINGS])
@@ -85,6 +91,66 @@ def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
     assert not (tmp_path / "broken" / "checkpoint.pt").exists()
     whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
+@pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS, HDEMUCS_SETTINGS])
+def test_a_watched_run_is_the_unwatched_one_bit_for_bit_also_when_resumed(
+    tone_stems: AudioSet,
+    settings: Classifier | Separator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    if isinstance(settings, Classifier):
+        measure = recognition_measure(tone_stems, settings, CPU)
+    else:
+        measure = separation_measure(tone_stems, settings, CPU)
+
+    def inspect(model: torch.nn.Module, step: int, steps: int) -> None:
+        assert not torch.is_grad_enabled()
+        assert not any(part.training for part in model.modules())
+        measure(model)
+        torch.manual_seed(step)  # whatever a look draws
+        looks.append(step)
+
+    monkeypatch.setattr(loop, "INSPECTIONS", 3)
+    train_either(tone_stems, settings, tmp_path / "alone", None)
+    train_either(tone_stems, settings, tmp_path / "watched", None, inspect)
+    assert looks == [2, 4, 6]
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    with pytest.raises(Killed):
+        train_either(tone_stems, settings, tmp_path / "resumed", 3, inspect)
+    train_either(tone_stems, settings, tmp_path / "resumed", None, inspect)
+    assert looks[3:] == [2, 4, 6]
+    alone = weights(tmp_path / "alone")
+    for name in ("watched", "resumed"):
+        other = weights(tmp_path / name)
+        assert [key for key in alone if not torch.equal(alone[key], other[key])] == []
+
+
+def test_steps_are_timed_without_the_looks_between_them(
+    tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def inspect(model: torch.nn.Module, step: int, steps: int) -> None:
+        now[0] += 100.0
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    reports: list[StepReport] = []
+    train_classifier(tone_stems, CLASSIFIER, 0, tmp_path, CPU, reports.append, inspect)
+    assert now[0] == 100.0 * CLASSIFIER.steps
+    assert [report.seconds for report in reports] == [0.0] * CLASSIFIER.steps
+
+
+@pytest.mark.parametrize("steps", [1, 5, 6, 7, 56400])
+def test_a_training_is_looked_at_evenly_and_at_its_end(steps: int) -> None:
+    looked = sorted(loop.inspected_steps(steps))
+    assert looked[-1] == steps
+    assert looked[0] >= 1
+    assert len(looked) == min(steps, loop.INSPECTIONS)
+    gaps = [b - a for a, b in zip([0, *looked], looked, strict=False)]
+    assert max(gaps) - min(gaps) <= 1
 
 
 def test_the_seed_changes_the_training(tone_stems: AudioSet, tmp_path: Path) -> None:

@@ -133,6 +133,10 @@ class Tracker:
         }
         self.tell(lambda run: run.log(values, step=report.step))
 
+    def validation(self, step: int, values: dict[str, float]) -> None:
+        named = {f"validation/{name}": value for name, value in values.items()}
+        self.tell(lambda run: run.log(named, step=step))
+
     def finish(self, result: dict[str, Any] | None) -> None:
         """Tells what a result shows and waits a while for the run's end; None for a failure."""
         if self.thread is None:

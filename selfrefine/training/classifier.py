@@ -12,7 +12,7 @@ from selfrefine.data.mixing import class_candidates, draw_mixtures
 from selfrefine.data.stem_pool import StemPool, load_pool
 from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.settings import Classifier
-from selfrefine.training.loop import Listener, Schedule, Task, slices, train
+from selfrefine.training.loop import Inspect, Listener, Schedule, Task, slices, train
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ def train_classifier(
     folder: Path,
     device: torch.device,
     listen: Listener,
+    inspect: Inspect | None = None,
 ) -> int:
     """Leaves the weights in `folder/model.pt`; returns a step's operations.
 
@@ -73,7 +74,8 @@ def train_classifier(
         settings.warmup_steps,
         settings.final_rate,
     )
-    return train(model, Task(draw, parts, loss, sources), schedule, seed, folder, device, listen)
+    task = Task(draw, parts, loss, sources)
+    return train(model, task, schedule, seed, folder, device, listen, inspect)
 
 
 def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: Classifier) -> int:

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 
 from selfrefine.errors import InputError
 from selfrefine.training.device import autocast, items_at_once
-from selfrefine.training.speed import step_flops
+from selfrefine.training.speed import step_flops, wait
 
 CHECKPOINT_SECONDS = float(os.environ.get("SELFREFINE_CHECKPOINT_SECONDS", "20"))
 """What a kill can cost at most. Slow disks may want it longer."""
+
+INSPECTIONS = 6
+"""How often a training is looked at, evenly over its steps, the last time at its end."""
 
 BatchT = TypeVar("BatchT")
 
@@ -76,6 +79,9 @@ class StepReport:
 
 Listener = Callable[[StepReport], None]
 
+Inspect = Callable[[nn.Module, int, int], None]
+"""Looks at a model, evaluating and without gradients, after so many of so many steps."""
+
 
 def slices(items: int) -> list[slice]:
     """A batch cut into what goes through the network together, by `items_at_once`.
@@ -101,12 +107,13 @@ def train(
     folder: Path,
     device: torch.device,
     listen: Listener,
+    inspect: Inspect | None = None,
 ) -> int:
     """Trains `model` in place, resuming from `folder`'s checkpoint if there is one.
 
-    Leaves the trained weights in `folder/model.pt` and removes the checkpoint. Raises InputError
-    with the stems' names when a loss or a gradient is not finite. Returns the floating-point
-    operations of a step, 0 when none was left to do.
+    Leaves the trained weights in `folder/model.pt` and removes the checkpoint. `inspect` changes
+    no weight and no report. Raises InputError with the stems' names when a loss or a gradient is
+    not finite. Returns the floating-point operations of a step, 0 when none was left to do.
     """
     model.to(device).train()
     optimiser = torch.optim.AdamW(
@@ -123,6 +130,7 @@ def train(
     pending: list[tuple[int, Tensor, Tensor, list[str]]] = []
     saved = began = time.monotonic()
     data_seconds = 0.0
+    inspected = inspected_steps(schedule.steps) if inspect is not None else set()
     for step in range(first, schedule.steps):
         generator = step_generator(seed, step)
         data_began = time.monotonic()
@@ -158,6 +166,9 @@ def train(
             )
             pending, data_seconds, began = [], 0.0, time.monotonic()
         optimiser.step()
+        if inspect is not None and step + 1 in inspected:
+            # Before the checkpoint, so that a kill can repeat a look but not lose it.
+            began += inspection_seconds(model, inspect, step + 1, schedule.steps, device)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(checkpoint, model, optimiser, step + 1)
             saved = time.monotonic()
@@ -168,6 +179,25 @@ def train(
     part, share = task.parts(batch)[0]
     with autocast(device):
         return round(step_flops(lambda: task.loss(model, part, schedule.steps - 1)) / share)
+
+
+def inspected_steps(steps: int) -> set[int]:
+    """After how many steps a training is looked at."""
+    return {math.ceil(steps * look / INSPECTIONS) for look in range(1, INSPECTIONS + 1)}
+
+
+def inspection_seconds(
+    model: nn.Module, inspect: Inspect, step: int, steps: int, device: torch.device
+) -> float:
+    """Has a training model looked at, and leaves it and torch's generators as they were."""
+    wait(device)
+    began = time.monotonic()
+    model.eval()
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus), torch.no_grad():
+        inspect(model, step, steps)
+    model.train()
+    return time.monotonic() - began
 
 
 def refuse_not_finite(step: int, loss: Tensor, norm: Tensor, sources: list[str]) -> float:

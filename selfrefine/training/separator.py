@@ -18,7 +18,15 @@ from selfrefine.errors import InputError
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.settings import Separator
-from selfrefine.training.loop import Listener, Schedule, Task, slices, step_generator, train
+from selfrefine.training.loop import (
+    Inspect,
+    Listener,
+    Schedule,
+    Task,
+    slices,
+    step_generator,
+    train,
+)
 
 STATISTICS_MIXTURES = 64
 """Mixtures from which X-UMX's input statistics are measured."""
@@ -31,6 +39,7 @@ def train_separator(
     folder: Path,
     device: torch.device,
     listen: Listener,
+    inspect: Inspect | None = None,
 ) -> int:
     """Leaves the weights in `folder/model.pt`; returns a step's operations.
 
@@ -84,7 +93,8 @@ def train_separator(
         settings.warmup_steps,
         settings.final_rate,
     )
-    return train(model, Task(draw, parts, loss, sources), schedule, seed, folder, device, listen)
+    task = Task(draw, parts, loss, sources)
+    return train(model, task, schedule, seed, folder, device, listen, inspect)
 
 
 def magnitude_statistics(model: CrossNet, mixtures: Tensor) -> tuple[Tensor, Tensor]:
