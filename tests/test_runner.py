@@ -14,11 +14,23 @@ from pathlib import Path
 import pytest
 
 from experiments.commands import resolved_rows
+from experiments.data import VALIDATION, bind
 from experiments.naming import describe
 from experiments.profiles import PROFILES
 from experiments.registry import TABLE2
-from experiments.stages import Relabelled, Separator, Stage, closure
+from experiments.stages import (
+    Classifier,
+    Relabelled,
+    Separator,
+    Stage,
+    Trimmed,
+    closure,
+    identity,
+)
 from experiments.store import Store
+from experiments.tracking.stage import run_id
+from experiments.validation import FILE, read_validation
+from tests.wandb_file import history
 
 ROOT = Path(__file__).parent.parent
 OFFLINE = {**os.environ, "WANDB_MODE": "disabled", "SELFREFINE_CHECKPOINT_SECONDS": "0"}
@@ -134,6 +146,53 @@ def test_every_stage_is_recorded_with_its_origin_and_tracked_offline(smoke: Path
         assert {"commit", "device", "seconds", "started", "torch"} <= set(run)
     runs = list((smoke / "wandb").glob("**/*.wandb"))
     assert len(runs) == len(smoke_stages())
+
+
+@pytest.mark.slow
+def test_every_training_is_watched_on_validation_songs(smoke: Path) -> None:
+    store = Store(smoke)
+    trained = [stage for stage in smoke_stages() if isinstance(stage, Classifier | Separator)]
+    assert len(trained) == 6 + 17
+    for stage in trained:
+        (path,) = smoke.glob(f"wandb/wandb/*-{run_id(stage)}/*.wandb")
+        measures = ["f1", "accuracy"] if isinstance(stage, Classifier) else ["sdr"]
+        names = [f"{m}{c}" for m in measures for c in ("", "/vocals", "/bass", "/drums", "/other")]
+        logged = [step for step in history(path) if "validation/" + measures[0] in step]
+        kept = read_validation(store.folder(stage))
+        assert logged[-1]["_step"] == kept[-1]["step"] == stage.settings.steps
+        assert [step["_step"] for step in logged] == [line["step"] for line in kept]
+        for step, line in zip(logged, kept, strict=True):
+            assert [step[f"validation/{name}"] for name in names] == pytest.approx(
+                [line[name] for name in names], rel=1e-4
+            )
+
+
+@pytest.mark.slow
+def test_validation_songs_that_cannot_be_read_fail_no_training(smoke: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "runs"
+    shutil.copytree(smoke, copied)
+    store = Store(copied)
+    songs = bind(VALIDATION, "band", PROFILES["smoke"].data)
+    retrained = [s for s in smoke_stages() if describe(s) in ("Psi_noisy", "X-UMX on noisy")]
+    for stage in (Trimmed(songs), *retrained):
+        (store.folder(stage) / "done.json").unlink()
+        (store.folder(stage) / FILE).unlink(missing_ok=True)
+    (store.folder(songs) / "index.json").write_text("{")
+    words = ["table1/noisy", "table2/x-umx-noisy", "--profile", "smoke", "--store", str(copied)]
+    planned = command("experiments", "plan", *words, WANDB_MODE="offline").stdout
+    assert "to run" in next(x for x in planned.splitlines() if identity(Trimmed(songs)) in x)
+    assert identity(Trimmed(songs)) not in command("experiments", "plan", *words).stdout
+    ran = command("experiments", "run", *words, WANDB_MODE="offline")
+    assert ran.returncode == 0, ran.stderr
+    assert f"note   without {describe(Trimmed(songs))}, trainings go unwatched" in ran.stderr
+    said = [line for line in ran.stderr.splitlines() if "not watched on validation songs" in line]
+    assert len(said) == 1
+    for stage in retrained:
+        assert store.done(stage)
+        assert read_validation(store.folder(stage)) == []
+        assert (store.folder(stage) / "model.pt").read_bytes() == (
+            Store(smoke).folder(stage) / "model.pt"
+        ).read_bytes()
 
 
 @pytest.mark.slow
