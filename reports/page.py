@@ -15,6 +15,7 @@ from reports.claims import COMPARISON_HEAD, FAILS, HOLDS, HOW, NOT_RUN, Claim, c
 from reports.figures import FIGURES, TITLES
 from reports.results import Record, Results
 from reports.sheets import COLUMNS, Cell, Line, Sheet, group, items_note, number, seeds_note, spread
+from reports.studies import shown_studies
 from reports.writers import interval_head, interval_rows, interval_text
 from selfrefine.classes import CLASSES
 
@@ -66,7 +67,8 @@ def page(
     listened: list[str],
     folder: Path,
 ) -> str:
-    """The page's text. `captions` names the figures whose SVG files lie in `folder`."""
+    """The page's text. `captions` names the figures whose SVG files lie in `folder`, beside what
+    was shown of sweeps."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["anchor"] = anchor
     template = environment.from_string(TEMPLATE.read_text())
@@ -95,6 +97,8 @@ def page(
         figures=figures,
         audits=audits,
         audit_head=AUDIT_HEAD,
+        studies=shown_studies(folder),
+        data_uri=data_uri,
         songs=songs(results, listened),
         origins=origins(results),
     )

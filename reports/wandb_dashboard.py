@@ -21,6 +21,7 @@ from reports.claims import claims_markdown, decide
 from reports.measures import all_measures
 from reports.results import Results
 from reports.sheets import sheet
+from reports.studies import FOLDER as SWEEPS
 from reports.writers import markdown
 from reports.writing import where
 from selfrefine.classes import CLASSES
@@ -129,7 +130,7 @@ def saved(results: Results, texts: Texts, folder: Path) -> str:
 def study_pages(folder: Path) -> dict[str, str]:
     """What `python -m sweeps show` wrote, by study, without its pictures."""
     pages = {}
-    for path in sorted((folder / "sweeps").glob("*.md")):
+    for path in sorted((folder / SWEEPS).glob("*.md")):
         lines = [line for line in path.read_text().splitlines() if not line.startswith("![")]
         pages[path.stem] = "\n".join(lines)
     return pages

@@ -1,5 +1,7 @@
-"""A study as files: its trials as CSV, its pictures, and a Markdown page of both."""
+"""A study as files: its trials as CSV, its pictures, a Markdown page of both, and the page's parts
+as JSON, for the report."""
 
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +19,16 @@ from sweeps.pictures import study_pictures, threshold_picture, trials_picture
 from sweeps.studies import CLASS_THRESHOLDS, Bound
 
 BEST_SHOWN = 10
+
+TITLES = {
+    "curve": "The objective against what is varied",
+    "history": "Trials in their order",
+    "slice": "Value against each parameter",
+    "importances": "Importance of the parameters",
+    "contour": "Value over pairs of parameters",
+    "parallel": "Trials as lines across the parameters",
+}
+"""Of pictures, by the last part of their names."""
 
 
 def trials_frame(study: optuna.Study) -> pd.DataFrame:
@@ -46,25 +58,43 @@ def write_page(bound: Bound, study: optuna.Study, store: Store, folder: Path) ->
         path = folder / f"{name}-curve.png"
         pictures.append(trials_picture(trials, parameter, bound.study.judged_by.name, path))
     pictures += study_pictures(study, folder, name)
+    about = (
+        f"Data {bound.data}, profile {bound.profile.name}: {bound.profile.scale.meaning}. "
+        f"{count_of(study)}. Selected on validation songs."
+    )
+    best, winner = best_frame(study), freeze_text(bound, study)
     lines = [
         f"# {name}: {bound.study.judged_by.meaning}",
         "",
-        f"Data `{bound.data}`, profile `{bound.profile.name}`: {bound.profile.scale.meaning}. "
-        f"{count_of(study)}. Selected on validation songs.",
+        about,
         "",
-        best_frame(study).to_markdown(index=False, floatfmt=".4g"),
+        best.to_markdown(index=False, floatfmt=".4g"),
         "",
         *(f"![{path.stem}]({path.name})" for path in pictures),
         "",
         "The winner as a row of the registry:",
         "",
         "```python",
-        freeze_text(bound, study),
+        winner,
         "```",
         "",
     ]
+    parts = {
+        "name": name,
+        "meaning": bound.study.judged_by.meaning,
+        "about": about,
+        "head": list(best.columns),
+        "rows": [[short(value) for value in row] for row in best.itertuples(index=False)],
+        "pictures": [[TITLES[path.stem.rpartition("-")[2]], path.name] for path in pictures],
+        "winner": winner,
+    }
+    write_text(folder / f"{name}.json", json.dumps(parts, indent=1) + "\n")
     write_text(folder / f"{name}.md", "\n".join(lines))
     return folder / f"{name}.md"
+
+
+def short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def count_of(study: optuna.Study) -> str:

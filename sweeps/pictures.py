@@ -42,7 +42,8 @@ def study_pictures(study: optuna.Study, folder: Path, name: str) -> list[Path]:
         if not possible:
             continue
         try:
-            with warnings.catch_warnings():
+            # Optuna changes matplotlib's style for good.
+            with warnings.catch_warnings(), plt.rc_context():
                 warnings.simplefilter("ignore")
                 axes = plot(study)
                 made.append(save(axes, folder / f"{name}-{kind}.png"))

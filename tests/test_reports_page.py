@@ -1,16 +1,20 @@
 """The report's page in a real browser, where there is one."""
 
 import base64
+import json
 import re
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
 
 from experiments.profiles import PROFILES
 from experiments.registry import TABLES
 from reports.figures import FIGURES
 from reports.results import Results, collect
+from reports.studies import shown_studies
 from reports.writing import LISTENED, write_reports
+from selfrefine.errors import InputError
 from tests.chromium import BINARY, Page
 from tests.fake_results import paper_store
 
@@ -97,6 +101,83 @@ def test_a_browser_shows_tables_pictures_and_players_and_asks_for_nothing(
         assert page.requests[0] == report.as_uri()
         assert all(request.startswith("data:") for request in page.requests[1:])
         assert page.messages == []
+
+
+@pytest.fixture(scope="module")
+def swept(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page beside a study that was shown, in the form that `sweeps show` gives it."""
+    folder = tmp_path_factory.mktemp("swept")
+    shown = folder / "sweeps"
+    shown.mkdir()
+    for name, size in (("curve", (13, 3.6)), ("history", (6, 4)), ("contour", (6, 6))):
+        pyplot.figure(figsize=size).savefig(shown / f"rates-{name}.png", dpi=50)
+        pyplot.close("all")
+    study = {
+        "name": "rates",
+        "meaning": "SDR <of the validation songs>",
+        "about": "Trials: 2 complete",
+        "head": ["trial", "value", "separator_rate", "stage"],
+        "rows": [["1", "4.2", "0.001", "0123456789ab"], ["0", "4.1", "0.002", "ba9876543210"]],
+        "pictures": [[n.capitalize(), f"rates-{n}.png"] for n in ("curve", "history", "contour")],
+        "winner": "Row(\n    'swept',\n)" + 100 * "x",
+    }
+    (shown / "rates.json").write_text(json.dumps(study))
+    write_reports(["report"], results, folder)
+    return folder / "report.html"
+
+
+def test_no_sweep_no_section(report: Path) -> None:
+    assert "Sweeps" not in report.read_text()
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_was_shown_of_a_sweep_stands_in_the_page(
+    swept: Path, tmp_path: Path, width: int
+) -> None:
+    for path in (swept.parent / "sweeps").iterdir():
+        path.rename(path.with_name(f"away-{path.name}"))  # the page needs none of them
+    try:
+        with Page(tmp_path / "profile", width, 900) as page:
+            page.open(swept)
+            found = page.value(
+                """({
+                  cells: [...document.querySelectorAll("table.study td")].map((c) => c.innerText),
+                  pictures: [...document.querySelectorAll("#sweeps img")].map(
+                    (i) => [i.complete && i.naturalWidth, i.width >= 0.95 * i.closest(
+                      ".pictures").clientWidth]),
+                  text: document.querySelector("#sweeps").innerText,
+                  width: document.documentElement.scrollWidth,
+                })"""
+            )
+            assert page.requests[0] == swept.as_uri()
+            assert all(request.startswith("data:") for request in page.requests[1:])
+            assert page.messages == []
+    finally:
+        for path in (swept.parent / "sweeps").iterdir():
+            path.rename(path.with_name(path.name.removeprefix("away-")))
+    assert found["cells"][:4] == ["1", "4.2", "0.001", "0123456789ab"]
+    assert [size for size, _ in found["pictures"]] == [650, 300, 300]
+    whole = [fills for _, fills in found["pictures"]]
+    assert whole == ([True, False, False] if width == 1280 else [True, True, True])
+    assert "rates: SDR <of the validation songs>" in found["text"]
+    assert "Trials: 2 complete" in found["text"]
+    assert found["width"] == width
+
+
+def test_a_broken_study_is_named_with_its_remedy(swept: Path) -> None:
+    shown = swept.parent / "sweeps"
+    kept = (shown / "rates.json").read_text()
+    try:
+        for broken in ("{", "[]", '{"pictures": []}'):
+            (shown / "rates.json").write_text(broken)
+            with pytest.raises(InputError, match=r"rates.json: not as .* show the study again"):
+                shown_studies(swept.parent)
+        (shown / "rates.json").write_text(kept.replace("rates-curve", "rates-gone"))
+        with pytest.raises(InputError, match=r"rates-gone.png: no such picture"):
+            shown_studies(swept.parent)
+    finally:
+        (shown / "rates.json").write_text(kept)
 
 
 @needs_browser

@@ -20,6 +20,7 @@ from experiments.profiles import PROFILES, scaled
 from experiments.runner import Failure
 from experiments.stages import SeparationScore, Stage, closure
 from experiments.store import Store
+from reports.studies import shown_studies
 from selfrefine import settings
 from sweeps.__main__ import main
 from sweeps.parameters import PARAMETERS
@@ -252,6 +253,17 @@ def test_run_show_and_freeze_of_thresholds(f1_store: Store, tmp_path: Path) -> N
         picture = folder / f"threshold-f1-{kind}.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert f"({picture.name})" in (folder / "threshold-f1.md").read_text()
+    (study,) = shown_studies(folder.parent)
+    assert study.name == "threshold-f1"
+    assert [each.path for each in study.pictures if each.wide] == [
+        folder / "threshold-f1-curve.png",
+        folder / "threshold-f1-slice.png",
+    ]
+    assert len(study.pictures) == 6
+    assert len(study.rows) == 10
+    assert study.head[:2] == ["trial", "value"]
+    assert "threshold_vocals" in study.head
+    assert "Row(" in study.winner
     curve = pd.read_csv(folder / "threshold-f1-curve.csv")
     trials = pd.read_csv(folder / "threshold-f1-trials.csv")
     assert trials["value"].max() == pytest.approx(curve["objective"].max(), abs=1e-4)
