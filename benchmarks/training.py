@@ -8,7 +8,6 @@ and see the same batch. Prints processor time per step, the ratio and both losse
 """
 
 import argparse
-import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +15,13 @@ from typing import Any
 import torch
 from openunmix.model import OpenUnmix
 from torch import Tensor, nn
+from torchaudio.models import HDemucs as TorchaudioHDemucs
 
 from selfrefine.classes import CLASSES
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.scales import SCALES, scale_named
-from selfrefine.settings import XUMX, Separator
+from selfrefine.settings import XUMX, HDemucs, Separator
 from selfrefine.training.device import autocast, prepare, training_device
 
 
@@ -97,6 +97,13 @@ def plain_hdemucs_loss(
     return (model(mixture) - targets).abs().mean(dim=(0, 2, 3)).sum()
 
 
+def plain_hdemucs(settings: Separator) -> nn.Module:
+    network = settings.network
+    assert isinstance(network, HDemucs)
+    sizes = {"channels": network.channels, "nfft": network.fft, "depth": network.depth}
+    return TorchaudioHDemucs(list(CLASSES), **sizes)
+
+
 def compare(name: str, settings: Separator, steps: int) -> str:
     """A line of the table."""
     device = training_device()
@@ -106,7 +113,8 @@ def compare(name: str, settings: Separator, steps: int) -> str:
         plain: nn.Module = PlainCrossNet(model).to(device).train()
         plain_loss = plain_xumx_loss
     else:
-        plain, plain_loss = copy.deepcopy(model), plain_hdemucs_loss
+        plain, plain_loss = plain_hdemucs(settings).to(device).train(), plain_hdemucs_loss
+        plain.load_state_dict(model.state_dict())
     shape = (settings.batch, len(CLASSES), 2, settings.segment)
     targets = 0.05 * torch.randn(shape, device=device)
     mixture = targets.sum(dim=1)

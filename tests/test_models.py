@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from openunmix.model import OpenUnmix
+from torchaudio.models import HDemucs as TorchaudioHDemucs
 
+from selfrefine.classes import CLASSES
 from selfrefine.models.classifier import build_classifier, magnitudes, parameter_count
 from selfrefine.models.grouped_loss import grouped_loss
 from selfrefine.models.hdemucs import build_hdemucs, hdemucs_loss, separate_hdemucs
@@ -43,6 +45,24 @@ def test_xumx_has_the_paper_sizes() -> None:
     assert (branch.lstm.hidden_size, branch.lstm.num_layers) == (256, 3)
     assert branch.lstm.bidirectional
     assert branch.lstm.dropout == 0.4
+
+
+@pytest.mark.parametrize("samples", [32768, 30001, 777])
+def test_hybrid_demucs_is_torchaudios_forwards_and_backwards(samples: int) -> None:
+    torch.manual_seed(3)
+    ours = build_hdemucs(SMALL_HDEMUCS)
+    peers = TorchaudioHDemucs(list(CLASSES), channels=4, nfft=1024, depth=5)
+    peers.load_state_dict(ours.state_dict())
+    mixture, target = torch.randn(2, 2, samples), torch.randn(2, 4, 2, samples)
+    for model in (ours, peers):
+        (model(mixture) - target).square().mean().backward()
+    with torch.no_grad():
+        torch.testing.assert_close(ours(mixture), peers(mixture), atol=1e-6, rtol=1e-5)
+    pairs = zip(ours.parameters(), peers.parameters(), strict=True)
+    gradients = [(own.grad, peer.grad) for own, peer in pairs]
+    largest = max(peer.abs().max() for _, peer in gradients)
+    for own, peer in gradients:
+        torch.testing.assert_close(own, peer, atol=1e-5 * float(largest), rtol=1e-3)
 
 
 def test_hdemucs_has_83_6_million_parameters() -> None:
