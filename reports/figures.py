@@ -1,4 +1,5 @@
-"""The paper's Figure 4 and the figures it speaks of: each as PNG, SVG and the CSV behind it.
+"""The paper's Figure 4, the figures it speaks of, and how trainings went: each as PNG, SVG and the
+CSV behind it.
 
 A figure is a function from the results to a drawing and its numbers, None when what it needs was
 not run.
@@ -19,7 +20,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.outputs import MULTI, SINGLE, read_outputs
-from experiments.registry import TABLE2, TABLE3, TABLE5
+from experiments.registry import TABLE2, TABLE3, TABLE4, TABLE5
+from experiments.validation import STEP, read_validation
 from reports.measures import Measures, track_table
 from reports.results import Record, Results
 from reports.sheets import TESTS
@@ -29,6 +31,7 @@ from selfrefine.metrics.recognition import curves, unsure_share
 
 CLASS_COLOURS = dict(zip(CLASSES, ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce"), strict=True))
 INK, MUTED, PAPER_COLOUR = "#1f2937", "#6b7280", "#9ca3af"
+LINE_COLOURS = ("#15803d", MUTED, "#7dd3fc", "#1d4ed8", "#c2410c", "#7e22ce")
 PAPER_THRESHOLD = 0.9
 
 STYLE = {
@@ -290,11 +293,57 @@ def label_panels(results: Results) -> list[tuple[str, dict[str, dict[str, int]]]
     return panels
 
 
+def training(results: Results, measures: Measures) -> Drawing | None:
+    """Validation while the trainings of Tables 2 and 4 ran: a panel a network, a line a row."""
+    panels: dict[tuple[str, str], list[tuple[str, str, Record]]] = {}
+    for table, network, measure in (
+        (TABLE2, "Demucs", "sdr"),
+        (TABLE2, "X-UMX", "sdr"),
+        (TABLE4, "classifier", "f1"),
+    ):
+        panels[network, measure] = [
+            (f"{table.name}/{row.name}", row.labels[-1], trained)
+            for row in table.rows
+            if row.labels[0] == network or table is TABLE4
+            if (trained := results.trained(f"{table.name}/{row.name}")) is not None
+        ]
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.3))
+    rows: list[list[object]] = []
+    for axis, ((network, measure), lines) in zip(axes, panels.items(), strict=True):
+        for (label, name, trained), colour in zip(lines, LINE_COLOURS, strict=False):
+            looks = read_validation(results.folder(trained))
+            seen = [look for look in looks if measure in look]
+            steps, values = [look[STEP] for look in seen], [look[measure] for look in seen]
+            if seen:
+                axis.plot(steps, values, color=colour, marker="o", ms=3, lw=1.4, label=name)
+            rows += [
+                [label, network, int(look[STEP]), key, value]
+                for look in looks
+                for key, value in look.items()
+                if key != STEP
+            ]
+        unit = "SDR (dB)" if measure == "sdr" else "F1"
+        axis.set(title=network, xlabel="step", ylabel=unit)
+        if axis.lines:
+            axis.set_xlim(left=0)
+            axis.legend(fontsize=7)
+    if not rows:
+        plt.close(figure)
+        return None
+    caption = (
+        "Average SDR and F1 (at a threshold of 0.5) on a few seconds and random mixtures of "
+        "validation songs while the trainings ran, the first seed; by instrument in the CSV file. "
+        "Trainings that ran with tracking disabled are not shown."
+    )
+    return Drawing(figure, csv_of(["row", "network", "step", "measure", "value"], rows), caption)
+
+
 FIGURES: dict[str, Callable[[Results, Measures], Drawing | None]] = {
     "figure4": figure4,
     "refining": refining,
     "tracks": tracks,
     "labels": labels,
+    "training": training,
 }
 
 TITLES = {
@@ -302,6 +351,7 @@ TITLES = {
     "refining": "SDR against refining iteration",
     "tracks": "SDR song by song",
     "labels": "Labels before and after refining",
+    "training": "Validation while training",
 }
 
 

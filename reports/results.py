@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments import outputs
+from experiments import outputs, validation
 from experiments.commands import resolved_rows
 from experiments.examples import FOLDER as EXAMPLES
 from experiments.naming import describe
@@ -60,6 +60,14 @@ class Results:
     def first(self, label: str) -> Record | None:
         """The run from the lowest seed."""
         return next(iter(self.runs(label)), None)
+
+    def trained(self, label: str) -> Record | None:
+        """The training that a row's first run tests."""
+        record = self.first(label)
+        if record is None:
+            return None
+        kinds = ("classifier", "separator")
+        return next((each for each in reversed(self.behind(record)) if each.kind in kinds), None)
 
     def folder(self, record: Record) -> Path:
         return self.root / record.kind / record.id
@@ -129,8 +137,8 @@ def tracking_link(path: Path) -> str:
 
 
 def export(results: Results, folder: Path, listened: list[str]) -> None:
-    """Writes what `load` needs: every result, the classifiers' outputs on the test items, and the
-    audio examples of the rows `listened` to."""
+    """Writes what `load` needs: every result, the classifiers' outputs on the test items, what
+    trainings reached on validation songs, and the audio examples of the rows `listened` to."""
     folder.mkdir(parents=True, exist_ok=True)
     copied = [
         (record, outputs.FILE)
@@ -138,15 +146,22 @@ def export(results: Results, folder: Path, listened: list[str]) -> None:
         if record.kind == "recognition-outputs"
     ]
     copied += [
+        (record, validation.FILE)
+        for record in results.stages.values()
+        if record.kind in ("classifier", "separator")
+    ]
+    copied += [
         (record, EXAMPLES) for label in listened if (record := results.first(label)) is not None
     ]
     for record, name in copied:
         source = results.folder(record) / name
         target = folder / record.kind / record.id / name
+        if not source.exists():
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, dirs_exist_ok=True)
-        elif source.exists():
+        else:
             shutil.copyfile(source, target)
     written = {name: value for name, value in asdict(results).items() if name != "root"}
     write_json(folder / FILE, {"format": FORMAT, **written})

@@ -47,7 +47,7 @@ def write_figures(
         if name in names or PAGE in names:
             drawing = draw(name, results, measures)
             if drawing is None:
-                print(f"{name}: not run")
+                print(f"{name}: nothing to draw it from")
                 continue
             write_figure(name, drawing, folder)
             captions[name] = drawing.caption

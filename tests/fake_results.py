@@ -20,12 +20,14 @@ from experiments.stages import (
     RecognitionScore,
     Relabelled,
     SeparationScore,
+    Separator,
     Stage,
     closure,
     identity,
     with_seed,
 )
 from experiments.store import Store
+from experiments.validation import add_validation
 from selfrefine.classes import CLASSES
 
 SMOKE = PROFILES["smoke"]
@@ -86,6 +88,11 @@ def finish(
             else:
                 shutil.copy(store.folder(stage) / FILE, store.folder(seeded) / FILE)
             result = {"items": {SINGLE: SINGLES, MULTI: MIXTURES}}
+        case Classifier() | Separator():
+            for look in range(1, 4):
+                measures = ("f1", "recall") if isinstance(stage, Classifier) else ("sdr",)
+                values = {f"{m}{c}": look / 4 for m in measures for c in ("", "/bass")}
+                add_validation(store.folder(seeded), 100 * look, values)
         case RecognitionScore():
             result = {"thresholds": list(stage.thresholds)}
         case AdaptiveThresholds():

@@ -255,6 +255,32 @@ def test_the_label_figure_counts_dropped_stems_and_sets(written: Path) -> None:
     assert counts["after Psi_refined", "bass+drums", "bass+drums"] == 2
 
 
+def test_the_training_figure_has_each_look_at_each_training(written: Path) -> None:
+    found = rows(written / "training.csv")
+    names = [f"table2/{row.name}" for row in TABLES["table2"].rows]
+    names += [f"table4/{row.name}" for row in TABLES["table4"].rows]
+    assert list(dict.fromkeys(row["row"] for row in found)) == names
+    for name in names:
+        kind = "sdr" if name.startswith("table2") else "f1"
+        looks = [row for row in found if (row["row"], row["measure"]) == (name, f"{kind}/bass")]
+        assert [(row["step"], float(row["value"])) for row in looks] == [
+            ("100", 0.25),
+            ("200", 0.5),
+            ("300", 0.75),
+        ]
+
+
+def test_trainings_that_nobody_watched_leave_no_figure(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(results, tmp_path / "kept", LISTENED)
+    for path in (tmp_path / "kept").glob("*/*/validation.csv"):
+        path.unlink()
+    write_reports(["training"], load(tmp_path / "kept"), tmp_path)
+    assert "training: nothing to draw it from" in capsys.readouterr().out
+    assert not (tmp_path / "training.csv").exists()
+
+
 def test_every_song_of_every_row_is_in_the_song_figure(written: Path) -> None:
     found = rows(written / "tracks.csv")
     assert len({row["row"] for row in found}) == 17
