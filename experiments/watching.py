@@ -23,6 +23,7 @@ from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
 from selfrefine.models.classifier import magnitudes, probabilities
 from selfrefine.models.separator import separate_song
 from selfrefine.settings import Classifier, HDemucs, Separator
+from selfrefine.training.device import items_at_once
 
 SHARE = 0.025
 """Of a training's time that looking at it may take; the look at its end is always taken."""
@@ -92,7 +93,7 @@ def recognition_measure(stems: AudioSet, settings: Classifier, device: torch.dev
     def measure(model: nn.Module) -> Values:
         outputs = [
             probabilities(model, magnitudes(audio.to(device), settings)).cpu().numpy()
-            for audio in mixtures.audio.split(MIXTURES_AT_ONCE)
+            for audio in mixtures.audio.split(items_at_once(MIXTURES_AT_ONCE))
         ]
         scores = recognition(truth, np.concatenate(outputs), np.full(len(CLASSES), THRESHOLD))
         return averaged_and_by_class(asdict(scores))

@@ -14,7 +14,9 @@ import pytest
 from optuna.trial import TrialState
 
 import sweeps.storage
+import sweeps.trials
 from experiments import registry, stages
+from experiments.data import VALIDATION, bind
 from experiments.naming import describe
 from experiments.profiles import PROFILES, scaled
 from experiments.runner import Failure
@@ -26,7 +28,7 @@ from sweeps.__main__ import main
 from sweeps.parameters import PARAMETERS
 from sweeps.storage import open_storage, open_study
 from sweeps.studies import STUDIES, Bound, changed_row, registry_stage
-from sweeps.trials import Compute, run_study
+from sweeps.trials import Compute, computing, run_study
 from tests.sweep_store import fill_store
 
 ROOT = Path(__file__).parent.parent
@@ -225,6 +227,22 @@ def test_a_silent_worker_on_another_machine_loses_its_trial(
     retried = [trial for trial in study.trials if trial.user_attrs.get("retries") == 1]
     assert [trial.params for trial in retried] == [{"threshold": 0.25, "iterations": 1}]
     assert retried[0].state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def test_a_trials_trainings_are_watched_with_validation_songs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    def run_missing(*words: object) -> list[Failure]:
+        given.append(words[-1])
+        return []
+
+    monkeypatch.setattr(sweeps.trials, "run_missing", run_missing)
+    for mode in ("offline", "disabled"):
+        monkeypatch.setenv("WANDB_MODE", mode)
+        computing(REFINING, Store(tmp_path), 1)([REFINING.stage({})])
+    assert given == [bind(VALIDATION, "band", SMOKE.data), None]
 
 
 def test_an_interrupted_worker_hands_its_trials_back(tmp_path: Path) -> None:

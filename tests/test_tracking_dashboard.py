@@ -82,6 +82,8 @@ def test_the_dashboard_holds_every_table_and_is_updated_in_place(tmp_path: Path)
     assert "swept" in text
     assert "a.png" not in text
     assert "examples/1/mixture" in text
+    for name in ("sdr", "f1", "accuracy", "precision", "recall", "sdr/vocals", "f1/other"):
+        assert f'"validation/{name}"' in text
 
 
 @pytest.mark.slow
