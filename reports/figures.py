@@ -295,27 +295,23 @@ def label_panels(results: Results) -> list[tuple[str, dict[str, dict[str, int]]]
 
 def training(results: Results, measures: Measures) -> Drawing | None:
     """Validation while the trainings of Tables 2 and 4 ran: a panel a network, a line a row."""
-    panels: dict[tuple[str, str], list[tuple[str, str, Record]]] = {}
-    for table, network, measure in (
-        (TABLE2, "Demucs", "sdr"),
-        (TABLE2, "X-UMX", "sdr"),
-        (TABLE4, "classifier", "f1"),
-    ):
-        panels[network, measure] = [
-            (f"{table.name}/{row.name}", row.labels[-1], trained)
-            for row in table.rows
-            if row.labels[0] == network or table is TABLE4
-            if (trained := results.trained(f"{table.name}/{row.name}")) is not None
-        ]
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.3))
     rows: list[list[object]] = []
-    for axis, ((network, measure), lines) in zip(axes, panels.items(), strict=True):
-        for (label, name, trained), colour in zip(lines, LINE_COLOURS, strict=False):
-            looks = read_validation(results.folder(trained))
+    for axis, (table, network, measure) in zip(
+        axes,
+        ((TABLE2, "Demucs", "sdr"), (TABLE2, "X-UMX", "sdr"), (TABLE4, "classifier", "f1")),
+        strict=True,
+    ):
+        shown = [row for row in table.rows if table is TABLE4 or row.labels[0] == network]
+        for row, colour in zip(shown, LINE_COLOURS, strict=False):
+            label = f"{table.name}/{row.name}"
+            trained = results.trained(label)
+            looks = read_validation(results.folder(trained)) if trained is not None else []
             seen = [look for look in looks if measure in look]
             steps, values = [look[STEP] for look in seen], [look[measure] for look in seen]
             if seen:
-                axis.plot(steps, values, color=colour, marker="o", ms=3, lw=1.4, label=name)
+                style = {"color": colour, "marker": "o", "ms": 3, "lw": 1.4}
+                axis.plot(steps, values, label=row.labels[-1], **style)
             rows += [
                 [label, network, int(look[STEP]), key, value]
                 for look in looks
@@ -326,7 +322,7 @@ def training(results: Results, measures: Measures) -> Drawing | None:
         axis.set(title=network, xlabel="step", ylabel=unit)
         if axis.lines:
             axis.set_xlim(left=0)
-            axis.legend(fontsize=7)
+            axis.legend(title=table.head[-1], fontsize=7, title_fontsize=7)
     if not rows:
         plt.close(figure)
         return None
