@@ -72,7 +72,7 @@ def run_missing(
     waiting = first + [stage for stage in waiting if stage not in first]
     watched = {stage: watched_with(stage, validation) for stage in waiting}
     count, threads = workers_and_threads(workers)
-    context = fork_server(threads)
+    context = fork_server(count, threads)
     failures: list[Failure] = []
     jobs: list[Job] = []
     try:
@@ -153,10 +153,14 @@ def on_gpu() -> bool:
     return Path("/dev/nvidia0").exists()
 
 
-def fork_server(threads: int) -> ForkServerContext:
+def fork_server(workers: int, threads: int) -> ForkServerContext:
     """Workers fork from a server that has loaded torch once. Its environment is set here, before
     any library reads it."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    if not on_gpu():
+        # Where every core has a worker, a drawing thread only gets in the networks' way.
+        spare = workers < len(os.sched_getaffinity(0))
+        os.environ.setdefault("SELFREFINE_DRAW_AHEAD", str(int(spare)))
     for name, value in MEMORY_SETTINGS.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")

@@ -42,6 +42,8 @@ def try_training(settings: Classifier | Separator) -> dict[str, Any]:
     device = training_device()
     prepare(device)
     if device.type != "cuda":
+        # As in the runner's workers, of which each core has one.
+        os.environ["SELFREFINE_DRAW_AHEAD"] = "0"
         return asdict(try_on_cpu(settings, device))
     at_once = settings.batch
     while True:

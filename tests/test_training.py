@@ -1,6 +1,7 @@
 """The training loop: resuming, stopping on what is not finite, and learning at all."""
 
 import dataclasses
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +26,15 @@ from selfrefine.settings import (
 )
 from selfrefine.training import loop
 from selfrefine.training.classifier import classification_loss, train_classifier
-from selfrefine.training.loop import Inspect, Schedule, StepReport, load_model
+from selfrefine.training.device import draws_ahead
+from selfrefine.training.loop import (
+    Inspect,
+    Schedule,
+    StepReport,
+    Task,
+    drawn_batches,
+    load_model,
+)
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
 from tests.conftest import RATE
@@ -91,6 +100,60 @@ def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
     assert not (tmp_path / "broken" / "checkpoint.pt").exists()
     whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
+
+
+@pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS])
+def test_batches_drawn_ahead_train_the_same_weights_bit_for_bit(
+    tone_stems: AudioSet,
+    settings: Classifier | Separator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for ahead in ("0", "1"):
+        monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", ahead)
+        train_either(tone_stems, settings, tmp_path / ahead, None)
+    behind, before = weights(tmp_path / "0"), weights(tmp_path / "1")
+    assert [name for name in behind if not torch.equal(behind[name], before[name])] == []
+
+
+def test_the_next_batch_is_drawn_while_the_network_is_at_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", "1")
+    drawn: dict[int, threading.Event] = {step: threading.Event() for step in range(3, 6)}
+
+    def draw(step: int, generator: torch.Generator) -> int:
+        drawn[step].set()
+        return step
+
+    task = Task(draw, lambda batch: [], lambda *_: torch.zeros(()), lambda batch: [])
+    with drawn_batches(task, 0, range(3, 6), CPU) as batches:
+        assert next(batches) == 3
+        assert drawn[4].wait(timeout=60)  # nobody has asked for it
+        assert not drawn[5].is_set()
+        assert [*batches] == [4, 5]
+
+
+def test_what_fails_in_drawing_ends_the_training_with_its_own_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def draw(step: int, generator: torch.Generator) -> int:
+        raise InputError("song3/bass.wav: broken")
+
+    task = Task(draw, lambda batch: [], lambda *_: torch.zeros(()), lambda batch: [])
+    for ahead in ("0", "1"):
+        monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", ahead)
+        with (
+            pytest.raises(InputError, match=r"song3/bass\.wav"),
+            drawn_batches(task, 0, range(2), CPU) as batches,
+        ):
+            next(batches)
+
+
+def test_drawing_ahead_is_yes_or_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", "maybe")
+    with pytest.raises(InputError, match="SELFREFINE_DRAW_AHEAD=maybe: give 0 or 1"):
+        draws_ahead(CPU)
 
 
 @pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS, HDEMUCS_SETTINGS])

@@ -80,7 +80,8 @@ def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int
     """float32 `(count, channel=2, segment)` on the pool's device; short clips are repeated."""
     scales = pool.scales[clips] / 32767
     if pool.frames.device.type == "cpu":
-        out = torch.empty(len(clips), 2, segment)
+        # Pinned, the copy to a GPU runs beside its work.
+        out = torch.empty(len(clips), 2, segment, pin_memory=pool.device.type == "cuda")
         copy_segments(
             pool.frames.numpy().view(np.int16).reshape(-1, 2),
             pool.starts[clips].numpy(),
@@ -89,7 +90,7 @@ def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int
             scales.numpy(),
             out.numpy(),
         )
-        return out.to(pool.device)
+        return out.to(pool.device, non_blocking=True)
     device = pool.device
     positions = torch.arange(segment, device=device) + offsets.to(device)[:, None]
     positions = positions % pool.lengths[clips].to(device)[:, None]

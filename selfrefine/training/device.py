@@ -35,6 +35,19 @@ def items_at_once(batch: int) -> int:
     return min(batch, int(chosen))
 
 
+def draws_ahead(device: torch.device) -> bool:
+    """Whether batches are drawn by a thread of their own while the network is at the one before.
+
+    SELFREFINE_DRAW_AHEAD says so with 1 and not with 0. Else a GPU's are, and those of a CPU with
+    two cores: there a second thread helps a small network no more than that, and is many times
+    slower than one when another process wants a core.
+    """
+    chosen = os.environ.get("SELFREFINE_DRAW_AHEAD", "")
+    if chosen not in ("", "0", "1"):
+        raise InputError(f"SELFREFINE_DRAW_AHEAD={chosen}: give 0 or 1")
+    return chosen == "1" if chosen else device.type == "cuda" or os.cpu_count() == 2
+
+
 def autocast(device: torch.device) -> AbstractContextManager[object]:
     """bf16 where the device multiplies in it: a fifth faster on such a CPU, and as good."""
     if multiplies_in_bf16(device):

@@ -7,7 +7,9 @@ and resumed computes what an unbroken one does, bit for bit on the CPU.
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.errors import InputError
-from selfrefine.training.device import autocast, items_at_once
+from selfrefine.threads import one_thread
+from selfrefine.training.device import autocast, draws_ahead, items_at_once
 from selfrefine.training.speed import step_flops, wait
 
 CHECKPOINT_SECONDS = float(os.environ.get("SELFREFINE_CHECKPOINT_SECONDS", "20"))
@@ -52,10 +55,10 @@ class Schedule:
 class Task(Generic[BatchT]):
     """What differs between trainings.
 
-    `draw(step, generator)` makes a batch on the device; `parts(batch)` splits it into what goes
-    through the network together, each with its share of the items; `loss(model, part, step)` is
-    the mean over a part's items; `sources(batch)` names the stems in it, for the message when a
-    loss is not finite.
+    `draw(step, generator)` makes a batch on the device, possibly in a thread of its own;
+    `parts(batch)` splits it into what goes through the network together, each with its share of
+    the items; `loss(model, part, step)` is the mean over a part's items; `sources(batch)` names
+    the stems in it, for the message when a loss is not finite.
     """
 
     draw: Callable[[int, torch.Generator], BatchT]
@@ -131,47 +134,49 @@ def train(
     saved = began = time.monotonic()
     data_seconds = 0.0
     inspected = inspected_steps(schedule.steps) if inspect is not None else set()
-    for step in range(first, schedule.steps):
-        generator = step_generator(seed, step)
-        data_began = time.monotonic()
-        batch = task.draw(step, generator)
-        data_seconds += time.monotonic() - data_began
-        # Dropout draws from torch's global generators.
-        torch.manual_seed(generator.initial_seed())
-        rate = schedule.rate(step)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        optimiser.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=device)
-        for part, share in task.parts(batch):
-            with autocast(device):
-                part_loss = task.loss(model, part, step) * share
-            part_loss.backward()
-            loss += part_loss.detach()
-        norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
-        pending.append((step, loss, norm, task.sources(batch)))
-        if len(pending) == every or step + 1 == schedule.steps:
-            losses = [refuse_not_finite(*entry) for entry in pending]
-            seconds = (time.monotonic() - began) / len(pending)
-            listen(
-                StepReport(
-                    step + 1,
-                    schedule.steps,
-                    sum(losses) / len(losses),
-                    rate,
-                    float(norm),
-                    seconds,
-                    data_seconds / len(pending),
-                )
+    with drawn_batches(task, seed, range(first, schedule.steps), device) as batches:
+        for step in range(first, schedule.steps):
+            data_began = time.monotonic()
+            batch = next(batches)
+            data_seconds += time.monotonic() - data_began
+            # Dropout draws from torch's global generators.
+            torch.manual_seed(step_generator(seed, step).initial_seed())
+            rate = schedule.rate(step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad(set_to_none=True)
+            loss = torch.zeros((), device=device)
+            for part, share in task.parts(batch):
+                with autocast(device):
+                    part_loss = task.loss(model, part, step) * share
+                part_loss.backward()
+                loss += part_loss.detach()
+            norm = nn.utils.get_total_norm(
+                [p.grad for p in model.parameters() if p.grad is not None]
             )
-            pending, data_seconds, began = [], 0.0, time.monotonic()
-        optimiser.step()
-        if inspect is not None and step + 1 in inspected:
-            # Before the checkpoint, so that a kill can repeat a look but not lose it.
-            began += inspection_seconds(model, inspect, step + 1, schedule.steps, device)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(checkpoint, model, optimiser, step + 1)
-            saved = time.monotonic()
+            pending.append((step, loss, norm, task.sources(batch)))
+            if len(pending) == every or step + 1 == schedule.steps:
+                losses = [refuse_not_finite(*entry) for entry in pending]
+                seconds = (time.monotonic() - began) / len(pending)
+                listen(
+                    StepReport(
+                        step + 1,
+                        schedule.steps,
+                        sum(losses) / len(losses),
+                        rate,
+                        float(norm),
+                        seconds,
+                        data_seconds / len(pending),
+                    )
+                )
+                pending, data_seconds, began = [], 0.0, time.monotonic()
+            optimiser.step()
+            if inspect is not None and step + 1 in inspected:
+                # Before the checkpoint, so that a kill can repeat a look but not lose it.
+                began += inspection_seconds(model, inspect, step + 1, schedule.steps, device)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, model, optimiser, step + 1)
+                saved = time.monotonic()
     save_atomically({"model": model.state_dict()}, folder / "model.pt")
     checkpoint.unlink(missing_ok=True)
     if batch is None:
@@ -179,6 +184,40 @@ def train(
     part, share = task.parts(batch)[0]
     with autocast(device):
         return round(step_flops(lambda: task.loss(model, part, schedule.steps - 1)) / share)
+
+
+@contextmanager
+def drawn_batches(
+    task: Task[BatchT], seed: int, steps: range, device: torch.device
+) -> Iterator[Iterator[BatchT]]:
+    """The batches of `steps`, where `draws_ahead` says so each drawn while the network is at the
+    one before. They are the same either way: a batch depends on the seed and the step alone.
+
+    On a CPU the network then has one thread, so that drawing has another core.
+    """
+
+    def draw(step: int) -> BatchT:
+        return task.draw(step, step_generator(seed, step))
+
+    if not draws_ahead(device):
+        yield (draw(step) for step in steps)
+        return
+    with ExitStack() as stack:
+        if device.type == "cpu":
+            stack.enter_context(one_thread())
+        drawing = stack.enter_context(ThreadPoolExecutor(1, "draw", torch.set_num_threads, (1,)))
+        yield one_ahead(drawing, draw, steps)
+
+
+def one_ahead(
+    drawing: ThreadPoolExecutor, draw: Callable[[int], BatchT], steps: range
+) -> Iterator[BatchT]:
+    coming = [drawing.submit(draw, step) for step in steps[:1]]
+    for step in steps:
+        batch = coming.pop().result()
+        if step + 1 in steps:
+            coming.append(drawing.submit(draw, step + 1))
+        yield batch
 
 
 def inspected_steps(steps: int) -> set[int]:
