@@ -113,50 +113,75 @@ def _compress(signal: Any, count: int, coefficients: Any, envelopes: Any, channe
 
 
 @njit(cache=True, nogil=True)
-def _comb_pair(
+def _reverberate(
     mono: Any, wet: Any, count: int, damping: Any, feedback: Any,
-    lines: Any, delays: Any, bases: Any, positions: Any, lowpasses: Any, k: int,
+    lines: Any, delays: Any, bases: Any, positions: Any, lowpasses: Any,
 ) -> None:  # fmt: skip
-    """Add the outputs of the lowpass-feedback combs k and k + 1 to `wet`. Two at a time, because
-    one alone waits for its own recursion."""
-    low_a, low_b = load(lowpasses, k), load(lowpasses, k + 1)
-    base_a, base_b = bases[k], bases[k + 1]
-    delay_a, delay_b = delays[k], delays[k + 1]
-    at_a, at_b = positions[k], positions[k + 1]
-    for t in range(count):
-        x = load(mono, t)
-        out_a, out_b = load(lines, base_a + at_a), load(lines, base_b + at_b)
-        # The lowpass without its gain 1 - damping, which is part of `feedback`.
-        low_a, low_b = fma(damping, low_a, out_a), fma(damping, low_b, out_b)
-        store(lines, base_a + at_a, fma(feedback, low_a, x))
-        store(lines, base_b + at_b, fma(feedback, low_b, x))
-        store(wet, t, load(wet, t) + (out_a + out_b))
-        at_a = at_a + 1 if at_a + 1 < delay_a else 0
-        at_b = at_b + 1 if at_b + 1 < delay_b else 0
-    store(lowpasses, k, low_a)
-    store(lowpasses, k + 1, low_b)
-    positions[k], positions[k + 1] = at_a, at_b
-
-
-@njit(cache=True, nogil=True)
-def _allpass_pair(
-    wet: Any, count: int, lines: Any, delays: Any, bases: Any, positions: Any, k: int
-) -> None:
-    """Send `wet` through the allpasses k and k + 1, one after the other."""
-    base_a, base_b = bases[k], bases[k + 1]
-    delay_a, delay_b = delays[k], delays[k + 1]
-    at_a, at_b = positions[k], positions[k + 1]
+    """One channel's eight lowpass-feedback combs side by side, then its four allpasses in a row,
+    from `mono` to `wet`. All in one pass: each delay line is read and written once a sample, and
+    nothing else is."""
     half = splat(0.5)
-    for t in range(count):
-        x = load(wet, t)
-        out_a, out_b = load(lines, base_a + at_a), load(lines, base_b + at_b)
-        store(lines, base_a + at_a, fma(half, out_a, x))
-        x = out_a - x
-        store(lines, base_b + at_b, fma(half, out_b, x))
-        store(wet, t, out_b - x)
-        at_a = at_a + 1 if at_a + 1 < delay_a else 0
-        at_b = at_b + 1 if at_b + 1 < delay_b else 0
-    positions[k], positions[k + 1] = at_a, at_b
+    l0, l1, l2, l3 = (
+        load(lowpasses, 0), load(lowpasses, 1), load(lowpasses, 2), load(lowpasses, 3)
+    )  # fmt: skip
+    l4, l5, l6, l7 = (
+        load(lowpasses, 4), load(lowpasses, 5), load(lowpasses, 6), load(lowpasses, 7)
+    )  # fmt: skip
+    done = 0
+    while done < count:
+        # As far as no delay line has to begin again.
+        run = count - done
+        for k in range(len(delays)):
+            run = min(run, delays[k] - positions[k])
+        c0, c1 = bases[0] + positions[0], bases[1] + positions[1]
+        c2, c3 = bases[2] + positions[2], bases[3] + positions[3]
+        c4, c5 = bases[4] + positions[4], bases[5] + positions[5]
+        c6, c7 = bases[6] + positions[6], bases[7] + positions[7]
+        a0, a1 = bases[8] + positions[8], bases[9] + positions[9]
+        a2, a3 = bases[10] + positions[10], bases[11] + positions[11]
+        for t in range(run):
+            x = load(mono, done + t)
+            o0, o1 = load(lines, c0 + t), load(lines, c1 + t)
+            o2, o3 = load(lines, c2 + t), load(lines, c3 + t)
+            o4, o5 = load(lines, c4 + t), load(lines, c5 + t)
+            o6, o7 = load(lines, c6 + t), load(lines, c7 + t)
+            d0, d1 = load(lines, a0 + t), load(lines, a1 + t)
+            d2, d3 = load(lines, a2 + t), load(lines, a3 + t)
+            # The lowpass without its gain 1 - damping, which is part of `feedback`.
+            l0, l1 = fma(damping, l0, o0), fma(damping, l1, o1)
+            l2, l3 = fma(damping, l2, o2), fma(damping, l3, o3)
+            l4, l5 = fma(damping, l4, o4), fma(damping, l5, o5)
+            l6, l7 = fma(damping, l6, o6), fma(damping, l7, o7)
+            y = ((o0 + o1) + (o2 + o3)) + ((o4 + o5) + (o6 + o7))
+            store(lines, c0 + t, fma(feedback, l0, x))
+            store(lines, c1 + t, fma(feedback, l1, x))
+            store(lines, c2 + t, fma(feedback, l2, x))
+            store(lines, c3 + t, fma(feedback, l3, x))
+            store(lines, c4 + t, fma(feedback, l4, x))
+            store(lines, c5 + t, fma(feedback, l5, x))
+            store(lines, c6 + t, fma(feedback, l6, x))
+            store(lines, c7 + t, fma(feedback, l7, x))
+            store(lines, a0 + t, fma(half, d0, y))
+            y = d0 - y
+            store(lines, a1 + t, fma(half, d1, y))
+            y = d1 - y
+            store(lines, a2 + t, fma(half, d2, y))
+            y = d2 - y
+            store(lines, a3 + t, fma(half, d3, y))
+            store(wet, done + t, d3 - y)
+        for k in range(len(delays)):
+            positions[k] += run
+            if positions[k] == delays[k]:
+                positions[k] = 0
+        done += run
+    store(lowpasses, 0, l0)
+    store(lowpasses, 1, l1)
+    store(lowpasses, 2, l2)
+    store(lowpasses, 3, l3)
+    store(lowpasses, 4, l4)
+    store(lowpasses, 5, l5)
+    store(lowpasses, 6, l6)
+    store(lowpasses, 7, l7)
 
 
 @njit(cache=True, nogil=True)
@@ -199,7 +224,7 @@ def compress_and_reverberate(
     wet, crossed = load(coefficients, WET), load(coefficients, WET_CROSSED)
     dry = load(coefficients, DRY)
     damping, feedback = load(coefficients, DAMPING), load(coefficients, FEEDBACK)
-    zero, tiny = splat(0.0), splat(_TINY)
+    tiny = splat(_TINY)
 
     for block_start in range(0, length, BLOCK):
         count = min(BLOCK, length - block_start)
@@ -210,16 +235,19 @@ def compress_and_reverberate(
         _compress(right, count, coefficients, envelopes, 1)
         for t in range(count):
             store(mono, t, load(left, t) + load(right, t) + tiny)
-            store(wet_left, t, zero)
-            store(wet_right, t, zero)
         for channel in range(2):
-            target = wet_left if channel == 0 else wet_right
-            filters = delays[channel], bases[channel], positions[channel]
-            lows = lowpasses[channel]
-            for k in range(0, len(COMBS), 2):
-                _comb_pair(mono, target, count, damping, feedback, lines, *filters, lows, k)
-            for k in range(len(COMBS), len(COMBS) + len(ALLPASSES), 2):
-                _allpass_pair(target, count, lines, *filters, k)
+            _reverberate(
+                mono,
+                wet_left if channel == 0 else wet_right,
+                count,
+                damping,
+                feedback,
+                lines,
+                delays[channel],
+                bases[channel],
+                positions[channel],
+                lowpasses[channel],
+            )
         for t in range(count):
             a, b = load(wet_left, t), load(wet_right, t)
             store(left, t, fma(wet, a, fma(crossed, b, dry * load(left, t))))
