@@ -40,7 +40,7 @@ bench: $(READY)
 	  OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.$$benchmark || exit 1; done
 
 test: $(READY)
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
