@@ -5,8 +5,8 @@
 Both draw the same kind of examples (a random mixture of effected segments at a loudness, and its
 magnitude spectrogram) from the same memory-mapped stems at mini's sizes, with as many processes as
 there are cores: DataLoader workers there, one-thread processes here, as the runner starts them.
-Prints examples per second and their ratio (aim: 5), then the share of a training step that goes to
-data, per network.
+Prints examples per second and their ratio (aim: 5), then per network the share of a training step
+that waits for data (aim: 15%), drawn by the network's own thread and by one beside it.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from selfrefine.data.mixing import choose_classes, class_candidates, draw_mixtur
 from selfrefine.data.stem_pool import load_pool
 from selfrefine.models.classifier import magnitudes
 from selfrefine.scales import MINI
+from selfrefine.settings import Classifier, Separator
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare
 from selfrefine.training.loop import StepReport
@@ -37,7 +39,7 @@ from selfrefine.training.separator import train_separator
 
 CPU = torch.device("cpu")
 LUFS = -14.0
-STEPS = 12
+STEPS = 30
 
 
 def noise_stems(folder: Path) -> AudioSet:
@@ -129,8 +131,23 @@ def our_rate(folder: Path, workers: int, examples: int) -> float:
     return workers * (examples // MINI.classifier.batch * MINI.classifier.batch) / slowest
 
 
-def print_data_shares(stems: AudioSet, folder: Path) -> None:
+def data_share(
+    stems: AudioSet, settings: Classifier | Separator, place: Path
+) -> tuple[float, float]:
+    """Seconds of a step of one thread, and the share of them spent waiting for data."""
     reports: list[StepReport] = []
+    short = replace(settings, steps=STEPS)
+    place.mkdir()
+    if isinstance(short, Classifier):
+        train_classifier(stems, short, 0, place, CPU, reports.append)
+    else:
+        train_separator(stems, short, 0, place, CPU, reports.append)
+    late = reports[STEPS // 3 :]
+    seconds = sum(report.seconds for report in late)
+    return seconds / len(late), sum(report.data_seconds for report in late) / seconds
+
+
+def print_data_shares(stems: AudioSet, folder: Path) -> None:
     torch.set_num_threads(1)
     prepare(CPU)
     for name, settings in (
@@ -138,18 +155,12 @@ def print_data_shares(stems: AudioSet, folder: Path) -> None:
         ("X-UMX", MINI.xumx),
         ("Demucs", MINI.hdemucs),
     ):
-        reports.clear()
-        place = folder / name
-        place.mkdir()
-        short = {**vars(settings), "steps": STEPS}
-        if settings is MINI.classifier:
-            shortened = type(MINI.classifier)(**short)
-            train_classifier(stems, shortened, 0, place, CPU, reports.append)
-        else:
-            train_separator(stems, type(MINI.xumx)(**short), 0, place, CPU, reports.append)
-        late = reports[STEPS // 3 :]
-        seconds, data = sum(r.seconds for r in late), sum(r.data_seconds for r in late)
-        print(f"| {name} | {1000 * seconds / len(late):.0f} | {data / seconds:.1%} |")
+        line = f"| {name} |"
+        for ahead in ("0", "1"):
+            os.environ["SELFREFINE_DRAW_AHEAD"] = ahead
+            seconds, share = data_share(stems, settings, folder / f"{name}-{ahead}")
+            line += f" {1000 * seconds:.0f} | {share:.1%} |"
+        print(line, flush=True)
 
 
 def main() -> None:
@@ -165,8 +176,8 @@ def main() -> None:
         print("| processes | ours, examples/s | DataLoader, examples/s | ratio |")
         print("|---|---|---|---|")
         print(f"| {workers} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.1f} |")
-        print("\n| training at mini | step, ms | share of data |")
-        print("|---|---|---|")
+        print("\n| training at mini | step, ms | share of data | drawn ahead, ms | share |")
+        print("|---|---|---|---|---|")
         print_data_shares(stems, folder)
 
 
