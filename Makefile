@@ -33,11 +33,9 @@ sweep-%: $(READY)
 	@$(PYTHON) -m sweeps run $* --profile $(PROFILE) --data $(DATA) --store $(STORE)
 	@$(PYTHON) -m sweeps show $* --profile $(PROFILE) --data $(DATA) --store $(STORE)
 
-# Speed against peers, side by side; one thread a process, as the runner trains on a CPU.
+# Speed against peers, side by side; kept under results/benchmarks.
 bench: $(READY)
-	@for benchmark in evaluation refining effects loudness mixing training check_data; do \
-	  printf '\n## %s\n\n' $$benchmark; \
-	  OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.$$benchmark || exit 1; done
+	@$(PYTHON) -m benchmarks --profile $(PROFILE)
 
 test: $(READY)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile

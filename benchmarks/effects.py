@@ -1,4 +1,5 @@
-"""Speed of the batched effect chain against pedalboard, side by side, on one CPU thread.
+"""Speed of the batched effect chain against pedalboard, side by side on one CPU thread; ours on a
+GPU when there is one.
 
     python -m benchmarks.effects
 
@@ -8,28 +9,19 @@ under a minute.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from statistics import median
-
 import pedalboard
 import torch
 
+from benchmarks.clock import least_seconds
 from selfrefine.audio.effect_chain import apply_effects, apply_effects_with_pedalboard
 from selfrefine.audio.effects import draw_effects
 from selfrefine.settings import EffectRanges
+from selfrefine.training.device import training_device
 
 SIZES = ((16_000, 48_000), (44_100, 131_072))  # Hz, samples
 BATCHES = (1, 16, 64)
 ROUNDS = 5
 PEDALBOARD_ITEMS = 8  # it works item by item, so a few tell its cost
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """Time of this process on the CPU, so that busy neighbours count less."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def _row(sample_rate: int, length: int, batch: int) -> str:
@@ -39,12 +31,14 @@ def _row(sample_rate: int, length: int, batch: int) -> str:
     swell = torch.sin(3 * torch.arange(length) / sample_rate).abs()
     audio = 0.2 * swell * torch.randn(batch, 2, length, generator=generator)
     audio[:, 1] += audio[:, 0]
+    device = training_device()
+    ours_in = audio.to(device)
     few = min(batch, PEDALBOARD_ITEMS)
     reverb, compressor = pedalboard.Reverb(), pedalboard.Compressor()
-    out = torch.empty_like(audio)
+    out = torch.empty_like(ours_in)
 
     def fast() -> torch.Tensor:
-        return apply_effects(audio, parameters, sample_rate, out=out)
+        return apply_effects(ours_in, parameters, sample_rate, out=out)
 
     def reference() -> torch.Tensor:
         return apply_effects_with_pedalboard(audio[:few], parameters[:few], sample_rate)
@@ -54,13 +48,11 @@ def _row(sample_rate: int, length: int, batch: int) -> str:
             reverb(compressor(item, sample_rate), sample_rate)
 
     fast()
-    times = [
-        [_seconds(fast) / batch, _seconds(reference) / few, _seconds(two_effects) / few]
-        for _ in range(ROUNDS)
-    ]
-    ours, theirs, alone = (1000 * median(column) for column in zip(*times, strict=True))
+    least = least_seconds([fast, reference, two_effects], ROUNDS, device)
+    items = (batch, few, few)
+    ours, theirs, alone = (1000 * s / count for s, count in zip(least, items, strict=True))
     expected = reference().double()
-    error = expected - fast()[:few]
+    error = expected - fast()[:few].cpu()
     snr = 10 * torch.log10(expected.square().sum((1, 2)) / error.square().sum((1, 2)))
     return (
         f"| {sample_rate} | {length} | {batch} | {ours:.2f} | {theirs:.2f} | {theirs / ours:.1f} "

@@ -1,4 +1,5 @@
-"""Batched integrated loudness against a loop over pyloudnorm, side by side on one CPU thread.
+"""Batched integrated loudness against a loop over pyloudnorm, side by side on one CPU thread; ours
+on a GPU when there is one.
 
     python -m benchmarks.loudness
 
@@ -8,7 +9,6 @@ cost: a quarter of a minute.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -16,7 +16,9 @@ import numpy as np
 import pyloudnorm
 import torch
 
+from benchmarks.clock import least_seconds
 from selfrefine.audio.loudness import integrated_loudness
+from selfrefine.training.device import training_device
 
 CASES = ((44_100, 131_072, 64), (44_100, 264_600, 16), (16_000, 48_000, 16))  # Hz, samples, items
 ROUNDS = 5
@@ -37,28 +39,23 @@ def loudness_by_pyloudnorm(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
 
 def main() -> None:
     torch.set_num_threads(1)
+    device = training_device()
     print("| batch | ours, ms | pyloudnorm, ms | ratio | worst deviation, LU |")
     print("|---|---|---|---|---|")
     for sample_rate, samples, batch in CASES:
         audio = make_chunks(batch, samples, sample_rate)
-        ours = _best_milliseconds(partial(integrated_loudness, audio, sample_rate))
-        theirs = _best_milliseconds(partial(loudness_by_pyloudnorm, audio, sample_rate))
-        found = integrated_loudness(audio, sample_rate).numpy()
+        placed = audio.to(device)
+        works: list[Callable[[], object]] = [
+            partial(integrated_loudness, placed, sample_rate),
+            partial(loudness_by_pyloudnorm, audio, sample_rate),
+        ]
+        ours, theirs = (1000 * least for least in least_seconds(works, ROUNDS, device))
+        found = integrated_loudness(placed, sample_rate).cpu().numpy()
         expected = loudness_by_pyloudnorm(audio.double(), sample_rate)
         print(
             f"| {batch} x {samples / sample_rate:.1f} s, {sample_rate} Hz | {ours:.1f} "
             f"| {theirs:.1f} | {theirs / ours:.1f} | {np.abs(found - expected).max():.1e} |"
         )
-
-
-def _best_milliseconds(work: Callable[[], object]) -> float:
-    """Least CPU time of the rounds, so that busy neighbours count less."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return 1000 * min(times)
 
 
 if __name__ == "__main__":

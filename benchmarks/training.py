@@ -8,8 +8,6 @@ and see the same batch. Prints processor time per step, the ratio and both losse
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from openunmix.model import OpenUnmix
 from torch import Tensor, nn
 from torchaudio.models import HDemucs as TorchaudioHDemucs
 
+from benchmarks.clock import least_seconds
 from selfrefine.classes import CLASSES
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
@@ -133,8 +132,7 @@ def compare(name: str, settings: Separator, steps: int) -> str:
         return stepped(plain_loss(plain, settings, mixture, targets), unfused)
 
     first = [ours(), theirs()]
-    times = [[seconds(work) for work in (ours, theirs)] for _ in range(steps)]
-    fast, slow = (1000 * min(column) for column in zip(*times, strict=True))
+    fast, slow = (1000 * least for least in least_seconds([ours, theirs], steps, device))
     times_of = f"{fast:.0f} | {slow:.0f} | {slow / fast:.2f}"
     return f"| {name} | {times_of} | {first[0]:.4f} | {first[1]:.4f} |"
 
@@ -145,14 +143,6 @@ def stepped(loss: Tensor, optimiser: torch.optim.Optimizer) -> float:
     loss.backward()
     optimiser.step()
     return loss.item()
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Processor time on a CPU, so that busy neighbours count less; time that passed on a GPU."""
-    clock = time.perf_counter if training_device().type == "cuda" else time.process_time
-    began = clock()
-    work()
-    return clock() - began
 
 
 def main() -> None:

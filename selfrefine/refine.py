@@ -46,7 +46,7 @@ def window_probabilities(
     step = settings.segment // windows_per_segment // settings.hop
     windows = frames.unfold(2, window_frames, step).permute(2, 0, 1, 3)
     return torch.cat(
-        [torch.sigmoid(model(part.contiguous()).float()) for part in windows.split(WINDOWS_AT_ONCE)]
+        [torch.sigmoid(model(part).float()) for part in windows.split(WINDOWS_AT_ONCE)]
     )
 
 
