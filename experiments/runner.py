@@ -25,6 +25,8 @@ QUIET_SECONDS = 30.0
 FOR_WATCHING = "validation"
 """The group of stages that no row needs: they are made to watch trainings with."""
 
+DEVICES = Path("/dev")
+
 MEMORY_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 """glibc keeps freed memory instead of handing it back: a fifth of a CPU training's time."""
 
@@ -147,10 +149,13 @@ def workers_and_threads(workers: int | None) -> tuple[int, int]:
 
 
 def on_gpu() -> bool:
-    """Whether workers will train on a GPU; asks the driver, since torch is not loaded here."""
+    """Whether workers will train on a GPU; looks for the driver's devices, of which a container may
+    have been given any, since torch is not loaded here."""
     if os.environ.get("SELFREFINE_DEVICE", "cuda").startswith("cpu"):
         return False
-    return Path("/dev/nvidia0").exists()
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return False
+    return any(DEVICES.glob("nvidia[0-9]*"))
 
 
 def fork_server(workers: int, threads: int) -> ForkServerContext:
