@@ -7,11 +7,12 @@ from pathlib import Path
 from experiments.cost import Cost, expected_cost
 from experiments.data import bind
 from experiments.estimates import estimated_seconds
+from experiments.machine import refuse_bad_machine
 from experiments.naming import describe
 from experiments.profiles import Profile, profile_named, scaled
 from experiments.registry import TARGETS, Row, rows_of
 from experiments.runner import report_failures, run_missing, tell
-from experiments.stages import Stage, closure, expression, identity, inputs, with_seed
+from experiments.stages import DataSet, Stage, closure, expression, identity, inputs, with_seed
 from experiments.store import Store
 from experiments.validation import needed_to_watch, validation_songs
 
@@ -31,6 +32,32 @@ def resolved_rows(names: list[str], profile: Profile, data: str) -> dict[str, tu
 def seeded(stage: Stage, seeds: int) -> list[Stage]:
     """A stage once for every seed from 0; equal ones, with no training behind them, once."""
     return list(dict.fromkeys(with_seed(stage, seed) for seed in range(seeds)))
+
+
+def groups_of(names: list[str], profile: Profile, data: str, seeds: int) -> dict[Stage, list[str]]:
+    """By stage that targets need, every table and row of the registry that needs it, those asked
+    for first: whichever is run first, the stage is found under all.
+
+    Stages are compared before songs are put in their data sets' places, so that data which only
+    other rows need are never looked at, and need not be there.
+    """
+    asked = {label: row for name in names for label, row in rows_of(name).items()}
+    others = {label: row for table in TARGETS for label, row in rows_of(table).items()}
+    needed = {
+        label: closure(seeded(scaled(row.stage, profile), seeds))
+        for label, row in (asked | others).items()
+    }
+    known: dict[Stage, dict[str, None]] = {}
+    for label, stages in needed.items():
+        for stage in stages:
+            known.setdefault(stage, {}).update(dict.fromkeys((label.split("/")[0], label)))
+    groups: dict[Stage, dict[str, None]] = {}
+    for stage in dict.fromkeys(stage for label in asked for stage in needed[label]):
+        bound = bind(stage, data, profile.data)
+        # What stands for a data set can be made of songs in turn.
+        for each in closure([bound]) if isinstance(stage, DataSet) else [bound]:
+            groups.setdefault(each, {}).update(known[stage])
+    return {stage: list(found) for stage, found in groups.items()}
 
 
 def list_targets() -> int:
@@ -85,14 +112,10 @@ def run(
     profile = profile_named(profile_name)
     rows = resolved_rows(names, profile, data)
     store = Store(store_path)
-    groups: dict[Stage, list[str]] = {}
-    wanted = []
-    for label, (_, target) in rows.items():
-        targets = seeded(target, seeds)
-        wanted += targets
-        for stage in closure(targets):
-            known = groups.setdefault(stage, [])
-            known += [name for name in (label.split("/")[0], label) if name not in known]
+    wanted = [stage for _, target in rows.values() for stage in seeded(target, seeds)]
+    if not all(store.done(stage) for stage in closure(wanted)):
+        refuse_bad_machine()
+    groups = groups_of(names, profile, data, seeds)
     tags = [profile.name, data]
     songs = validation_songs(data, profile.data, tell)
     failures = run_missing(wanted, store, groups, tags, workers, songs)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from experiments.data import CHOICES
+from experiments.machine import refuse_bad_machine
 from experiments.profiles import PROFILES
 from selfrefine.errors import InputError
 
@@ -53,6 +54,16 @@ def positive(word: str) -> int:
     return number
 
 
+def option_words(args: argparse.Namespace) -> tuple[str, ...]:
+    """The options that every verb but `list` knows, as words again."""
+    words: list[str] = []
+    for option in ("over", "objective", "profile", "data", "store", "storage"):
+        value = getattr(args, option)
+        if value is not None:
+            words += [f"--{option}", *(value if isinstance(value, list) else [str(value)])]
+    return tuple(words)
+
+
 def main() -> int:
     args = parser().parse_args()
     from sweeps import commands
@@ -63,9 +74,10 @@ def main() -> int:
         bounds = commands.bound_studies(
             args.studies, args.over, args.objective, args.profile, args.data
         )
-        place = commands.Place(args.store, args.storage)
+        place = commands.Place(args.store, args.storage, option_words(args))
         match args.command:
             case "run":
+                refuse_bad_machine()
                 return commands.run(bounds, place, args.trials, args.seed, args.workers)
             case "show":
                 return commands.show(bounds, place, args.output)

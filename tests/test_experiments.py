@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from experiments.commands import groups_of, resolved_rows, seeded
 from experiments.data import NOISY, bind
 from experiments.naming import describe
 from experiments.profiles import PROFILES, deviations, scaled
-from experiments.registry import TABLE2, psi_noisy, psi_refined, refined
+from experiments.registry import TABLE2, TARGETS, psi_noisy, psi_refined, refined
 from experiments.stages import (
     Classifier,
     Relabelled,
@@ -31,6 +32,7 @@ from experiments.store import Store
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.settings import PAPER_XUMX
+from tests.cli_songs import write_songs
 
 MINI, PAPER, SMOKE = PROFILES["mini"], PROFILES["paper"], PROFILES["smoke"]
 
@@ -189,3 +191,81 @@ def test_a_killed_runner_leaves_no_lock_behind(tmp_path: Path) -> None:
     first.join()
     with Store(tmp_path).locked(stage) as waited:
         assert not waited
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SELFREFINE_WANDB_SECONDS", "abc"),
+        ("SELFREFINE_WANDB_SECONDS", "-1"),
+        ("SELFREFINE_WANDB_SECONDS", "nan"),
+        ("SELFREFINE_CHECKPOINT_SECONDS", "abc"),
+        ("SELFREFINE_PRECISION", "bf17"),
+        ("SELFREFINE_DEVICE", "banana"),
+        ("SELFREFINE_DEVICE", "cuda:99"),
+    ],
+)
+def test_a_bad_machine_setting_is_one_line_before_any_worker_starts(
+    variable: str, value: str, tmp_path: Path
+) -> None:
+    words = ["run", "table2/x-umx-clean", "--profile", "smoke", "--store", str(tmp_path)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "experiments", *words],
+        env={**os.environ, "WANDB_MODE": "disabled", variable: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"error: {variable}={value}: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["store.json"]
+
+
+def test_planning_loads_no_torch_and_minds_no_setting_that_it_does_not_use(tmp_path: Path) -> None:
+    code = (
+        "import sys, experiments.__main__, sweeps.__main__, reports.wandb_dashboard;"
+        "assert 'torch' not in sys.modules"
+    )
+    variables = {"SELFREFINE_WANDB_SECONDS": "abc", "SELFREFINE_CHECKPOINT_SECONDS": "abc"}
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **variables}, check=True)
+
+
+def test_a_stage_carries_every_row_that_needs_it_and_the_asked_ones_first() -> None:
+    groups = groups_of(["table5/clean"], SMOKE, "band", 1)
+    (score,) = (stage for stage in groups if isinstance(stage, SeparationScore))
+    assert groups[score] == ["table5", "table5/clean", "table2", "table2/x-umx-clean"]
+    again = groups_of(["table2/x-umx-clean"], SMOKE, "band", 1)
+    assert again[score][:2] == ["table2", "table2/x-umx-clean"]
+    assert set(again[score]) == set(groups[score])
+
+
+@pytest.mark.parametrize("names", [["all"], ["table3/single-only"], ["options", "figure4"]])
+def test_groups_are_of_the_asked_rows_stages_and_agree_with_their_closures(
+    names: list[str],
+) -> None:
+    groups = groups_of(names, SMOKE, "band", 2)
+    asked = resolved_rows(names, SMOKE, "band")
+    every = resolved_rows([*TARGETS], SMOKE, "band")
+    wanted = closure([each for _, stage in asked.values() for each in seeded(stage, 2)])
+    assert set(groups) == set(wanted)
+    behind = {label: set(closure(seeded(stage, 2))) for label, (_, stage) in every.items()}
+    for stage, found in groups.items():
+        rows = {label for label, needed in behind.items() if stage in needed}
+        assert set(found) == rows | {label.split("/")[0] for label in rows}
+        assert found[0] in {label.split("/")[0] for label in asked}
+
+
+def test_data_that_only_other_rows_need_are_never_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_songs(tmp_path / "train", 2)
+    write_songs(tmp_path / "test", 1)
+    monkeypatch.setenv("MUSDB_PATH", str(tmp_path))
+    monkeypatch.setenv("LABELNOISE_PATH", "/nowhere")
+    groups = groups_of(["table5/clean"], SMOKE, "musdb", 1)
+    (stems,) = (stage for stage in groups if isinstance(stage, Trimmed))
+    # A row that needs the missing data needs these songs too.
+    assert "table2/x-umx-psi-clean" in groups[stems]
+    with pytest.raises(InputError, match="LABELNOISE_PATH"):
+        groups_of(["table2/x-umx-psi-clean"], SMOKE, "musdb", 1)

@@ -26,7 +26,7 @@ from selfrefine.settings import (
 )
 from selfrefine.training import loop
 from selfrefine.training.classifier import classification_loss, train_classifier
-from selfrefine.training.device import draws_ahead
+from selfrefine.training.device import draws_ahead, training_device
 from selfrefine.training.loop import (
     Inspect,
     Schedule,
@@ -37,6 +37,7 @@ from selfrefine.training.loop import (
 )
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
+from tests.cli_songs import ask, assert_refused, write_songs
 from tests.conftest import RATE
 
 CPU = torch.device("cpu")
@@ -92,7 +93,7 @@ def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train_either(tone_stems, settings, tmp_path / "whole", None)
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setenv("SELFREFINE_CHECKPOINT_SECONDS", "0")
     with pytest.raises(Killed):
         train_either(tone_stems, settings, tmp_path / "broken", 3)
     assert torch.load(tmp_path / "broken" / "checkpoint.pt", weights_only=True)["step"] == 3
@@ -180,7 +181,7 @@ def test_a_watched_run_is_the_unwatched_one_bit_for_bit_also_when_resumed(
     train_either(tone_stems, settings, tmp_path / "alone", None)
     train_either(tone_stems, settings, tmp_path / "watched", None, inspect)
     assert looks == [2, 4, 6]
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setenv("SELFREFINE_CHECKPOINT_SECONDS", "0")
     with pytest.raises(Killed):
         train_either(tone_stems, settings, tmp_path / "resumed", 3, inspect)
     train_either(tone_stems, settings, tmp_path / "resumed", None, inspect)
@@ -321,3 +322,69 @@ def test_a_bad_count_of_items_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SELFREFINE_ITEMS_AT_ONCE", "none")
     with pytest.raises(InputError, match="SELFREFINE_ITEMS_AT_ONCE"):
         loop.slices(8)
+
+
+BAD_SETTINGS = [
+    ("SELFREFINE_DEVICE", "banana"),
+    ("SELFREFINE_DEVICE", "cuda:-1"),
+    ("SELFREFINE_DEVICE", "cuda:99"),
+    ("SELFREFINE_PRECISION", "bf17"),
+    ("SELFREFINE_ITEMS_AT_ONCE", "0"),
+    ("SELFREFINE_DRAW_AHEAD", "yes"),
+    ("SELFREFINE_CHECKPOINT_SECONDS", "abc"),
+    ("SELFREFINE_CHECKPOINT_SECONDS", "-1"),
+    ("SELFREFINE_CHECKPOINT_SECONDS", "nan"),
+    ("SELFREFINE_CHECKPOINT_SECONDS", "inf"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD_SETTINGS)
+def test_a_bad_machine_setting_is_refused_where_the_device_is_asked_for(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(InputError, match=f"^{variable}={value}: .*(give|torch finds)"):
+        training_device()
+
+
+def test_empty_machine_settings_count_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = training_device()
+    for variable, _ in BAD_SETTINGS:
+        monkeypatch.setenv(variable, "")
+    assert training_device() == usual
+    assert loop.slices(8) == [slice(0, 8)]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELFREFINE_DEVICE", "cuda")
+    with pytest.raises(InputError, match="no such GPU here, torch finds none; give cpu"):
+        training_device()
+
+
+@pytest.mark.parametrize("command", ["refine", "train-separator", "separate"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SELFREFINE_DEVICE", "cuda:99"),
+        ("SELFREFINE_PRECISION", "bf17"),
+        ("SELFREFINE_CHECKPOINT_SECONDS", "abc"),
+    ],
+)
+def test_commands_refuse_a_bad_machine_setting_before_they_make_anything(
+    command: str,
+    variable: str,
+    value: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_songs(tmp_path / "songs", 1)
+    source = tmp_path / "songs"
+    words: list[object] = [command, source, "--out", tmp_path / "out", "--profile", "smoke"]
+    if command == "separate":
+        (track,) = source.glob("*/vocals.*")
+        words = [command, track, "--model", tmp_path / "no.pt", "--out", tmp_path / "out"]
+    monkeypatch.setenv(variable, value)
+    assert_refused(ask(capsys, *words), f"{variable}={value}: ")
+    assert not [*tmp_path.glob("out/*")]

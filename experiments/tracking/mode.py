@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
-Mode = Literal["online", "offline", "disabled", "shared"]
+from selfrefine.machine_settings import seconds_of
 
-PATIENCE = float(os.environ.get("SELFREFINE_WANDB_SECONDS", "10"))
-"""How long (s) a server may take to answer, and to take what is left at a run's end."""
+Mode = Literal["online", "offline", "disabled", "shared"]
 
 RETRY_SECONDS = 600.0
 """After a server was unreachable, runs go to files for so long."""
 
 log = logging.getLogger(__name__)
+
+
+def patience() -> float:
+    """SELFREFINE_WANDB_SECONDS: how long (s) a server may take to answer, and to take what is left
+    at a run's end. Raises InputError for what is no number of seconds."""
+    return seconds_of("SELFREFINE_WANDB_SECONDS", 10.0)
 
 
 def wandb_mode() -> Mode:

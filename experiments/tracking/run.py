@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.store import write_json
 from experiments.tracking.mode import (
-    PATIENCE,
     Mode,
     note_unreachable,
+    patience,
     reachable,
     silence,
     wandb_mode,
@@ -58,6 +58,7 @@ class Tracker:
     def __init__(self, opening: Opening) -> None:
         self.opening = opening
         self.mode = wandb_mode()
+        self.patience = patience()
         self.calls: SimpleQueue[Call | None] = SimpleQueue()
         self.exit_code = 0
         self.thread: threading.Thread | None = None
@@ -147,7 +148,7 @@ class Tracker:
             for call in self.opening.show(result):
                 self.tell(call)
         self.calls.put(None)
-        self.thread.join(timeout=2 * PATIENCE + 5)
+        self.thread.join(timeout=2 * self.patience + 5)
         if self.thread.is_alive() and self.mode == "offline":
             self.thread.join(timeout=SLOW_DISK_SECONDS)
         if self.thread.is_alive():
@@ -190,8 +191,8 @@ def open_run(opening: Opening, mode: Mode) -> Any:
             x_disable_machine_info=True,
             disable_git=True,
             x_transaction_log_flush_interval=FLUSH_SECONDS,
-            init_timeout=PATIENCE / 2 if mode == "online" else SLOW_DISK_SECONDS,
-            finish_timeout=PATIENCE,
+            init_timeout=patience() / 2 if mode == "online" else SLOW_DISK_SECONDS,
+            finish_timeout=patience() if mode == "online" else SLOW_DISK_SECONDS,
             finish_timeout_raises=True,
         ),
     )

@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.training.device import prepare, training_device
     from selfrefine.training.separator import train_separator
 
-    mark = {"files": fingerprint(songs), "settings": repr(settings), "seed": args.seed}
-    work = begin_or_resume(args.out, mark)
     device = training_device()
     prepare(device)
+    mark = {"files": fingerprint(songs), "settings": repr(settings), "seed": args.seed}
+    work = begin_or_resume(args.out, mark)
     with ProgressBar() as bar:
         say_unused(args.source, found, bar)
         trimmed = trimmed_stems(songs, work, settings.sample_rate, bar)

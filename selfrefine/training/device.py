@@ -8,12 +8,34 @@ from functools import cache
 import torch
 
 from selfrefine.errors import InputError
+from selfrefine.machine_settings import (
+    chosen_device,
+    chosen_draw_ahead,
+    chosen_items_at_once,
+    only_float32,
+    refuse_bad_settings,
+)
 
 
 def training_device() -> torch.device:
-    """The GPU when there is one; SELFREFINE_DEVICE names another."""
-    chosen = os.environ.get("SELFREFINE_DEVICE")
-    return torch.device(chosen or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The GPU when there is one; SELFREFINE_DEVICE names another.
+
+    Whoever trains or applies a network asks this first, so it raises InputError for any machine
+    setting that cannot be used, and for a GPU that is not there.
+    """
+    refuse_bad_settings()
+    chosen = chosen_device()
+    if chosen is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(chosen)
+    gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        found = f"torch finds {gpus} of them" if gpus else "torch finds none"
+        raise InputError(
+            f"SELFREFINE_DEVICE={chosen}: no such GPU here, {found}; give cpu, or unset it for the "
+            "best there is"
+        )
+    return device
 
 
 def prepare(device: torch.device) -> None:
@@ -27,12 +49,7 @@ def prepare(device: torch.device) -> None:
 def items_at_once(batch: int) -> int:
     """How many of a batch's items go through the network together: SELFREFINE_ITEMS_AT_ONCE, or
     all. Gradients of the parts are summed, so that a small GPU can train with a large batch."""
-    chosen = os.environ.get("SELFREFINE_ITEMS_AT_ONCE")
-    if chosen is None:
-        return batch
-    if not chosen.isdecimal() or int(chosen) < 1:
-        raise InputError(f"SELFREFINE_ITEMS_AT_ONCE={chosen}: give a number of 1 or more")
-    return min(batch, int(chosen))
+    return min(batch, chosen_items_at_once() or batch)
 
 
 def draws_ahead(device: torch.device) -> bool:
@@ -42,10 +59,8 @@ def draws_ahead(device: torch.device) -> bool:
     two cores: there a second thread helps a small network no more than that, and is many times
     slower than one when another process wants a core.
     """
-    chosen = os.environ.get("SELFREFINE_DRAW_AHEAD", "")
-    if chosen not in ("", "0", "1"):
-        raise InputError(f"SELFREFINE_DRAW_AHEAD={chosen}: give 0 or 1")
-    return chosen == "1" if chosen else device.type == "cuda" or os.cpu_count() == 2
+    chosen = chosen_draw_ahead()
+    return device.type == "cuda" or os.cpu_count() == 2 if chosen is None else chosen
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -58,7 +73,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 @cache
 def multiplies_in_bf16(device: torch.device) -> bool:
     """SELFREFINE_PRECISION=float32 says no for every device."""
-    if os.environ.get("SELFREFINE_PRECISION") == "float32":
+    if only_float32():
         return False
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()

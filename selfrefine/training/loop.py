@@ -19,12 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.errors import InputError
+from selfrefine.machine_settings import checkpoint_seconds
 from selfrefine.threads import one_thread
 from selfrefine.training.device import autocast, draws_ahead, items_at_once
 from selfrefine.training.speed import step_flops, wait
-
-CHECKPOINT_SECONDS = float(os.environ.get("SELFREFINE_CHECKPOINT_SECONDS", "20"))
-"""What a kill can cost at most. Slow disks may want it longer."""
 
 INSPECTIONS = 6
 """How often a training is looked at, evenly over its steps, the last time at its end."""
@@ -127,6 +125,7 @@ def train(
     )
     checkpoint = folder / "checkpoint.pt"
     first = load_checkpoint(checkpoint, model, optimiser) if checkpoint.exists() else 0
+    between_checkpoints = checkpoint_seconds()
     # Reading a loss waits for the GPU to finish, so there it is read only now and then.
     every = 1 if device.type == "cpu" else 20
     batch = None
@@ -174,7 +173,7 @@ def train(
             if inspect is not None and step + 1 in inspected:
                 # Before the checkpoint, so that a kill can repeat a look but not lose it.
                 began += inspection_seconds(model, inspect, step + 1, schedule.steps, device)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if time.monotonic() - saved > between_checkpoints:
                 save_checkpoint(checkpoint, model, optimiser, step + 1)
                 saved = time.monotonic()
     save_atomically({"model": model.state_dict()}, folder / "model.pt")
