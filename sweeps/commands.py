@@ -1,5 +1,6 @@
 """What the command line does: list, run, show, freeze."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from selfrefine.errors import InputError
 from sweeps.freeze import freeze_text
 from sweeps.objectives import OBJECTIVES
 from sweeps.parameters import PARAMETERS
-from sweeps.storage import default_url, existing_study, open_study, reachable
+from sweeps.storage import default_url, existing_study, open_study, optuna_word, reachable
 from sweeps.studies import (
     GROUPS,
     STUDIES,
@@ -26,14 +27,33 @@ from sweeps.studies import (
 
 @dataclass(frozen=True)
 class Place:
-    """Where results and studies lie."""
+    """Where results and studies lie. `words` are the options of the command line that say so, and
+    which studies they are."""
 
     store: Path
     storage: str | None
+    words: tuple[str, ...]
 
     @property
     def url(self) -> str:
         return self.storage or default_url(self.store.resolve())
+
+    def existing_store(self, run: str) -> Store | None:
+        """To read from, which makes nothing; none where the studies lie elsewhere. Raises
+        InputError when both are missing, naming `run`, the command that makes them."""
+        if (self.store / "store.json").is_file():
+            return Store(self.store)
+        if self.storage is None:
+            raise InputError(
+                f"there is no store at {self.store}; name another with --store, or make this one: "
+                f"{run}"
+            )
+        return None
+
+    def run_command(self, bound: Bound) -> str:
+        """What runs a study that is asked for with these words."""
+        words = ["run", bound.study.altered_from or bound.study.name, *self.words]
+        return f"python -m sweeps {shlex.join(words)}"
 
 
 def bound_studies(
@@ -104,11 +124,11 @@ def show(bounds: list[Bound], place: Place, output: Path) -> int:
     that were not run are passed over, unless none was."""
     from sweeps.page import best_frame, write_page
 
-    store = Store(place.store)
+    store = place.existing_store(place.run_command(bounds[0]))
     missing: list[str] = []
     for bound in bounds:
         try:
-            study = existing_study(bound, place.url)
+            study = existing_study(bound, place.url, place.run_command(bound))
         except InputError as error:
             missing.append(str(error))
             continue
@@ -121,11 +141,16 @@ def show(bounds: list[Bound], place: Place, output: Path) -> int:
         raise InputError(missing[0])
     for reason in missing:
         tell(f"note   {reason}")
-    print(f"\nto look closer: optuna-dashboard {place.url}")
+    if store is None:
+        tell(f"note   there is no store at {place.store}: curves of stored outputs are left out")
+    print(f"\nto look closer: optuna-dashboard {optuna_word(place.url)}")
     return 0
 
 
 def freeze(bounds: list[Bound], place: Place) -> int:
+    if place.storage is None:
+        place.existing_store(place.run_command(bounds[0]))
     for bound in bounds:
-        print(freeze_text(bound, existing_study(bound, place.url)), end="\n\n")
+        study = existing_study(bound, place.url, place.run_command(bound))
+        print(freeze_text(bound, study), end="\n\n")
     return 0

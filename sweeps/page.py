@@ -46,7 +46,7 @@ def best_frame(study: optuna.Study) -> pd.DataFrame:
     return trials_frame(study).head(BEST_SHOWN)
 
 
-def write_page(bound: Bound, study: optuna.Study, store: Store, folder: Path) -> Path:
+def write_page(bound: Bound, study: optuna.Study, store: Store | None, folder: Path) -> Path:
     """Writes `folder/<study>.md` and what it shows; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     name = bound.study.name
@@ -111,14 +111,16 @@ def count_of(study: optuna.Study) -> str:
     return "Trials: " + ", ".join(said)
 
 
-def threshold_files(bound: Bound, study: optuna.Study, store: Store, folder: Path) -> list[Path]:
+def threshold_files(
+    bound: Bound, study: optuna.Study, store: Store | None, folder: Path
+) -> list[Path]:
     """For a study of thresholds on stored outputs: the curves as CSV and as a picture."""
     objective = bound.study.judged_by
     if objective.score is None or set(bound.study.space) != set(CLASS_THRESHOLDS):
         return []
     own = bound.stage({})
     best = bound.stage(study.best_params)
-    if not all(store.done(stage) for stage in needed(objective, best)):
+    if store is None or not all(store.done(stage) for stage in needed(objective, best)):
         return []  # the storage came from another machine, without its results
     chosen = np.array(stage_thresholds(best))
     frame = threshold_frame(objective.score, best, store, chosen)

@@ -1,5 +1,7 @@
 """Where studies are kept: an SQLite file beside the results unless another storage is named."""
 
+import json
+import shlex
 import time
 import warnings
 from collections.abc import Iterator
@@ -8,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalRedisBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from selfrefine.errors import InputError
 from sweeps.studies import Bound
@@ -19,13 +22,24 @@ from sweeps.studies import Bound
 VERSION = "registry"
 """The user attribute that holds `Bound.version`."""
 
-HEARTBEAT_SECONDS = 20
-GRACE_SECONDS = 60
-"""A trial whose worker was silent for so long is taken up again, by whoever asks next."""
-MOST_RETRIES = 3
+PACKAGES = {
+    "psycopg": '"psycopg[binary]"',
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}
+"""Whose name differs from that of the module, quoted for a shell."""
+
+FAILURES = (
+    sqlalchemy.exc.SQLAlchemyError,
+    optuna.exceptions.StorageInternalError,
+    OSError,
+    json.JSONDecodeError,
+)
+"""Of a storage at any time."""
+OPENING = (ImportError, KeyError, RuntimeError, ValueError)
+"""Also of a storage that is being opened: no driver, a file of another kind, an old schema."""
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -33,64 +47,98 @@ def default_url(store_root: Path) -> str:
     return f"sqlite:///{store_root / 'sweeps.db'}"
 
 
-def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queues a failed trial's values once more, but for what failed too often."""
-    retries = trial.user_attrs.get("retries", 0) + 1
-    if retries <= MOST_RETRIES and trial.params:
-        study.enqueue_trial(trial.params, user_attrs={"retries": retries})
-
-
 def open_storage(url: str) -> BaseStorage:
     """From an SQLAlchemy or redis URL, or the path of a journal file (`journal:PATH`).
 
-    Raises InputError when it cannot be reached.
+    Raises InputError when it cannot be reached, or would forget the studies.
     """
-    with reachable(url):
-        if url.startswith("journal:"):
-            path = Path(url.removeprefix("journal:"))
+    with reachable(url, OPENING):
+        if (path := journal_file(url)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(str(path)))
         if url.startswith("redis"):
             return JournalStorage(JournalRedisBackend(url))
+        refuse_memory(url)
+        waiting = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         try:
-            return database(url)
+            return RDBStorage(url, engine_kwargs=waiting)
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.OperationalError):
             # Two workers who make the tables at once: the later one finds them a moment later.
             time.sleep(1.0)
-            return database(url)
+            return RDBStorage(url, engine_kwargs=waiting)
 
 
-def database(url: str) -> RDBStorage:
-    waiting = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    return RDBStorage(
-        url,
-        engine_kwargs=waiting,
-        heartbeat_interval=HEARTBEAT_SECONDS,
-        grace_period=GRACE_SECONDS,
-        heartbeat_stale_trial_callback=queue_again,
-    )
+def holds_studies(url: str) -> bool:
+    """Whether there is something to read, found out without making a file or a table."""
+    with reachable(url, OPENING):
+        if (path := journal_file(url)) is not None:
+            return path.is_file()
+        if url.startswith("redis"):
+            return True
+        refuse_memory(url)
+        parts = sqlalchemy.make_url(url)
+        plain = parts.get_backend_name() == "sqlite" and "uri" not in parts.query
+        if plain and not Path(str(parts.database)).is_file():
+            return False
+        engine = sqlalchemy.create_engine(url)
+        try:
+            return bool(sqlalchemy.inspect(engine).has_table("studies"))
+        finally:
+            engine.dispose()
+
+
+def journal_file(url: str) -> Path | None:
+    return Path(url.removeprefix("journal:")) if url.startswith("journal:") else None
+
+
+def refuse_memory(url: str) -> None:
+    """Raises InputError for an SQLite database without a file."""
+    parts = sqlalchemy.make_url(url)
+    if parts.get_backend_name() != "sqlite":
+        return
+    database = parts.database or ""
+    if not database or ":memory:" in database or parts.query.get("mode") == "memory":
+        raise InputError(
+            f"{url}: keeps the studies in memory, where they end with the command; name a file: "
+            "--storage sqlite:///FILE"
+        )
+
+
+def optuna_word(url: str) -> str:
+    """What `optuna --storage` and `optuna-dashboard` call the storage, quoted for a shell: of a
+    journal file they want the path alone."""
+    path = journal_file(url)
+    return shlex.quote(url if path is None else str(path.resolve()))
 
 
 @contextmanager
-def reachable(url: str) -> Iterator[None]:
-    """Turns what a storage raises when it cannot be reached into one InputError."""
+def reachable(url: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turns what a storage raises when it cannot be reached, `also` counting, into one
+    InputError."""
     try:
         yield
-    except InputError:
-        raise
-    except (
-        sqlalchemy.exc.SQLAlchemyError,
-        optuna.exceptions.StorageInternalError,
-        ImportError,
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except Exception as error:
+        # redis has errors of its own, and is not there to be imported by those who do without.
+        of_redis = type(error).__module__.startswith("redis.")
+        if not of_redis and not isinstance(error, (*FAILURES, *also)):
+            raise
+        if (module := missing_module(error)) is not None:
+            raise InputError(
+                f"{url}: the studies' storage cannot be used without the package {module}, which "
+                f"is not installed: pip install {PACKAGES.get(module, module)}"
+            ) from error
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()
         raise InputError(
             f"{url}: the studies' storage cannot be used ({reason[0] if reason else error!r}); "
             "name another with --storage: an SQLAlchemy URL, redis://HOST, or journal:FILE"
         ) from error
+
+
+def missing_module(error: BaseException | None) -> str | None:
+    """The module that was not found; Optuna hides it behind an error of its own."""
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__
+    return error.name if error is not None else None
 
 
 def open_study(bound: Bound, url: str) -> optuna.Study:
@@ -112,23 +160,25 @@ def open_study(bound: Bound, url: str) -> optuna.Study:
     return study
 
 
-def existing_study(bound: Bound, url: str) -> optuna.Study:
-    """The study with at least one completed trial. Raises InputError when there is none such."""
+def existing_study(bound: Bound, url: str, run: str) -> optuna.Study:
+    """The study with at least one completed trial; makes nothing. Raises InputError when there is
+    none such, naming `run`, the command that makes it."""
+    missing = InputError(f"{url} holds no study {bound.label!r}; run it first: {run}")
+    if not holds_studies(url):
+        raise missing
     storage = open_storage(url)
     with reachable(url):
-        names = optuna.get_all_study_names(storage)
-        if bound.label not in names:
-            raise InputError(
-                f"{url} holds no study {bound.label!r}; run it first: "
-                f"python -m sweeps run {bound.study.name}"
-            )
+        if bound.label not in optuna.get_all_study_names(storage):
+            raise missing
         study = optuna.load_study(storage=storage, study_name=bound.label)
         refuse_other_version(study, bound, url)
         states = [trial.state for trial in study.get_trials(deepcopy=False)]
     if TrialState.COMPLETE not in states:
         errors = [each.user_attrs["error"] for each in study.trials if "error" in each.user_attrs]
         why = f"; the last one failed: {errors[-1]}" if errors else ""
-        raise InputError(f"{bound.label}: none of {len(states)} trials is complete{why}")
+        raise InputError(
+            f"{bound.label}: none of {len(states)} trials is complete{why}; run more: {run}"
+        )
     return study
 
 
@@ -150,5 +200,6 @@ def refuse_other_version(study: optuna.Study, bound: Bound, url: str) -> None:
         raise InputError(
             f"{bound.label}: made for version {made_for} of the registry, data or ranges, which "
             f"are now {bound.version()}; its trials do not compare. Name another --storage, or "
-            f"delete it: optuna delete-study --storage {url} --study-name '{bound.label}'"
+            f"delete it: optuna delete-study --storage {optuna_word(url)} "
+            f"--study-name '{bound.label}'"
         )

@@ -35,7 +35,8 @@ Values = Mapping[str, float]
 class Study:
     """`row` is a target of the registry. `rungs` are the shares of the training's length after
     which a trial is judged; the last one's value is the trial's. `starts` are tried first, after
-    the row itself."""
+    the row itself. `altered_from` names the study that this one is with other parameters or for
+    another objective."""
 
     name: str
     row: str
@@ -44,6 +45,7 @@ class Study:
     trials: int
     rungs: tuple[float, ...] = WHOLE
     starts: tuple[dict[str, float], ...] = ()
+    altered_from: str = ""
 
     @property
     def parameters(self) -> list[Parameter]:
@@ -110,13 +112,21 @@ def studies_named(name: str) -> list[Study]:
 
 
 def altered(study: Study, over: list[str] | None, objective: str | None) -> Study:
-    """The study over other parameters or for another objective, under a name of its own."""
+    """The study over other parameters or for another objective, under a name of its own. Raises
+    InputError for names that are none, or given twice."""
     if not over and objective is None:
         return study
     space = tuple(parameter_named(name).name for name in over) if over else study.space
+    for parameter in space:
+        if space.count(parameter) > 1:
+            raise InputError(
+                f"--over names {parameter} {space.count(parameter)} times; once will do"
+            )
     chosen = objective_named(objective or study.objective).name
     name = f"{study.name}-{chosen}-over-{'+'.join(space)}"
-    return replace(study, name=name, objective=chosen, space=space, starts=())
+    return replace(
+        study, name=name, objective=chosen, space=space, starts=(), altered_from=study.name
+    )
 
 
 @dataclass(frozen=True)
@@ -185,11 +195,32 @@ def refuse_test_songs(stage: Stage) -> None:
 
 
 def refuse_idle_parameters(bound: Bound) -> None:
-    """Raises InputError for a parameter that the objective cannot see."""
-    for parameter in bound.study.parameters:
-        ends = [bound.stage({parameter.name: value}) for value in (parameter.low, parameter.high)]
-        if ends[0] == ends[1]:
+    """Raises InputError for a parameter that the objective cannot see, or that another one of the
+    study overwrites."""
+    parameters = bound.study.parameters
+    for index, parameter in enumerate(parameters):
+        later = parameters[index + 1 :]
+        if idle(bound, parameter, []):
             raise InputError(
                 f"the objective {bound.study.objective} does not depend on {parameter.name}; "
                 "choose another objective or parameter"
             )
+        if idle(bound, parameter, later):
+            over = [each for each in later if idle(bound, parameter, [each])] or later
+            raise InputError(
+                f"{parameter.name} has no effect beside {', '.join(each.name for each in over)}, "
+                "which would overwrite it; leave it out of --over"
+            )
+
+
+def idle(bound: Bound, parameter: Parameter, others: list[Parameter]) -> bool:
+    """Whether the trial is the same at both ends of a parameter, wherever the others stand."""
+    for end in ("low", "high"):
+        values = {each.name: getattr(each, end) for each in others}
+        low, high = (
+            bound.stage({**values, parameter.name: value})
+            for value in (parameter.low, parameter.high)
+        )
+        if low != high:
+            return False
+    return True

@@ -1,15 +1,13 @@
 """Running a study: ask for a batch of trials, compute their stages side by side, tell."""
 
-import os
-import platform
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from experiments.runner import Failure, run_missing, tell, workers_and_threads
 from experiments.stages import Stage, closure, identity
@@ -19,8 +17,19 @@ from selfrefine.errors import InputError
 from sweeps.curves import climb
 from sweeps.objectives import needed, objective_value, shortened, stage_thresholds
 from sweeps.parameters import Parameter
-from sweeps.storage import HEARTBEAT_SECONDS, queue_again
-from sweeps.studies import CLASS_THRESHOLDS, WHOLE, Bound
+from sweeps.studies import CLASS_THRESHOLDS, Bound
+from sweeps.workers import (
+    Beats,
+    beating,
+    give_back,
+    retake_lost,
+    running,
+    this_worker,
+    unless_retaken,
+)
+
+LOOK_SECONDS = 2
+"""Between two looks at the trials of others, while nothing is left to start."""
 
 Compute = Callable[[list[Stage]], list[Failure]]
 
@@ -46,38 +55,48 @@ def run_study(
     seed: int,
     workers: int | None,
 ) -> list[str]:
-    """Runs until the study has `trials` finished ones, counting those that other workers are at;
-    returns why trials failed."""
-    retake_abandoned(study)
+    """Runs until the study has `trials` finished ones; returns why trials failed.
+
+    Trials that other workers are at count as long as those live: with nothing left to start, this
+    one waits for them, and takes up what a killed one left.
+    """
     if not study.get_trials(deepcopy=False):
         enqueue_starts(study, bound, store, compute)
     at_once, _ = workers_and_threads(workers)
     distributions = {each.name: distribution(each) for each in bound.study.parameters}
-    trained = bound.study.judged_by.score is None or bound.study.rungs != WHOLE
+    beats: Beats = {}
+    waited_for: set[int] = set()
     failures: list[str] = []
-    while left := trials - len(failures) - taken(study):
-        optuna.storages.fail_stale_trials(study)
-        batch = []
-        for _ in range(max(0, min(at_once, left))):
-            study.sampler = sampler(seed, study)
-            trial = study.ask(fixed_distributions=distributions)
-            trial.set_user_attr("worker", this_worker())
-            batch.append(trial)
-        if not batch:
-            break
+    while True:
+        retake_lost(study, beats)
+        states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
+        left = trials - len(failures) - states[TrialState.COMPLETE] - states[TrialState.PRUNED]
+        if left <= 0:
+            return failures
+        if left <= states[TrialState.RUNNING]:
+            waited_for |= wait(study, waited_for)
+            continue
+        batch: list[Trial] = []
         try:
-            with heartbeats(study, batch if trained else []):
+            for _ in range(min(at_once, left - states[TrialState.RUNNING])):
+                study.sampler = sampler(seed, study)
+                batch.append(study.ask(fixed_distributions=distributions))
+                batch[-1].set_user_attr("worker", this_worker())
+            with beating(batch):
                 failures += run_batch(study, bound, store, compute, batch)
         except BaseException:
             give_back(study, batch)
             raise
-    return failures
 
 
-def taken(study: optuna.Study) -> int:
-    """Trials that have ended well or are being run."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-    return len(study.get_trials(deepcopy=False, states=states))
+def wait(study: optuna.Study, known: set[int]) -> set[int]:
+    """A moment for the trials of others; says which they are, but for what is known. A worker that
+    waits is at no trial itself, so no two wait for each other."""
+    others = {trial.number: trial.user_attrs.get("worker", "another") for trial in running(study)}
+    for number in sorted(others.keys() - known):
+        tell(f"waiting for trial {number} of worker {others[number]}")
+    time.sleep(LOOK_SECONDS)
+    return set(others)
 
 
 def run_batch(
@@ -85,39 +104,40 @@ def run_batch(
 ) -> list[str]:
     """Judges each trial at each rung, and drops what a rung shows to be bad."""
     objective = bound.study.judged_by
-    running: dict[int, tuple[Trial, Stage]] = {}
+    going: dict[int, tuple[Trial, Stage]] = {}
     for trial in batch:
         stage = bound.stage(trial.params)
         trial.set_user_attr("stage", identity(stage))
-        running[trial.number] = (trial, stage)
+        going[trial.number] = (trial, stage)
     failures = []
     last = bound.study.rungs[-1]
     for rung in bound.study.rungs:
-        stages = {number: shortened(stage, rung) for number, (_, stage) in running.items()}
+        stages = {number: shortened(stage, rung) for number, (_, stage) in going.items()}
         failed = compute([each for s in stages.values() for each in needed(objective, s)])
         for number, stage in stages.items():
-            trial, _ = running[number]
+            trial, whole = going.pop(number)
             reason = failure_of(stage, failed)
             if reason is None:
                 value, reason = judged(bound, stage, store)
-            if reason is not None:
-                trial.set_user_attr("error", reason)
-                study.tell(trial, state=TrialState.FAIL)
-                failures.append(reason)
-                tell(f"trial {number} failed: {reason}")
-                del running[number]
-                continue
-            trial.report(value, step=round(100 * rung))
-            if rung == last:
-                trial.set_user_attr("stage", identity(stage))
-                study.tell(trial, value)
-                if objective.score is None:
-                    tell(f"trial {number}: {spoken(trial.params)}: {objective.name} {value:.4f}")
-                del running[number]
-            elif trial.should_prune():
-                study.tell(trial, state=TrialState.PRUNED)
-                tell(f"trial {number} given up at {value:.4f}: {spoken(trial.params)}")
-                del running[number]
+            with unless_retaken(trial):
+                if reason is not None:
+                    trial.set_user_attr("error", reason)
+                    study.tell(trial, state=TrialState.FAIL)
+                    failures.append(reason)
+                    tell(f"trial {number} failed: {reason}")
+                    continue
+                trial.report(value, step=round(100 * rung))
+                if rung == last:
+                    trial.set_user_attr("stage", identity(stage))
+                    study.tell(trial, value)
+                    if objective.score is None:
+                        told = spoken(trial.params)
+                        tell(f"trial {number}: {told}: {objective.name} {value:.4f}")
+                elif trial.should_prune():
+                    study.tell(trial, state=TrialState.PRUNED)
+                    tell(f"trial {number} given up at {value:.4f}: {spoken(trial.params)}")
+                else:
+                    going[number] = (trial, whole)
     return failures
 
 
@@ -164,69 +184,3 @@ def enqueue_starts(study: optuna.Study, bound: Bound, store: Store, compute: Com
     for start in starts:
         if all(ranges[name].low <= value <= ranges[name].high for name, value in start.items()):
             study.enqueue_trial(start, skip_if_exists=True)
-
-
-def this_worker() -> str:
-    return f"{platform.node()}:{os.getpid()}"
-
-
-def retake_abandoned(study: optuna.Study) -> None:
-    """Takes up trials whose worker on this machine is no more, without waiting for its heartbeat
-    to be missed. A journal file knows no heartbeats, so there this is the only way."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        host, _, pid = trial.user_attrs.get("worker", "").rpartition(":")
-        if host == platform.node() and not alive(int(pid)):
-            retake(study, trial)
-
-
-def retake(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Ends a trial as failed and queues its values again."""
-    try:
-        study.tell(trial.number, state=TrialState.FAIL)
-    except (ValueError, RuntimeError):
-        return  # another worker was first
-    queue_again(study, trial)
-
-
-def give_back(study: optuna.Study, batch: list[Trial]) -> None:
-    """Queues what an interrupted worker had not finished."""
-    numbers = {trial.number for trial in batch}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.number in numbers:
-            retake(study, trial)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-@contextmanager
-def heartbeats(study: optuna.Study, batch: list[Trial]) -> Iterator[None]:
-    """Records that this worker lives, for storages that know heartbeats. Optuna does so itself
-    only in `Study.optimize`, which runs one trial at a time."""
-    storage = study._storage
-    over = threading.Event()
-
-    def keep_beating() -> None:
-        while True:
-            for trial in batch:
-                storage.record_heartbeat(trial._trial_id)
-            if over.wait(HEARTBEAT_SECONDS):
-                return
-
-    if not batch or not hasattr(storage, "record_heartbeat"):
-        yield
-        return
-    thread = threading.Thread(target=keep_beating, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

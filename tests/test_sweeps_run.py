@@ -1,10 +1,10 @@
-"""Studies run: resumed, by two workers, after a kill, with failures; shown, frozen, refused."""
+"""Studies run: resumed, pruned, with failures; shown, frozen, refused."""
 
+import importlib.util
 import os
-import signal
+import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +12,25 @@ import optuna
 import pandas as pd
 import pytest
 from optuna.trial import TrialState
+from optuna_dashboard._storage_url import get_storage as dashboard_storage
 
 import sweeps.storage
 import sweeps.trials
 from experiments import registry, stages
 from experiments.data import VALIDATION, bind
-from experiments.naming import describe
 from experiments.profiles import PROFILES, scaled
 from experiments.runner import Failure
-from experiments.stages import SeparationScore, Stage, closure
+from experiments.stages import Stage
 from experiments.store import Store
 from reports.studies import shown_studies
 from selfrefine import settings
-from sweeps.__main__ import main
+from selfrefine.errors import InputError
+from sweeps.__main__ import main, parser
 from sweeps.parameters import PARAMETERS
 from sweeps.storage import open_storage, open_study
-from sweeps.studies import STUDIES, Bound, changed_row, registry_stage
-from sweeps.trials import Compute, computing, run_study
+from sweeps.studies import CLASS_THRESHOLDS, STUDIES, Bound, changed_row, registry_stage
+from sweeps.trials import computing, distribution, run_study
+from tests.pretended_stages import pretending
 from tests.sweep_store import fill_store
 
 ROOT = Path(__file__).parent.parent
@@ -54,34 +56,6 @@ def sweeps_command(*words: str, store: Store) -> subprocess.CompletedProcess[str
         text=True,
         check=False,
     )
-
-
-def pretending(store: Store, asked: list[Stage]) -> Compute:
-    """Finishes stages at once: SDR is highest at a threshold of .6 and two iterations, training
-    at a threshold over .9 fails."""
-
-    def compute(targets: list[Stage]) -> list[Failure]:
-        failures = []
-        for stage in closure(targets):
-            if store.done(stage):
-                continue
-            asked.append(stage)
-            result = {}
-            if isinstance(stage, SeparationScore):
-                train = stage.separator.train
-                assert isinstance(train, stages.Relabelled)
-                assert isinstance(train.thresholds, tuple)
-                if train.thresholds[0] > 0.9:
-                    failures.append(Failure(stage, "no stem is left to train on"))
-                    continue
-                iterations = describe(train).count("Psi_refined")
-                share = stage.separator.settings.steps / SMOKE.scale.xumx.steps
-                result = {"average": share * (iterations - abs(train.thresholds[0] - 0.6))}
-            store.folder(stage).mkdir(parents=True, exist_ok=True)
-            store.finish(stage, result, {"seconds": 1.0})
-        return failures
-
-    return compute
 
 
 def test_a_study_ends_with_its_trials_and_runs_nothing_more(tmp_path: Path) -> None:
@@ -138,97 +112,6 @@ def test_the_same_seed_makes_the_same_trials(tmp_path: Path) -> None:
     assert params[0] == params[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("storage", ["sqlite:///{}/s.db", "journal:{}/s.log"])
-def test_two_workers_at_once_share_a_study(storage: str, f1_store: Store, tmp_path: Path) -> None:
-    url = storage.format(tmp_path)
-    words = [sys.executable, "-m", "sweeps", "run", "threshold-f1", "--profile", "smoke"]
-    words += ["--store", str(f1_store.root), "--storage", url, "--trials", "40", "--workers", "1"]
-    environment = {**os.environ, "WANDB_MODE": "disabled"}
-    workers = [
-        subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for worker in workers:
-        _, said = worker.communicate(timeout=900)
-        assert worker.returncode == 0, said
-    study = open_study(F1, url)
-    ended = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
-    assert 40 <= len(ended) <= 41  # both may have asked for the last
-    assert len({trial.user_attrs["worker"] for trial in ended}) == 2
-    assert all(trial.state in (TrialState.COMPLETE, TrialState.WAITING) for trial in study.trials)
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-from experiments.profiles import PROFILES
-from experiments.store import Store
-from sweeps.storage import open_study
-from sweeps.studies import STUDIES, Bound
-from sweeps.trials import run_study
-
-def hang(targets):
-    print("hanging", flush=True)
-    time.sleep(600)
-
-bound = Bound(STUDIES["refining"], PROFILES["smoke"], "band")
-run_study(open_study(bound, sys.argv[1]), bound, Store(Path(sys.argv[2])), hang, 4, 0, 1)
-"""
-
-
-@pytest.mark.parametrize("storage", ["sqlite:///{}/s.db", "journal:{}/s.log"])
-def test_the_trial_of_a_killed_worker_is_taken_up_again(storage: str, tmp_path: Path) -> None:
-    url = storage.format(tmp_path)
-    killed = subprocess.Popen(
-        [sys.executable, "-c", KILLED, url, str(tmp_path / "runs")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert killed.stdout is not None
-    assert killed.stdout.readline() == "hanging\n"
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    study = open_study(REFINING, url)
-    (lost,) = study.get_trials(states=(TrialState.RUNNING,))
-    store = Store(tmp_path / "runs")
-    run_study(study, REFINING, store, pretending(store, []), 4, 0, 1)
-    states = [trial.state for trial in study.trials]
-    assert states[lost.number] == TrialState.FAIL
-    assert TrialState.RUNNING not in states
-    again = [
-        trial
-        for trial in study.trials
-        if trial.user_attrs.get("retries") == 1 and trial.params == lost.params
-    ]
-    assert [trial.state for trial in again] == [TrialState.COMPLETE]
-
-
-def test_a_silent_worker_on_another_machine_loses_its_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sweeps.storage, "HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(sweeps.storage, "GRACE_SECONDS", 1)
-    url = f"sqlite:///{tmp_path}/s.db"
-    storage = open_storage(url)
-    assert isinstance(storage, optuna.storages.RDBStorage)
-    study = open_study(REFINING, url)
-    study.enqueue_trial({"threshold": 0.25, "iterations": 1})
-    lost = study.ask()
-    lost.suggest_float("threshold", 0.05, 0.95, step=0.05)
-    lost.suggest_int("iterations", 1, 5)
-    lost.set_user_attr("worker", "another-machine:1")
-    storage.record_heartbeat(lost._trial_id)
-    time.sleep(2.5)
-    store = Store(tmp_path)
-    run_study(study, REFINING, store, pretending(store, []), 3, 0, 1)
-    assert study.trials[lost.number].state == TrialState.FAIL
-    retried = [trial for trial in study.trials if trial.user_attrs.get("retries") == 1]
-    assert [trial.params for trial in retried] == [{"threshold": 0.25, "iterations": 1}]
-    assert retried[0].state in (TrialState.COMPLETE, TrialState.PRUNED)
-
-
 def test_a_trials_trainings_are_watched_with_validation_songs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,19 +126,6 @@ def test_a_trials_trainings_are_watched_with_validation_songs(
         monkeypatch.setenv("WANDB_MODE", mode)
         computing(REFINING, Store(tmp_path), 1)([REFINING.stage({})])
     assert given == [bind(VALIDATION, "band", SMOKE.data), None]
-
-
-def test_an_interrupted_worker_hands_its_trials_back(tmp_path: Path) -> None:
-    def interrupted(targets: list[Stage]) -> list[Failure]:
-        raise KeyboardInterrupt
-
-    store = Store(tmp_path)
-    study = open_study(REFINING, f"sqlite:///{tmp_path}/s.db")
-    with pytest.raises(KeyboardInterrupt):
-        run_study(study, REFINING, store, interrupted, 4, 0, 2)
-    states = [trial.state for trial in study.trials]
-    assert TrialState.RUNNING not in states
-    assert states.count(TrialState.WAITING) >= 2
 
 
 @pytest.mark.slow
@@ -289,6 +159,11 @@ def test_run_show_and_freeze_of_thresholds(f1_store: Store, tmp_path: Path) -> N
     frozen = sweeps_command("freeze", "threshold-f1", store=f1_store)
     assert frozen.returncode == 0, frozen.stderr
     assert "separator.train.thresholds: (0.9, 0.9, 0.9, 0.9) -> " in frozen.stdout
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["sweeps", *words])
+    return main()
 
 
 def named_by_the_registry() -> dict[str, object]:
@@ -336,12 +211,29 @@ def test_a_frozen_row_keeps_its_change_at_every_profile() -> None:
         ),
         (["run", "refining", "--profile", "huge"], "no profile called 'huge'"),
         (["run", "refining", "--data", "mp3s"], "no data called 'mp3s'"),
-        (["show", "refining"], "holds no study 'refining band-smoke'; run it first"),
-        (["freeze", "refining"], "holds no study 'refining band-smoke'; run it first"),
+        (
+            ["run", "refining", "--over", "threshold", "threshold"],
+            "--over names threshold 2 times",
+        ),
+        (
+            ["run", "threshold-f1", "--over", "threshold_vocals", "final_threshold"],
+            "threshold_vocals has no effect beside final_threshold, which would overwrite it",
+        ),
+        (
+            ["run", "threshold-f1", "--over", "final_threshold", *CLASS_THRESHOLDS],
+            "final_threshold has no effect beside threshold_vocals, threshold_bass, threshold_dr",
+        ),
         (["run", "refining", "--storage", "sqlite:////nowhere/at/all.db"], "cannot be used"),
         (["run", "refining", "--storage", "postgresql://nowhere/db"], "cannot be used"),
         (["run", "refining", "--storage", "nonsense"], "cannot be used"),
         (["run", "refining", "--storage", "journal:/proc/nowhere/a.log"], "cannot be used"),
+        (["run", "refining", "--storage", "redis://127.0.0.1:1"], "package redis"),
+        (["show", "refining", "--storage", "postgresql+psycopg://host/db"], "package psycopg"),
+        (["show", "refining", "--storage", "redis://127.0.0.1:1"], "package redis"),
+        (["run", "refining", "--storage", "sqlite://"], "in memory"),
+        (["run", "refining", "--storage", "sqlite:///"], "in memory"),
+        (["run", "refining", "--storage", "sqlite:///:memory:"], "in memory"),
+        (["freeze", "refining", "--storage", "sqlite:///file:a?mode=memory&uri=true"], "in memory"),
     ],
 )
 def test_bad_words_get_one_line_and_exit_code_2(
@@ -359,6 +251,119 @@ def test_bad_words_get_one_line_and_exit_code_2(
     assert said.startswith("error: ")
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "install"),
+    [
+        ("redis://127.0.0.1:1", "redis", "pip install redis"),
+        ("postgresql+psycopg://host/db", "psycopg", 'pip install "psycopg[binary]"'),
+        ("postgresql+psycopg2://host/db", "psycopg2", "pip install psycopg2-binary"),
+        ("mysql://host/db", "MySQLdb", "pip install mysqlclient"),
+        ("mysql+pymysql://host/db", "pymysql", "pip install pymysql"),
+    ],
+)
+def test_a_missing_driver_is_named_with_what_installs_it(
+    url: str, module: str, install: str
+) -> None:
+    if importlib.util.find_spec(module):
+        pytest.skip(f"{module} is installed")
+    with pytest.raises(InputError) as caught:
+        open_storage(url)
+    assert f"without the package {module}, which is not installed: {install}" in str(caught.value)
+    assert str(caught.value).endswith(install)
+
+
+READ = [
+    ["threshold-f1", "--store", "mistyped"],
+    ["threshold", "--store", "mistyped"],
+    ["threshold-f1", "--store", "mistyped", "--storage", "sqlite:///mistyped.db"],
+    ["threshold-f1", "--store", "mistyped", "--storage", "journal:mistyped/a.log"],
+    ["threshold-f1", "--over", "threshold_vocals", "threshold_bass", "--store", "a store"],
+    ["threshold-f1", "--objective", "recall", "--data", "band", "--store", "mistyped"],
+]
+
+
+@pytest.mark.parametrize("verb", ["show", "freeze"])
+@pytest.mark.parametrize("words", READ, ids=" ".join)
+def test_reading_what_is_not_there_makes_nothing_and_says_what_would(
+    verb: str,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command(monkeypatch, verb, *words, "--profile", "smoke") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+    named = shlex.split(said.partition("python -m sweeps ")[2])
+    asked = parser().parse_args([verb, *words, "--profile", "smoke"])
+    meant = parser().parse_args(named)
+    assert meant.command == "run"
+    assert meant.studies[0] in STUDIES
+    for option in ("over", "objective", "profile", "data", "store", "storage"):
+        assert getattr(meant, option) == getattr(asked, option)
+
+
+def test_reading_a_store_without_studies_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Store(tmp_path)
+    words = ["refining", "--profile", "smoke", "--store", str(tmp_path)]
+    for verb in ("show", "freeze"):
+        assert command(monkeypatch, verb, *words) == 2
+        said = capsys.readouterr().err
+        assert "holds no study 'refining band-smoke'; run it first: python -m sweeps run" in said
+        assert [path.name for path in tmp_path.iterdir()] == ["store.json"]
+    empty = tmp_path / "sweeps.db"
+    empty.touch()
+    assert command(monkeypatch, "show", *words) == 2
+    assert empty.read_bytes() == b""
+
+
+def optuna_says(words: str) -> list[str]:
+    """What one of Optuna's commands prints, given as a line for a shell."""
+    program, *rest = shlex.split(words)
+    assert program == "optuna"
+    ran = subprocess.run(
+        [sys.executable, "-c", "import sys, optuna.cli; sys.exit(optuna.cli.main())", *rest],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+@pytest.mark.parametrize("storage", ["sqlite:///{}/a b.db", "journal:{}/redis b.log"])
+def test_the_named_optuna_commands_open_the_storage(
+    storage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = storage.format(tmp_path)
+    study = open_study(REFINING, url)
+    params = REFINING.own_values()
+    ranges = {each.name: distribution(each) for each in REFINING.study.parameters}
+    study.add_trial(optuna.create_trial(value=1.0, params=params, distributions=ranges))
+    monkeypatch.setattr("sweeps.page.write_page", lambda *_: tmp_path)
+    words = ["refining", "--profile", "smoke", "--store", str(tmp_path), "--storage", url]
+    assert command(monkeypatch, "show", *words) == 0
+    told = capsys.readouterr()
+    assert f"there is no store at {tmp_path}" in told.err
+    (word,) = shlex.split(told.out.partition("optuna-dashboard ")[2])
+    assert [each.study_name for each in dashboard_storage(word).get_all_studies()] == [
+        "refining band-smoke"
+    ]
+    monkeypatch.setattr(stages.Separator, "version", 77)
+    assert command(monkeypatch, "show", *words) == 2
+    delete = capsys.readouterr().err.partition("delete it: ")[2]
+    optuna_says(delete)
+    assert optuna_says(f"optuna study-names --storage {shlex.quote(word)}") == [""]
 
 
 def test_a_study_of_another_version_of_the_registry_is_refused(
