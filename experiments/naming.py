@@ -87,6 +87,28 @@ def training_name(classifier: Classifier) -> str:
     return "refined" + ("" if refinements == 1 else f"{refinements}")
 
 
+def refining_iteration(stage: Stage) -> int | None:
+    """How many classifiers in a row stand behind a stage, each trained on the labels of the one
+    before: 1 for Psi_noisy and what is made of its outputs, 2 for Psi_refined …; 0 for what the
+    noisy labels themselves made. None where no noisy labels were refined or could have been: clean
+    data, test songs, and Psi_clean, which learnt from other songs than it relabels."""
+    match stage:
+        case Trimmed():
+            return 0 if is_noisy(stage) else None
+        case Classifier():
+            before = refining_iteration(stage.train)
+            return None if before is None else before + 1
+        case Probabilities() | RecognitionOutputs():
+            return refining_iteration(stage.by)
+        case Relabelled() | AdaptiveThresholds() | RecognitionScore():
+            return refining_iteration(stage.of)
+        case Separator():
+            return refining_iteration(stage.train)
+        case SeparationScore():
+            return refining_iteration(stage.separator)
+    return None
+
+
 def set_name(stems: Trimmed | Relabelled) -> str:
     if isinstance(stems, Relabelled):
         return without_seed(stems).replace("labels by", "w/")

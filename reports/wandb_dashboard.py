@@ -11,12 +11,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from experiments.registry import TABLES, Table
-from experiments.stages import RecognitionScore
+from experiments.outputs import MULTI, SINGLE
+from experiments.registry import TABLE2, TABLE4, TABLE5, TABLES, Table
+from experiments.stages import RecognitionScore, kind
 from experiments.store import write_json
 from experiments.tracking.content import PARTS
 from experiments.tracking.mode import logged_in, silence, wandb_mode
 from experiments.tracking.run import PROJECT
+from experiments.tracking.stage import ITERATION
 from reports.claims import claims_markdown, decide
 from reports.measures import all_measures
 from reports.results import Results
@@ -31,8 +33,23 @@ PATIENCE = 90.0
 """Seconds that W&B's server may take in all."""
 
 LINK = "dashboard.json"
+MOST_RUNS = 100
+"""Runs that a panel draws at most; its own default is fewer than a table has rows."""
+
 TRAINING = ("loss", "learning_rate", "gradient_norm", "steps_per_second", "data_share")
 RECOGNITION = ("accuracy", "f1", "precision", "recall")
+RECOGNITION_KEYS = {
+    f"{measure} on {items}": f"{test}/{measure}/avg"
+    for test, items in ((MULTI, "random mixtures"), (SINGLE, "single-labelled stems"))
+    for measure in RECOGNITION
+}
+SDR_KEYS = {
+    "SDR, average of the classes (dB)": "average",
+    **{f"SDR of {name} (dB)": f"sdr/{name}" for name in CLASSES},
+}
+TRAININGS = ("classifier", "separator")
+STUDY = "sweep"
+"""Tag of a study's run and of its trials' runs; job type of the study's."""
 
 
 def update_dashboard(results: Results, folder: Path) -> str:
@@ -42,18 +59,17 @@ def update_dashboard(results: Results, folder: Path) -> str:
     Raises InputError without an account, without the package, or when the server does not answer.
     """
     silence()
-    page = folder / "report.html"
     if wandb_mode() != "online" or not logged_in():
         raise InputError(
             "no W&B account is set up on this machine (`wandb login` does that, and WANDB_MODE "
-            f"must not be offline); the same results are on the local page: {page}"
+            f"must not be offline); the same results are on the local page: {local_page(folder)}"
         )
     try:
         import wandb_workspaces.reports.v2  # noqa: F401
     except ImportError as error:
         raise InputError(
             f"the package wandb-workspaces cannot be imported ({error}); install it, or see the "
-            f"local page: {page}"
+            f"local page: {local_page(folder)}"
         ) from error
     texts = local_texts(results, folder)
     return answered_in_time(results, texts, folder)
@@ -81,8 +97,15 @@ def answered_in_time(results: Results, texts: "Texts", folder: Path) -> str:
     finally:
         process.kill()
         process.join()
+    raise InputError(
+        f"W&B did not take the dashboard ({why}); the local page is {local_page(folder)}"
+    )
+
+
+def local_page(folder: Path) -> str:
+    """Its path, and how to come by it where it is not there yet."""
     page = folder / "report.html"
-    raise InputError(f"W&B did not take the dashboard ({why}); the local page is {page}")
+    return str(page) if page.exists() else f"{page}, once `make report` has written it"
 
 
 def save_and_tell(results: Results, texts: "Texts", folder: Path, answer: Connection) -> None:
@@ -149,21 +172,35 @@ def dashboard(results: Results, texts: Texts, entity: str, project: str) -> Any:
         blocks += [
             wr.H2(f"{name.capitalize()}: {table.title}"),
             wr.MarkdownBlock(texts.tables[name]),
-            grid(wr, entity, project, [*tags, name], panels_of(wr, table)),
+            grid(wr, entity, project, [*tags, name], (table_kind(table),), panels_of(wr, table)),
         ]
     blocks += [
         wr.H2("Claims"),
         wr.MarkdownBlock(texts.claims),
         wr.H2("Curves per refining iteration"),
-        grid(wr, entity, project, [*tags, "table4"], recognition_panels(wr)),
+        wr.P(
+            "The iteration is the number of classifiers in a row behind a run, each trained on the "
+            "labels of the one before; 0 is the noisy labels. Clean rows have none."
+        ),
+        *(
+            grid(wr, entity, project, [*tags, table.name], (table_kind(table),), panels)
+            for table, panels in (
+                (TABLE4, iteration_panels(wr, RECOGNITION_KEYS)),
+                (TABLE5, iteration_panels(wr, SDR_KEYS)),
+            )
+        ),
         wr.H2("Training"),
-        grid(wr, entity, project, tags, training_panels(wr)),
+        grid(wr, entity, project, tags, TRAININGS, training_panels(wr)),
         wr.H2("Validation while training"),
-        grid(wr, entity, project, tags, validation_panels(wr)),
+        grid(wr, entity, project, tags, TRAININGS, validation_panels(wr)),
         wr.H2("Sound"),
-        grid(wr, entity, project, [*tags, "table2"], [sound_panel(wr)]),
+        grid(wr, entity, project, [*tags, "table2"], (table_kind(TABLE2),), [sound_panel(wr)]),
         wr.H2("Sweeps"),
-        grid(wr, entity, project, [*tags, "sweep"], sweep_panels(wr)),
+        grid(wr, entity, project, [*tags, STUDY], (STUDY,), study_panels(wr)),
+        wr.H3("Trainings of the sweeps' trials"),
+        grid(
+            wr, entity, project, [*tags, STUDY], (*TRAININGS, table_kind(TABLE2)), trial_panels(wr)
+        ),
     ]
     for study, text in texts.studies.items():
         blocks += [wr.H3(study), wr.MarkdownBlock(text)]
@@ -177,51 +214,77 @@ def dashboard(results: Results, texts: Texts, entity: str, project: str) -> Any:
     )
 
 
-def grid(wr: Any, entity: str, project: str, tags: list[str], panels: list[Any]) -> Any:
-    """Panels over the runs that carry all the tags."""
+def grid(
+    wr: Any,
+    entity: str,
+    project: str,
+    tags: list[str],
+    kinds: tuple[str, ...],
+    panels: list[Any],
+) -> Any:
+    """Panels over the runs that carry all the tags and are of a kind: W&B draws but so many runs,
+    which had better be those that log what is drawn."""
     from wandb_workspaces import expr
 
     chosen = [expr.Tags().isin([tag]) for tag in tags]
+    chosen.append(expr.Metric("JobType").isin([*kinds]))
     runs = wr.Runset(entity=entity, project=project, name=", ".join(tags), filters=chosen)
     return wr.PanelGrid(runsets=[runs], panels=panels)
+
+
+def table_kind(table: Table) -> str:
+    """The job type of the runs that a table's rows are."""
+    return kind(table.rows[0].stage)
+
+
+def bars(wr: Any, title: str, keys: list[str]) -> Any:
+    return wr.BarPlot(title=title, metrics=keys, max_runs_to_show=MOST_RUNS)
+
+
+def lines(wr: Any, title: str, keys: list[str], groupby: str | None = None) -> Any:
+    return wr.LinePlot(title=title, x="Step", y=keys, groupby=groupby, max_runs_to_show=MOST_RUNS)
 
 
 def panels_of(wr: Any, table: Table) -> list[Any]:
     if isinstance(table.rows[0].stage, RecognitionScore):
         return recognition_panels(wr)
     return [
-        wr.BarPlot(title="SDR, average of the classes (dB)", metrics=["average"]),
-        wr.BarPlot(title="SDR by class (dB)", metrics=[f"sdr/{name}" for name in CLASSES]),
+        bars(wr, "SDR, average of the classes (dB)", ["average"]),
+        bars(wr, "SDR by class (dB)", [f"sdr/{name}" for name in CLASSES]),
         wr.RunComparer(diff_only="split"),
     ]
 
 
 def recognition_panels(wr: Any) -> list[Any]:
+    return [bars(wr, title, [key]) for title, key in RECOGNITION_KEYS.items()]
+
+
+def iteration_panels(wr: Any, keys: dict[str, str]) -> list[Any]:
+    """A point a run: W&B draws lines over steps alone."""
     return [
-        wr.BarPlot(title=f"{measure} on random mixtures", metrics=[f"multi/{measure}/avg"])
-        for measure in RECOGNITION
+        wr.ScatterPlot(
+            title=f"{title}, by iteration", x=wr.Config(ITERATION), y=wr.SummaryMetric(key)
+        )
+        for title, key in keys.items()
     ]
 
 
 def training_panels(wr: Any) -> list[Any]:
-    return [
-        wr.LinePlot(title=name.replace("_", " "), x="Step", y=[name], groupby="JobType")
-        for name in TRAINING
-    ]
+    return [lines(wr, name.replace("_", " "), [name], groupby="JobType") for name in TRAINING]
 
 
 def validation_panels(wr: Any) -> list[Any]:
     """A separator's SDR and a classifier's recognition over its steps, a line a training; then by
     class, averaged over the trainings."""
     whole = [
-        wr.LinePlot(title=f"{name} on validation songs", x="Step", y=[f"validation/{name}"])
+        lines(wr, f"{name} on validation songs", [f"validation/{name}"])
         for name in ("sdr", *RECOGNITION)
     ]
     by_class = [
-        wr.LinePlot(
-            title=f"{name} on validation songs, by class",
-            x="Step",
-            y=[f"validation/{name}/{each}" for each in CLASSES],
+        lines(
+            wr,
+            f"{name} on validation songs, by class",
+            [f"validation/{name}/{each}" for each in CLASSES],
             groupby="JobType",
         )
         for name in ("sdr", "f1")
@@ -234,8 +297,23 @@ def sound_panel(wr: Any) -> Any:
     return wr.MediaBrowser(title="mixture, estimates and references", media_keys=keys)
 
 
-def sweep_panels(wr: Any) -> list[Any]:
+def study_panels(wr: Any) -> list[Any]:
+    """What a study's run holds: the objective over its trials, and the table of them."""
     return [
+        lines(wr, "objective of each trial", ["value"]),
+        lines(wr, "best objective so far", ["best_value"]),
+        wr.WeavePanelSummaryTable(table_name="tables/trials"),
+    ]
+
+
+def trial_panels(wr: Any) -> list[Any]:
+    """What trials' own stages log: separators' SDR, and trainings as they go."""
+    while_training = [
+        lines(wr, f"{name} of trials", [name])
+        for name in ("validation/sdr", "validation/f1", "loss")
+    ]
+    return [
+        bars(wr, "SDR of trials on validation songs (dB)", ["average"]),
         wr.ParameterImportancePlot(with_respect_to="average"),
-        wr.BarPlot(title="SDR of trials on validation songs (dB)", metrics=["average"]),
+        *while_training,
     ]

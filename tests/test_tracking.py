@@ -13,10 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from experiments.naming import describe
-from experiments.stages import Stage, expression, identity, inputs, kind
+from experiments.commands import resolved_rows
+from experiments.naming import describe, refining_iteration
+from experiments.profiles import PROFILES
+from experiments.stages import (
+    FolderSongs,
+    Probabilities,
+    Relabelled,
+    Stage,
+    Trimmed,
+    closure,
+    expression,
+    identity,
+    inputs,
+    kind,
+)
 from experiments.store import Store
 from experiments.tracking import mode
+from experiments.tracking.lineage import label_texts
 from experiments.tracking.mode import logged_in, note_unreachable, reachable, wandb_mode
 from experiments.tracking.run import STEPS_BETWEEN_LOGS
 from experiments.tracking.stage import run_id
@@ -125,6 +139,7 @@ def test_every_stage_is_a_run_with_its_settings_and_origin(offline: tuple[Store,
         assert {"smoke", "band", "seed 0", "table2", "table2/row"} == set(run.tags)
         config = items(run.config.update)
         assert config["identity"] == identity(stage)
+        assert config["iteration"] == refining_iteration(stage)
         assert config["origin"] == {"commit": "abc", "device": "cpu"}
         assert config["data_fingerprint"]
         for name, value in json.loads(json.dumps(expression(stage))).items():
@@ -253,6 +268,57 @@ def test_an_artifact_holds_labels_and_confusion_and_no_sound(offline: tuple[Stor
     assert weights.size == 7000
     for name, entries in contents.items():
         assert all(entry.size < 20_000 for entry in entries.values()), name
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_labels_are_compared_with_the_truth_or_else_with_what_was_given(
+    known: bool, tmp_path: Path
+) -> None:
+    from selfrefine.refine import StemProbability, write_probabilities
+
+    store = fill(tmp_path)
+    of = one("Relabelled")
+    assert isinstance(of, Relabelled)
+    if not known:
+        songs = FolderSongs("sdxdb23", "train", False, 16000, "abc")
+        of = Relabelled(Probabilities(Trimmed(songs), of.of.by), (0.5, 0.5, 0.5, 0.5))
+        folder = store.folder(of.of)
+        folder.mkdir(parents=True)
+        stems = [
+            StemProbability("a", "1", ("bass",), 9.0, (0.9, 0.1, 0.1, 0.1)),
+            StemProbability("a", "2", ("bass",), 9.0, (0.1, 0.9, 0.1, 0.1)),
+            StemProbability("b", "1", ("bass",), 9.0, (0.2, 0.8, 0.1, 0.1)),
+            StemProbability("b", "2", ("vocals", "other"), 9.0, (0.1, 0.1, 0.1, 0.1)),
+        ]
+        write_probabilities(folder / "probabilities.csv", stems)
+    head, *counts = label_texts(of, store)["confusion.csv"].splitlines()
+    if known:
+        assert head == "true,label,stems"
+        assert all(line.startswith("vocals,") for line in counts)
+    else:
+        assert head == "given,label,stems"
+        assert counts == ["bass,bass,2", "bass,vocals,1", "vocals+other,,1"]
+
+
+def test_the_iteration_is_the_number_of_classifiers_in_a_row() -> None:
+    rows = resolved_rows(["table2", "table4", "table5"], PROFILES["smoke"], "band")
+    found = {label: refining_iteration(stage) for label, (_, stage) in rows.items()}
+    for number in range(1, 6):
+        assert found[f"table4/iteration-{number}"] == number
+        assert found[f"table5/refined-{number}"] == number
+    assert found["table5/refined-0"] == 0
+    assert found["table2/demucs-psi-refined"] == 2
+    clean = ("table2/x-umx-clean", "table2/x-umx-psi-clean", "table4/clean", "table5/clean")
+    assert {found[label] for label in clean} == {None}
+    # A stage's outputs, thresholds and labels are of its classifier's iteration.
+    _, fifth = rows["table5/refined-5"]
+    behind = closure([fifth])
+    names = {describe(stage): refining_iteration(stage) for stage in behind}
+    assert names["Psi_noisy"] == 1
+    assert names["Psi_refined"] == 2
+    assert names["labels by Psi_refined4 at 0.45"] == 5
+    assert names["stems of band b, songs 0-2, corrupted"] == 0
+    assert names["band a, songs 500-501"] is None
 
 
 @pytest.mark.slow

@@ -3,13 +3,17 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from experiments.registry import TABLES
+from selfrefine.classes import CLASSES
 from tests.test_tracking import environment, served
 from tests.tracked_stages import fill
+from tests.wandb_file import by_kind, history, items
 
 ROOT = Path(__file__).parent.parent
 
@@ -93,8 +97,12 @@ def test_without_an_account_the_local_page_is_named(tmp_path: Path) -> None:
         said = report(tmp_path / "runs", tmp_path / "output", **variables)
         assert said.returncode == 2
         assert "no W&B account is set up on this machine" in said.stderr
-        assert str(tmp_path / "output" / "band-smoke" / "report.html") in said.stderr
+        page = tmp_path / "output" / "band-smoke" / "report.html"
+        assert said.stderr.endswith(f": {page}, once `make report` has written it\n")
         assert said.stderr.count("\n") == 1
+    page.parent.mkdir(parents=True)
+    page.touch()
+    assert report(tmp_path / "runs", tmp_path / "output").stderr.endswith(f": {page}\n")
 
 
 @pytest.mark.slow
@@ -111,3 +119,99 @@ def test_a_server_that_fails_is_named_with_the_local_page(tmp_path: Path) -> Non
     assert said.returncode == 2
     assert "W&B did not take the dashboard" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+@pytest.mark.slow
+def test_every_panel_draws_what_the_runs_beside_it_log(tmp_path: Path) -> None:
+    """Real runs: a study with its trials, and a row or two of each table."""
+    store = tmp_path / "runs"
+    scale = ["--profile", "smoke", "--store", str(store)]
+    for words in (
+        ["sweeps", "run", "threshold-sdr", "--trials", "1"],
+        ["experiments", "run", "table4/iteration-2", "table3/proposed", "table5/refined-0"],
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-m", *words, *scale],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+    server = Server()
+    with served(server.answer) as url:
+        account = {"WANDB_BASE_URL": url, "WANDB_API_KEY": "k" * 40, "WANDB_ENTITY": "me"}
+        made = report(store, tmp_path / "output", **account)
+        assert made.returncode == 0, made.stderr
+    runs = [Run(path) for path in store.glob("wandb/wandb/*/*.wandb")]
+    grids = [*grids_of(json.loads(str(server.saved[0]["spec"])))]
+    for tags, kinds, panels in grids:
+        beside = [run for run in runs if tags <= run.tags and run.kind in kinds]
+        for keys in map(keys_of, panels):
+            for key in keys:
+                assert any(key in run.keys for run in beside), (key, tags, kinds)
+            if panels[0]["viewType"] == "Scatter Plot":
+                # An axis without the other is no point.
+                assert any(keys <= run.keys for run in beside), (keys, tags)
+    by_iteration = [
+        (tags, {key for panel in panels for key in keys_of(panel)})
+        for tags, _, panels in grids
+        if panels[0]["viewType"] == "Scatter Plot"
+    ]
+    (table4, recognised), (table5, separated) = by_iteration
+    assert ("table4" in table4, "table5" in table5) == (True, True)
+    assert {"config:iteration", "multi/f1/avg", "single/accuracy/avg"} <= recognised
+    assert {"config:iteration", "average", *(f"sdr/{name}" for name in CLASSES)} <= separated
+    assert any({"value", "best_value"} <= run.keys and "sweep" in run.tags for run in runs)
+
+
+class Run:
+    """An offline run's tags, kind and every key that W&B can draw."""
+
+    def __init__(self, path: Path) -> None:
+        kinds = by_kind(path)
+        (run,) = kinds["run"]
+        self.tags, self.kind = set(run.tags), run.job_type
+        found = {key for step in history(path) for key in step}
+        for record in kinds.get("summary", []):
+            found |= {key for key, value in items(record.update).items() if value is not None}
+        # W&B's media and tables are nested values under their names.
+        found |= {key.rpartition("/")[0] for key in found}
+        config = items(run.config.update)
+        self.keys = found | {f"config:{key}" for key, held in config.items() if held is not None}
+
+
+def grids_of(spec: dict[str, Any]) -> Iterator[tuple[set[str], set[str], list[dict[str, Any]]]]:
+    """Of each panel grid the tags and job types of the runs it shows, and its panels."""
+    for block in spec["blocks"]:
+        if block["type"] == "panel-grid":
+            (runs,) = block["metadata"]["runSets"]
+            chosen: dict[str, set[str]] = {"tags": set(), "jobType": set()}
+            for each in runs["filters"]["filters"]:
+                assert each["op"] == "IN"
+                chosen[each["key"]["name"]] |= set(each["value"])
+            panels = block["metadata"]["panelBankSectionConfig"]["panels"]
+            yield chosen["tags"], chosen["jobType"], panels
+
+
+def keys_of(panel: dict[str, Any]) -> set[str]:
+    """What a panel draws: a summary or history key, or "config:" and a config key."""
+    config = panel["config"]
+    match panel["viewType"]:
+        case "Bar Chart":
+            return set(config["metrics"])
+        case "Run History Line Plot":
+            assert config["xAxis"] == "_step"
+            return set(config["metrics"])
+        case "Scatter Plot":
+            axes = {config["xAxis"], config["yAxis"]}
+            return {axis.removeprefix("summary:").removesuffix(".value") for axis in axes}
+        case "Parameter Importance":
+            return {config["targetKey"]}
+        case "Media Browser":
+            return set(config["mediaKeys"])
+        case "Weave":
+            return {config["panel2Config"]["exp"]["fromOp"]["inputs"]["key"]["val"]}
+    assert panel["viewType"] == "Run Comparer"
+    return set()

@@ -15,7 +15,7 @@ from experiments.stages import (
     Stage,
 )
 from experiments.store import Store
-from experiments.tracking.labels import label_rows
+from experiments.tracking.labels import compared_with, label_rows
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import THRESHOLD_GRID, curves
 
@@ -76,15 +76,14 @@ def _(stage: RecognitionScore, store: Store, result: dict[str, Any]) -> dict[str
 @content_of.register
 def _(stage: Relabelled, store: Store, result: dict[str, Any]) -> dict[str, Any]:
     rows = label_rows(stage, store)
-    found = (
-        {"tables/labels": table(list(rows[0]), [list(row.values()) for row in rows])}
-        if rows
-        else {}
-    )
-    if rows and "true" in rows[0]:
-        pairs = [(row["true"], row["label"] or NONE) for row in rows]
-        found["plots/confusion"] = confusion_plot(pairs, "refined label sets")
-    return found
+    if not rows:
+        return {}
+    known = compared_with(rows)
+    pairs = [(row[known], row["label"] or NONE) for row in rows]
+    return {
+        "tables/labels": table(list(rows[0]), [list(row.values()) for row in rows]),
+        "plots/confusion": confusion_plot(pairs, f"{known} and refined label sets"),
+    }
 
 
 def table(columns: list[str], rows: list[list[Any]]) -> Any:

@@ -1,4 +1,5 @@
-"""The label set of every stem of a relabelled set, as a table, and its confusion."""
+"""The label set of every stem of a relabelled set, as a table, and its confusion with the true ones
+or, where nobody knows those, with those that were given."""
 
 import csv
 import io
@@ -42,10 +43,18 @@ def csv_text(rows: list[dict[str, Any]]) -> str:
     return out.getvalue()
 
 
+def compared_with(rows: list[dict[str, Any]]) -> str:
+    """The column that refined labels are compared with: "true" where the truth is known, else
+    "given"."""
+    return "true" if rows and "true" in rows[0] else "given"
+
+
 def confusion_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Counts of stems by true label set and refined one; an empty one is a dropped stem."""
-    pairs = Counter((row["true"], row["label"]) for row in rows)
+    """Counts of stems by true or given label set and refined one; an empty one is a dropped
+    stem."""
+    known = compared_with(rows)
+    pairs = Counter((row[known], row["label"]) for row in rows)
     return [
-        {"true": true, "label": label, "stems": count}
-        for (true, label), count in sorted(pairs.items())
+        {known: actual, "label": label, "stems": count}
+        for (actual, label), count in sorted(pairs.items())
     ]

@@ -56,9 +56,7 @@ def artifact_name(stage: Stage) -> str:
 
 
 def label_texts(stage: Relabelled, store: Store) -> dict[str, str]:
-    """labels.csv, and confusion.csv where the truth is known."""
+    """labels.csv, and confusion.csv of refined label sets against the true ones where those are
+    known, else against the given ones: its first column says which."""
     rows = label_rows(stage, store)
-    texts = {"labels.csv": csv_text(rows)}
-    if rows and "true" in rows[0]:
-        texts["confusion.csv"] = csv_text(confusion_rows(rows))
-    return texts
+    return {"labels.csv": csv_text(rows), "confusion.csv": csv_text(confusion_rows(rows))}

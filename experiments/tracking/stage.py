@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from experiments.naming import describe
+from experiments.naming import describe, refining_iteration
 from experiments.stages import (
     BandSongs,
     FolderSongs,
@@ -19,6 +19,10 @@ from experiments.tracking.run import Call, Opening, Tracker, flat
 
 LINK = "wandb.json"
 """In a stage's folder: its run's id, and its address when it has one."""
+
+
+ITERATION = "iteration"
+"""Of a run's config: what tables by self-refining iteration are drawn against."""
 
 
 def start_tracking(
@@ -47,7 +51,8 @@ def run_id(stage: Stage) -> str:
 
 
 def config_of(stage: Stage, store: Store, origin: dict[str, Any]) -> dict[str, Any]:
-    """The resolved stage, its identity, the data's fingerprints, and where it runs."""
+    """The resolved stage, its identity, its self-refining iteration, the data's fingerprints, and
+    where it runs."""
     songs = [each for each in closure([stage]) if isinstance(each, BandSongs | FolderSongs)]
     data = {
         describe(each): each.fingerprint if isinstance(each, FolderSongs) else identity(each)
@@ -56,6 +61,7 @@ def config_of(stage: Stage, store: Store, origin: dict[str, Any]) -> dict[str, A
     return {
         **expression(stage),
         "identity": identity(stage),
+        ITERATION: refining_iteration(stage),
         "data_fingerprint": data,
         "origin": origin,
         "store": str(store.folder(stage)),
