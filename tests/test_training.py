@@ -34,6 +34,8 @@ from selfrefine.training.loop import (
     Task,
     drawn_batches,
     load_model,
+    seconds_of_a_draw,
+    step_generator,
 )
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
@@ -149,6 +151,22 @@ def test_what_fails_in_drawing_ends_the_training_with_its_own_error(
             drawn_batches(task, 0, range(2), CPU) as batches,
         ):
             next(batches)
+
+
+def test_a_draw_alone_is_timed_without_touching_the_trainings_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 100.0, 200.0, 200.25])
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    seen: list[int] = []
+    task = Task(
+        lambda step, generator: seen.append(generator.initial_seed()),
+        lambda batch: [],
+        lambda *_: torch.zeros(()),
+        lambda batch: [],
+    )
+    assert seconds_of_a_draw(task, 5, 3, CPU) == 0.25  # the first draw compiles
+    assert seen == [step_generator(5, 3).initial_seed()] * 2
 
 
 def test_drawing_ahead_is_yes_or_no(monkeypatch: pytest.MonkeyPatch) -> None:
