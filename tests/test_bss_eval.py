@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -193,6 +195,28 @@ def test_tensors_integers_and_memory_maps_give_the_metrics_of_float_arrays(tmp_p
         np.save(tmp_path / name, (signals * 2**15).astype(np.int16))
     mapped = [np.load(tmp_path / f"{x}.npy", mmap_mode="r") for x in ("references", "estimates")]
     _assert_equal(bss_eval(mapped[0], mapped[1], WINDOW), expected, 1e-8)
+
+
+def test_what_waits_in_a_file_gives_the_metrics_of_what_waits_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    references, estimates = _pair(frames=6.4)
+    expected = bss_eval(references, estimates, WINDOW)
+    monkeypatch.setattr("selfrefine.metrics.bss_eval._IN_MEMORY", 1)
+    monkeypatch.setattr("selfrefine.metrics.bss_eval._BORDERS", 2)
+    monkeypatch.setattr("selfrefine.metrics.bss_eval._FRAMES", 4)
+    _assert_equal(bss_eval(references, estimates, WINDOW), expected, 1e-8)
+
+
+def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(tempfile.SpooledTemporaryFile[bytes]):
+        def rollover(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("selfrefine.metrics.bss_eval.SpooledTemporaryFile", Full)
+    monkeypatch.setattr("selfrefine.metrics.bss_eval._IN_MEMORY", 1)
+    with pytest.raises(InputError, match=r"No space left on device.*TMPDIR"):
+        bss_eval(*_pair(), WINDOW)
 
 
 def test_what_cannot_be_evaluated_is_refused() -> None:

@@ -10,7 +10,8 @@ projected onto its own reference s, and Q onto all of them:
 
 museval runs every frame through every filter. Here the audio is read once, and of each frame only
 the correlations at the 512 lags are kept: their sum over the track makes the normal equations,
-and each energy above is a quadratic form in those of its frame.
+and each energy above is a quadratic form in those of its frame. They wait for the filters in a
+temporary file, so that memory does not grow with the song.
 
 Silence, tails and lengths are treated as in `selfrefine.metrics.sdr`. Two departures, both where
 museval shows its own rounding:
@@ -24,18 +25,20 @@ museval shows its own rounding:
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from selfrefine.errors import InputError
+from selfrefine.metrics.block_toeplitz import solve_block_toeplitz
 from selfrefine.metrics.sdr import (
     check_finite,
     decibel,
     frame_bounds,
+    is_tensor,
     paired_signals,
     read_segment,
     silent_signals,
@@ -43,14 +46,15 @@ from selfrefine.metrics.sdr import (
 from selfrefine.threads import one_thread
 
 if TYPE_CHECKING:
-    from selfrefine.metrics.sdr import Signals
+    from selfrefine.metrics.sdr import Segment, Signals
 
 TAPS = 512
 _FFT = 2048
 _BLOCKS = 8  # transformed at once: as many as the second-level cache of a core holds
+_BORDERS = 32  # between frames, correlated at once
+_FRAMES = 8  # whose correlations are weighed at once
+_IN_MEMORY = 8 << 20  # bytes of correlations before they go to a file: four stereo stems of 16 s
 _ROUNDING = 1e-12  # what is left of an energy after subtraction means nothing below this part
-_CONVERGED = 1e-14  # energy of the last correction of a solution, relative to the solution's
-_NOISE_FLOORS = (0.0, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6)  # tried in turn, of the signal
 
 
 @dataclass(frozen=True)
@@ -63,23 +67,6 @@ class BSSEval:
     sar: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Inverse:
-    """Inverse of a symmetric block Toeplitz matrix, as spectra of its generators.
-
-    Gohberg and Heinig 1974: with A and B the forward and backward predictors of the last order
-    and E, F the covariances of their innovations, T^-1 = L(A) E^-1 L(A)' - L(zB) F^-1 L(zB)',
-    where L(X) is the lower triangular block Toeplitz matrix with first block column X, and z
-    delays by one block. Spectra have shape `(frequency, n, n)`.
-    """
-
-    matrix: np.ndarray
-    forward: np.ndarray
-    backward: np.ndarray
-    forward_covariance: np.ndarray
-    backward_covariance: np.ndarray
-
-
 @one_thread()
 def bss_eval(
     references: Signals,
@@ -90,16 +77,34 @@ def bss_eval(
     """All four metrics in frames of `window` samples that follow one another without overlap.
 
     `references` and `estimates` have shape `(source, channel, sample)` and may differ in length.
-    Works on `device`, by default where the tensors are, and on the CPU for arrays: there in one
-    thread, so evaluate songs in processes side by side. For four stereo stems it keeps .6 MB a
-    frame, and the audio of one. Raises InputError on shapes that do not fit, a window under 512
-    samples, and NaN or infinite samples.
+    Works on `device`, by default where the tensors are, and on the CPU for the rest: there in one
+    thread, so evaluate songs in processes side by side. Holds the audio of one frame; for four
+    stereo stems a temporary file takes .5 MB a frame. Raises InputError on shapes that do not fit,
+    a window under 512 samples, NaN or infinite samples, and a full disk.
     """
     references, estimates = paired_signals(references, estimates)
     if window < TAPS:
         raise InputError(f"a window of {window} samples is shorter than the {TAPS}-tap filters")
     if device is None:
-        device = "cpu" if isinstance(references, np.ndarray) else references.device
+        device = references.device if is_tensor(references) else "cpu"
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
+        try:
+            return _bss_eval(references, estimates, window, device, spool)
+        except OSError as error:
+            raise InputError(
+                f"{gettempdir()}: no room for what is known of the frames ({error}); free some, or "
+                "name another folder in TMPDIR"
+            ) from error
+
+
+def _bss_eval(
+    references: Signals,
+    estimates: Signals,
+    window: int,
+    device: torch.device | str,
+    spool: SpooledTemporaryFile[bytes],
+) -> BSSEval:
+    """`spool` is an empty file for the frames' correlations."""
     sources, channels, length = references.shape
     rows = sources * channels
     frames = frame_bounds(length, window, window)
@@ -108,9 +113,9 @@ def bss_eval(
 
     energies = np.empty((3, len(frames), sources))
     silent = np.empty(len(frames), dtype=bool)
-    per_frame = torch.empty(2, len(frames), rows, rows, TAPS, dtype=torch.float64, device=device)
     whole = torch.zeros(2, rows, rows, TAPS, dtype=torch.float64, device=device)
-    starts, ends = [], []
+    starts: list[torch.Tensor] = []
+    ends: list[torch.Tensor] = []
     for index, (start, stop) in enumerate(frames + tail):
         reference = read_segment(references, start, stop)
         estimate = read_segment(estimates, start, stop)
@@ -118,21 +123,26 @@ def bss_eval(
         signals = torch.cat(pair).reshape(2 * rows, -1)
         correlations = _frame_correlations(signals)
         whole += correlations
-        starts.append(_padded(signals[:, : TAPS - 1], TAPS - 1))
+        if index > 0:
+            starts.append(_padded(signals[:, : TAPS - 1], TAPS - 1))
+        if len(starts) == _BORDERS:
+            whole += _border_correlations(torch.stack(ends, 1), torch.stack(starts, 1))
+            starts.clear()
+            ends.clear()
         ends.append(signals[:rows, 1 - TAPS :].clone())  # a view would keep all of the signals
         if index < len(frames):
-            per_frame[:, index] = correlations
+            spool.write(correlations.contiguous().cpu().numpy().data)
             energies[:, index] = _energies(pair[0], pair[1], pair[1] - pair[0])
             silent[index] = silent_signals(reference).any() or silent_signals(estimate).any()
     check_finite(*energies)
-    if len(starts) > 1:
-        whole += _border_correlations(torch.stack(ends[:-1], 1), torch.stack(starts[1:], 1))
+    if starts:
+        whole += _border_correlations(torch.stack(ends[: len(starts)], 1), torch.stack(starts, 1))
     if not whole.isfinite().all():
         raise InputError("NaN or infinite samples after the last whole frame: mend the audio first")
 
     signal, estimated, noise = energies
     own, joint, spatial, interference, artifacts = _projection_energies(
-        per_frame, whole.cpu().numpy(), estimated, channels
+        spool, whole.cpu().numpy(), estimated, channels
     )
     return BSSEval(
         sdr=decibel(signal, noise, silent).T,
@@ -170,10 +180,11 @@ def _correlations(early: torch.Tensor, late: torch.Tensor) -> torch.Tensor:
     `early` is `(n, block, sample)`, `late` `(2n, block, sample + 511)`. Returns `(2, n, n, lag)`.
     """
     n, count, length = early.shape
-    buffer = early.new_zeros(3 * n, min(count, _BLOCKS), _FFT)
+    at_once = min(count, _BLOCKS) if early.device.type == "cpu" else count
+    buffer = early.new_zeros(3 * n, at_once, _FFT)
     products = torch.zeros(_FFT // 2 + 1, n, 2 * n, dtype=torch.complex128, device=early.device)
-    for first in range(0, count, _BLOCKS):
-        size = min(_BLOCKS, count - first)
+    for first in range(0, count, at_once):
+        size = min(at_once, count - first)
         buffer[:n, :size, :length] = early[:, first : first + size]
         buffer[n:, :size, : late.shape[2]] = late[:, first : first + size]
         spectra = torch.fft.rfft(buffer[:, :size]).permute(2, 1, 0).contiguous()
@@ -183,12 +194,12 @@ def _correlations(early: torch.Tensor, late: torch.Tensor) -> torch.Tensor:
 
 
 def _projection_energies(
-    per_frame: torch.Tensor, whole: np.ndarray, estimated: np.ndarray, channels: int
+    spool: SpooledTemporaryFile[bytes], whole: np.ndarray, estimated: np.ndarray, channels: int
 ) -> tuple[np.ndarray, ...]:
     """|P|^2, |Q|^2, |P - s|^2, |Q - P|^2 and |estimate - Q|^2, each `(frame, source)`.
 
-    `per_frame` is `(2, frame, n, n, lag)` and `whole` `(2, n, n, lag)`, as `_frame_correlations`
-    has them; `estimated`, `(frame, source)`, is |estimate|^2.
+    `spool` holds float64 `(frame, 2, n, n, lag)` and `whole` is `(2, n, n, lag)`, correlations as
+    `_frame_correlations` has them; `estimated`, `(frame, source)`, is |estimate|^2.
     """
     frames, sources = estimated.shape
     joint = _fit_filters(*whole)
@@ -206,13 +217,20 @@ def _projection_energies(
         weights[:, here] = to_all.transpose(0, 2, 1)
         linear.append(weights)
 
-    def weigh(correlations: torch.Tensor, weights: list[np.ndarray]) -> np.ndarray:
-        stacked = torch.from_numpy(np.stack(weights)).to(correlations.device)
-        return (correlations.flatten(1) @ stacked.flatten(1).T).cpu().numpy()
-
-    energies = weigh(per_frame[0], quadratic).reshape(frames, sources, 4)
+    of_references = torch.from_numpy(np.stack(quadratic)).flatten(1).T
+    of_estimates = torch.from_numpy(np.stack(linear)).flatten(1).T
+    energies = np.empty((frames, sources, 4))
+    matched = np.empty((frames, sources))
+    correlations = torch.empty(min(frames, _FRAMES), *whole.shape, dtype=torch.float64)
+    spool.seek(0)
+    for first in range(0, frames, _FRAMES):
+        part = correlations[: frames - first]
+        here = slice(first, first + len(part))
+        spool.readinto(part.numpy().data)
+        energies[here] = (part[:, 0].flatten(1) @ of_references).numpy().reshape(-1, sources, 4)
+        matched[here] = (part[:, 1].flatten(1) @ of_estimates).numpy()
     own, together, spatial, interference = np.moveaxis(energies, 2, 0)
-    artifacts = estimated - 2 * weigh(per_frame[1], linear) + together
+    artifacts = estimated - 2 * matched + together
     distortions = [
         np.where(energy > _ROUNDING * estimated, energy, 0.0)
         for energy in (spatial, interference, artifacts)
@@ -247,7 +265,7 @@ def _fit_filters(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
         level = 1 / np.sqrt(references[kept, kept, 0])
         blocks = references[np.ix_(kept, kept)].transpose(2, 0, 1) * np.outer(level, level)
         right = estimates[kept].transpose(2, 0, 1) * level[:, None]
-        filters[kept] = (_solve_block_toeplitz(blocks, right) * level[:, None]).transpose(1, 0, 2)
+        filters[kept] = (solve_block_toeplitz(blocks, right) * level[:, None]).transpose(1, 0, 2)
     return filters
 
 
@@ -267,90 +285,7 @@ def _independent_channels(gram: np.ndarray) -> list[int]:
     return sorted(kept)
 
 
-def _solve_block_toeplitz(blocks: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve T x = right, `(tap, n, m)`, with T's block (i, j) = blocks[i - j], `(tap, n, n)`.
-
-    T is symmetric with a diagonal of ones; its blocks above the diagonal are the transposes. The
-    fast inverse loses digits on badly conditioned systems, and corrections by the residual win
-    them back, measured in T's own norm, in which an error of the filters is one of the projection.
-    """
-    for floor in _NOISE_FLOORS:
-        loaded = blocks.copy()
-        loaded[0] += floor * np.eye(blocks.shape[1])
-        with suppress(np.linalg.LinAlgError), np.errstate(all="ignore"):
-            inverse = _invert_block_toeplitz(loaded)
-            solution = _apply_inverse(inverse, right)
-            for _ in range(8):
-                residual = right - _convolve(inverse.matrix, solution)
-                correction = _apply_inverse(inverse, residual)
-                solution += correction
-                change = abs(_inner(residual, correction))
-                if (change <= _CONVERGED * _inner(right, solution)).all():
-                    return solution
-    raise InputError("the references are too close to one another to tell their shares apart")
-
-
-def _invert_block_toeplitz(blocks: np.ndarray) -> _Inverse:
-    """Block Levinson recursion (Whittle 1963, Akaike 1973) over `blocks`, `(tap, n, n)`.
-
-    Predictors are kept transposed, taps side by side in rows of `n`, so that each step is three
-    thin matrix products over contiguous rows.
-    """
-    taps, n, _ = blocks.shape
-    newest_first = np.ascontiguousarray(blocks[::-1].transpose(1, 0, 2)).reshape(n, taps * n)
-    forward = np.zeros((n, taps * n))
-    backward = np.zeros((n, taps * n))  # grows from its end to its front
-    forward[:, :n] = backward[:, -n:] = np.eye(n)
-    forward_covariance = backward_covariance = blocks[0]
-    for order in range(1, taps):
-        first = (taps - 1 - order) * n
-        width = order * n
-        cross = forward[:, :width] @ newest_first[:, first : first + width].T
-        gain = np.linalg.solve(backward_covariance, cross.T)
-        mirrored_gain = np.linalg.solve(forward_covariance, cross)
-        head = forward[:, : width + n]
-        tail = backward[:, first:]
-        step = gain.T @ tail
-        tail -= mirrored_gain.T @ head
-        head -= step
-        forward_covariance = forward_covariance - cross @ gain
-        backward_covariance = backward_covariance - cross.T @ mirrored_gain
-    delayed = np.zeros_like(blocks)
-    delayed[1:] = backward.reshape(n, taps, n).transpose(1, 2, 0)[:-1]
-    circulant = np.zeros((2 * taps, n, n))
-    circulant[:taps] = blocks
-    circulant[taps + 1 :] = blocks[:0:-1].transpose(0, 2, 1)
-    return _Inverse(
-        matrix=np.fft.rfft(circulant, axis=0),
-        forward=np.fft.rfft(forward.reshape(n, taps, n).transpose(1, 2, 0), 2 * taps, axis=0),
-        backward=np.fft.rfft(delayed, 2 * taps, axis=0),
-        forward_covariance=forward_covariance,
-        backward_covariance=backward_covariance,
-    )
-
-
-def _apply_inverse(inverse: _Inverse, right: np.ndarray) -> np.ndarray:
-    def term(generator: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-        correlated = _convolve(generator.conj().transpose(0, 2, 1), right)
-        return _convolve(generator, np.linalg.solve(covariance, correlated))
-
-    return term(inverse.forward, inverse.forward_covariance) - term(
-        inverse.backward, inverse.backward_covariance
-    )
-
-
-def _convolve(spectrum: np.ndarray, signal: np.ndarray) -> np.ndarray:
-    """First taps of the circular convolution over 2 * taps: a block Toeplitz product."""
-    taps = signal.shape[0]
-    product = spectrum @ np.fft.rfft(signal, 2 * taps, axis=0)
-    return np.fft.irfft(product, 2 * taps, axis=0)[:taps]
-
-
-def _inner(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.einsum("tar,tar->r", left, right)
-
-
-def _double(segment: Signals, device: torch.device | str) -> torch.Tensor:
+def _double(segment: Segment, device: torch.device | str) -> torch.Tensor:
     if isinstance(segment, np.ndarray):
         segment = torch.from_numpy(np.array(segment, dtype=np.float64))
     return segment.to(device, torch.float64)

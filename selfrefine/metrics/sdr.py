@@ -14,22 +14,37 @@ One departure: museval raises for a reference or estimate that is silent through
 rule all frames of such a track are NaN, which is what is returned here; `silent_sources` names
 the cause.
 
-Signals are numpy arrays (memory-mapped ones too) or torch tensors, floating point or integer
-PCM, and are read one frame at a time. Tensors on a GPU stay there.
+Signals are numpy arrays (memory-mapped ones too), torch tensors or what reads stretches from
+files, floating point or integer PCM, and are read one frame at a time. Tensors on a GPU stay there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
 
 from selfrefine.errors import InputError
 
+
+class SlicedSignals(Protocol):
+    """Host audio of which only stretches can be had, as `signals[..., start:stop]`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __getitem__(self, stretch: tuple[EllipsisType, slice]) -> np.ndarray: ...
+
+
 if TYPE_CHECKING:
     import torch
 
-    Signals = np.ndarray | torch.Tensor
+    Segment = np.ndarray | torch.Tensor
+    Signals = Segment | SlicedSignals
 
 # Sums of squares run over rows this long: one row stays in the first-level cache, and OpenBLAS
 # wakes its threads for dot products over 10,000 elements only.
@@ -113,12 +128,17 @@ def paired_signals(references: Signals, estimates: Signals) -> tuple[Signals, Si
             "references and estimates have different scales: one holds integer PCM, the other "
             f"floating point ({pair[0].dtype}, {pair[1].dtype}); convert one of them"
         )
-    if isinstance(pair[0], np.ndarray) != isinstance(pair[1], np.ndarray):
+    if is_tensor(pair[0]) != is_tensor(pair[1]):
         raise InputError("references and estimates must be on the same device")
     return pair[0], pair[1]
 
 
-def read_segment(signals: Signals, start: int, stop: int) -> Signals:
+def is_tensor(signals: Signals) -> TypeGuard[torch.Tensor]:
+    """Told without torch, whose import takes longer than the SDR of a song."""
+    return not isinstance(signals.dtype, np.dtype)
+
+
+def read_segment(signals: Signals, start: int, stop: int) -> Segment:
     """Samples `start` to `stop`, zero-padded past the end; a view where nothing is missing."""
     segment = signals[..., start:stop]
     missing = stop - start - segment.shape[-1]
@@ -131,7 +151,7 @@ def read_segment(signals: Signals, start: int, stop: int) -> Signals:
     return torch.nn.functional.pad(segment, (0, missing))
 
 
-def silent_signals(segment: Signals) -> np.ndarray:
+def silent_signals(segment: Segment) -> np.ndarray:
     """Which sources of `(source, channel, sample)` sum to 0 over channels at each sample."""
     if not isinstance(segment, np.ndarray):
         return (segment.sum(1) == 0).all(1).cpu().numpy()
@@ -163,7 +183,7 @@ def decibel(numerator: np.ndarray, denominator: np.ndarray, silent: np.ndarray) 
     return 10 * np.log10(ratio, out=ratio, where=defined)
 
 
-def _energies(reference: Signals, estimate: Signals) -> tuple[np.ndarray, np.ndarray]:
+def _energies(reference: Segment, estimate: Segment) -> tuple[np.ndarray, np.ndarray]:
     """Energy of the references and of the errors in one frame: two `(source,)` arrays."""
     if isinstance(reference, np.ndarray) and isinstance(estimate, np.ndarray):
         return _array_energies(reference, estimate)
@@ -189,15 +209,15 @@ def _array_energies(reference: np.ndarray, estimate: np.ndarray) -> tuple[np.nda
 
 
 def _host_view(signals: Signals) -> Signals:
-    if isinstance(signals, np.ndarray) or signals.device.type != "cpu":
-        return signals
-    return signals.detach().numpy()
+    if is_tensor(signals) and signals.device.type == "cpu":
+        return signals.detach().numpy()
+    return signals
 
 
 def _is_integer(signals: Signals) -> bool:
-    if isinstance(signals, np.ndarray):
+    if isinstance(signals.dtype, np.dtype):
         return signals.dtype.kind in "iu"
-    return not signals.is_floating_point()
+    return not signals.dtype.is_floating_point
 
 
 def _median_of_numbers(values: np.ndarray) -> np.ndarray:
