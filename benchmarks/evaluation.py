@@ -1,11 +1,12 @@
 """SDR and BSS Eval v4 against museval, side by side.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.evaluation [--seconds 30]
+    OMP_NUM_THREADS=1 python -m benchmarks.evaluation [--seconds 30] [REFERENCES ESTIMATES]
 
-Makes four stereo stems and flawed estimates of them on the grid of 16-bit samples, and prints a
-Markdown table: CPU seconds (of all threads: busy neighbours count less than in wall time, waiting
-threads count in full, hence OMP_NUM_THREADS), their ratio, and the worst deviation over all
-sources, frames and metrics.
+REFERENCES and ESTIMATES are folders of one song's stems, as REFERENCES/vocals.wav. Without them
+four stereo stems and flawed estimates of them are made, on the grid of 16-bit samples. Prints
+Markdown tables: CPU seconds (of all threads: busy neighbours count less than in wall time, waiting
+threads count in full, hence OMP_NUM_THREADS) and their ratio; then, over all sources and frames,
+the worst deviation of each metric, and how many ratios are defined in one of the two only.
 Expected cost: half a minute for 30 s of audio, all but one second of it in museval. Without ffmpeg,
 which `import museval` asks for, only our own times are shown.
 """
@@ -17,12 +18,16 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
 from scipy.signal import lfilter
 
+from selfrefine.data.folder import SongFiles, stem_files
+from selfrefine.errors import InputError
+from selfrefine.evaluate import METRICS, song_pairs, streamed_pairs
 from selfrefine.metrics.bss_eval import bss_eval
 from selfrefine.metrics.sdr import frame_sdr
 
@@ -59,37 +64,67 @@ def make_stems(samples: int, generator: np.random.Generator) -> tuple[np.ndarray
     return references.astype(np.float32), _on_grid(estimates).astype(np.float32)
 
 
+def read_stems(references: Path, estimates: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """One song's stems and their estimates `(source, channel, sample)`, and the rate in Hz."""
+    song = SongFiles(references.name, tuple(stem_files(references)))
+    if not song.files:
+        raise InputError(f"{references}: no stems in it; expected files as vocals.wav")
+    with streamed_pairs(song_pairs(song, estimates)) as (reference, estimate, rate):
+        full_scale = np.float32(2**15 if reference.dtype == np.int16 else 1)
+        pair = [
+            np.ascontiguousarray(stems[..., :], dtype=np.float32) / full_scale
+            for stems in (reference, estimate)
+        ]
+    return pair[0], pair[1], rate
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="SDR and BSS Eval v4 against museval")
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of the audio")
-    seconds = parser.parse_args().seconds
-    samples = round(seconds * SAMPLE_RATE)
-    references, estimates = make_stems(samples, np.random.default_rng(0))
+    parser.add_argument("references", type=Path, nargs="?", help="folder of a song's stems")
+    parser.add_argument("estimates", type=Path, nargs="?", help="folder of estimates of them")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of audio that is made")
+    args = parser.parse_args()
+    if args.references and not args.estimates:
+        parser.error("give the folder of estimates too")
+    if args.references:
+        references, estimates, rate = read_stems(args.references, args.estimates)
+    else:
+        samples = round(args.seconds * SAMPLE_RATE)
+        references, estimates = make_stems(samples, np.random.default_rng(0))
+        rate = SAMPLE_RATE
 
     torch.set_num_threads(1)
-    window = SAMPLE_RATE
-    sdr_time, sdr = _best_of(ROUNDS, lambda: frame_sdr(references, estimates, window, window))
-    four_time, four = _best_of(ROUNDS, lambda: bss_eval(references, estimates, window))
-    peer = _museval(references, estimates)
+    sdr_time, sdr = _best_of(ROUNDS, lambda: frame_sdr(references, estimates, rate, rate))
+    four_time, four = _best_of(ROUNDS, lambda: bss_eval(references, estimates, rate))
+    peer = _museval(references, estimates, rate)
 
-    print(f"{SOURCES} stereo stems of {seconds:g} s at {SAMPLE_RATE} Hz\n")
-    print("| | ours, s | museval, s | ratio | worst deviation, dB |")
-    print("|---|---|---|---|---|")
-    rows = (
-        ("SDR", sdr_time, sdr[None], 1),
-        ("SDR, ISR, SIR, SAR", four_time, np.stack([four.sdr, four.isr, four.sir, four.sar]), 4),
+    sources, channels, samples = references.shape
+    print(f"{sources} stems of {channels} channels, {samples / rate:g} s at {rate} Hz\n")
+    print("| | ours, s | museval, s | ratio |")
+    print("|---|---|---|---|")
+    for name, ours in (("SDR", sdr_time), (", ".join(METRICS), four_time)):
+        theirs = f"{peer[0]:.2f} | {peer[0] / ours:.0f}" if peer else "no ffmpeg | -"
+        print(f"| {name} | {ours:.3f} | {theirs} |")
+    if peer is None:
+        return
+    print("\n| | frames in both | worst deviation, dB | in one only |")
+    print("|---|---|---|---|")
+    rows = zip(
+        ("SDR alone", *METRICS),
+        (sdr, four.sdr, four.isr, four.sir, four.sar),
+        peer[1][[0, 0, 1, 2, 3]],
+        strict=True,
     )
-    for name, ours, values, metrics in rows:
-        if peer is None:
-            print(f"| {name} | {ours:.3f} | no ffmpeg | - | - |")
-            continue
-        peer_time, expected = peer
-        deviation = np.nanmax(np.abs(values - expected[:metrics]))
-        ratio = peer_time / ours
-        print(f"| {name} | {ours:.3f} | {peer_time:.2f} | {ratio:.0f} | {deviation:.1e} |")
+    for name, found, expected in rows:
+        both = np.isfinite(found) & np.isfinite(expected)
+        worst = np.abs(found - expected)[both].max(initial=0)
+        one_only = np.sum(np.isfinite(found) != np.isfinite(expected))
+        print(f"| {name} | {both.sum()} | {worst:.1e} | {one_only} |")
 
 
-def _museval(references: np.ndarray, estimates: np.ndarray) -> tuple[float, np.ndarray] | None:
+def _museval(
+    references: np.ndarray, estimates: np.ndarray, rate: int
+) -> tuple[float, np.ndarray] | None:
     """Seconds and `(metric, source, frame)` of museval; None where it cannot be imported."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         return None
@@ -98,9 +133,7 @@ def _museval(references: np.ndarray, estimates: np.ndarray) -> tuple[float, np.n
         import museval
 
     pair = [signals.transpose(0, 2, 1).astype(np.float64) for signals in (references, estimates)]
-    seconds, metrics = _best_of(
-        1, lambda: museval.evaluate(*pair, win=SAMPLE_RATE, hop=SAMPLE_RATE)
-    )
+    seconds, metrics = _best_of(1, lambda: museval.evaluate(*pair, win=rate, hop=rate))
     return seconds, np.where(np.isinf(metrics), np.nan, metrics)
 
 
