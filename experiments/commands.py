@@ -5,14 +5,23 @@ import shlex
 from pathlib import Path
 
 from experiments.cost import Cost, expected_cost
-from experiments.data import bind
+from experiments.data import VALIDATION, bind
 from experiments.estimates import estimated_seconds
 from experiments.machine import refuse_bad_machine
 from experiments.naming import describe
 from experiments.profiles import Profile, profile_named, scaled
 from experiments.registry import TARGETS, Row, rows_of
-from experiments.runner import report_failures, run_missing, tell
-from experiments.stages import DataSet, Stage, closure, expression, identity, inputs, with_seed
+from experiments.runner import FOR_WATCHING, report_failures, run_missing, tell
+from experiments.stages import (
+    DataSet,
+    Stage,
+    Trimmed,
+    closure,
+    expression,
+    identity,
+    inputs,
+    with_seed,
+)
 from experiments.store import Store
 from experiments.validation import needed_to_watch, validation_songs
 
@@ -34,9 +43,12 @@ def seeded(stage: Stage, seeds: int) -> list[Stage]:
     return list(dict.fromkeys(with_seed(stage, seed) for seed in range(seeds)))
 
 
-def groups_of(names: list[str], profile: Profile, data: str, seeds: int) -> dict[Stage, list[str]]:
+def groups_of(
+    names: list[str], profile: Profile, data: str, seeds: int, watching: bool = False
+) -> dict[Stage, list[str]]:
     """By stage that targets need, every table and row of the registry that needs it, those asked
-    for first: whichever is run first, the stage is found under all.
+    for first: whichever is run first, the stage is found under all. `watching` adds what trainings
+    are watched with, in a group of its own first.
 
     Stages are compared before songs are put in their data sets' places, so that data which only
     other rows need are never looked at, and need not be there.
@@ -51,8 +63,13 @@ def groups_of(names: list[str], profile: Profile, data: str, seeds: int) -> dict
     for label, stages in needed.items():
         for stage in stages:
             known.setdefault(stage, {}).update(dict.fromkeys((label.split("/")[0], label)))
+    wanted = dict.fromkeys(stage for label in asked for stage in needed[label])
+    for stage in closure([Trimmed(VALIDATION)]) if watching else []:
+        if stage not in wanted:
+            wanted[stage] = None
+            known[stage] = {FOR_WATCHING: None} | known.get(stage, {})
     groups: dict[Stage, dict[str, None]] = {}
-    for stage in dict.fromkeys(stage for label in asked for stage in needed[label]):
+    for stage in wanted:
         bound = bind(stage, data, profile.data)
         # What stands for a data set can be made of songs in turn.
         for each in closure([bound]) if isinstance(stage, DataSet) else [bound]:
@@ -115,9 +132,9 @@ def run(
     wanted = [stage for _, target in rows.values() for stage in seeded(target, seeds)]
     if not all(store.done(stage) for stage in closure(wanted)):
         refuse_bad_machine()
-    groups = groups_of(names, profile, data, seeds)
-    tags = [profile.name, data]
     songs = validation_songs(data, profile.data, tell)
+    groups = groups_of(names, profile, data, seeds, watching=songs is not None)
+    tags = [profile.name, data]
     failures = run_missing(wanted, store, groups, tags, workers, songs)
     if failures:
         again = ["python", "-m", "experiments", "run", *names, "--profile", profile.name]

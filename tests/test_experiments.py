@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from experiments.commands import groups_of, resolved_rows, seeded
-from experiments.data import NOISY, bind
+from experiments.data import NOISY, VALIDATION, bind
 from experiments.naming import describe
 from experiments.profiles import PROFILES, deviations, scaled
 from experiments.registry import TABLE2, TARGETS, psi_noisy, psi_refined, refined
@@ -238,6 +238,19 @@ def test_a_stage_carries_every_row_that_needs_it_and_the_asked_ones_first() -> N
     again = groups_of(["table2/x-umx-clean"], SMOKE, "band", 1)
     assert again[score][:2] == ["table2", "table2/x-umx-clean"]
     assert set(again[score]) == set(groups[score])
+
+
+def test_what_trainings_are_watched_with_is_found_under_the_rows_that_need_it_too() -> None:
+    groups = groups_of(["table5/clean"], SMOKE, "band", 1, watching=True)
+    plain = groups_of(["table5/clean"], SMOKE, "band", 1)
+    stems = bind(Trimmed(VALIDATION), "band", SMOKE.data)
+    assert groups[stems][0] == "validation"
+    assert {"table3", "table3/adaptive-thresholds", "figure4/thresholds"} <= set(groups[stems])
+    assert groups.keys() - plain.keys() == {stems, stems.of}
+    # Where a row that was asked for needs it, that row's table comes first.
+    asked = groups_of(["figure4/thresholds"], SMOKE, "band", 1, watching=True)
+    assert asked[stems][0] == "figure4"
+    assert asked[stems] == groups_of(["figure4/thresholds"], SMOKE, "band", 1)[stems]
 
 
 @pytest.mark.parametrize("names", [["all"], ["table3/single-only"], ["options", "figure4"]])
