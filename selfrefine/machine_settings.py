@@ -33,6 +33,17 @@ def only_float32() -> bool:
     return chosen == "float32"
 
 
+def effects_by_pedalboard() -> bool:
+    """SELFREFINE_EFFECTS=pedalboard has random mixing's effects from pedalboard, one source at a
+    time on the CPU: the reference, from which ours is 119 dB away at most."""
+    chosen = os.environ.get("SELFREFINE_EFFECTS", "")
+    if chosen not in ("", "pedalboard"):
+        raise InputError(
+            f"SELFREFINE_EFFECTS={chosen}: give pedalboard, or unset it for our own chain"
+        )
+    return chosen == "pedalboard"
+
+
 def chosen_items_at_once() -> int | None:
     """SELFREFINE_ITEMS_AT_ONCE."""
     chosen = os.environ.get("SELFREFINE_ITEMS_AT_ONCE", "")
@@ -73,6 +84,7 @@ def refuse_bad_settings() -> None:
     for read in (
         chosen_device,
         only_float32,
+        effects_by_pedalboard,
         chosen_items_at_once,
         chosen_draw_ahead,
         checkpoint_seconds,

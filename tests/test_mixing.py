@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pedalboard
 import pytest
 import torch
 
@@ -93,6 +94,29 @@ def test_the_same_seed_draws_the_same_mixtures(tone_stems: AudioSet) -> None:
     ]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_pedalboard_makes_the_same_mixtures_where_it_is_asked_for(
+    tone_stems: AudioSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = load_pool(tone_stems, CPU)
+
+    def draw() -> torch.Tensor:
+        candidates = class_candidates(pool)
+        return draw_mixtures(pool, candidates, SETTINGS, 4, generator(), SETTINGS.effects).audio
+
+    ours = draw()
+    calls: list[int] = []
+    monkeypatch.setenv("SELFREFINE_EFFECTS", "pedalboard")
+    compressor = pedalboard.Compressor
+    monkeypatch.setattr(
+        pedalboard, "Compressor", lambda *a, **k: (calls.append(1), compressor(*a, **k))[1]
+    )
+    torch.testing.assert_close(draw(), ours, atol=1e-4, rtol=0)
+    assert calls
+    monkeypatch.setenv("SELFREFINE_EFFECTS", "sox")
+    with pytest.raises(InputError, match="SELFREFINE_EFFECTS=sox: give pedalboard"):
+        draw()
 
 
 def test_an_empty_stem_set_is_refused(tone_stems: AudioSet) -> None:

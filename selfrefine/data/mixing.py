@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfrefine.audio.effect_chain import apply_effects
+from selfrefine.audio.effect_chain import apply_effects, apply_effects_with_pedalboard
 from selfrefine.audio.effects import draw_effects
 from selfrefine.classes import CLASSES
 from selfrefine.data.stem_pool import StemPool, draw_segments, gather_segments
 from selfrefine.errors import InputError
+from selfrefine.machine_settings import effects_by_pedalboard
 from selfrefine.settings import Classifier, EffectRanges
 
 
@@ -79,7 +80,10 @@ def draw_mixtures(
     sources = gather_segments(pool, clips, offsets, settings.segment)
     if effects is not None:
         parameters = draw_effects(len(clips), effects, generator)
-        sources = apply_effects(sources, parameters, pool.sample_rate, out=sources)
+        if effects_by_pedalboard():
+            sources = apply_effects_with_pedalboard(sources, parameters, pool.sample_rate)
+        else:
+            sources = apply_effects(sources, parameters, pool.sample_rate, out=sources)
     device = sources.device
     audio = sources.new_zeros(count, 2, settings.segment).index_add_(0, items.to(device), sources)
     labels = torch.zeros(count, len(CLASSES)).index_add_(0, items, pool.labels[clips].float())
