@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.clock import device_name, origin
+from experiments.runner import MEMORY_SETTINGS
 from selfrefine.scales import SCALES
 
 BENCHMARKS = ("evaluation", "refining", "effects", "loudness", "mixing", "training", "check_data")
@@ -42,7 +43,7 @@ def main() -> int:
                 stdout=subprocess.PIPE,
                 text=True,
                 # As the runner trains on a CPU, and so that no thread spins beside the one timed.
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, **MEMORY_SETTINGS, "OMP_NUM_THREADS": "1"},
             )
             assert process.stdout is not None
             for line in process.stdout:
