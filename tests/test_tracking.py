@@ -1,14 +1,8 @@
-"""W&B: what is in the offline files, that nothing leaves the machine, and that no server can hold
-a stage up."""
+"""W&B: what is in the offline files, and that nothing leaves the machine."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -29,59 +23,13 @@ from experiments.stages import (
     kind,
 )
 from experiments.store import Store
-from experiments.tracking import mode
 from experiments.tracking.lineage import label_texts
-from experiments.tracking.mode import logged_in, note_unreachable, reachable, wandb_mode
 from experiments.tracking.run import STEPS_BETWEEN_LOGS
 from experiments.tracking.stage import run_id
 from selfrefine.classes import CLASSES
 from tests.tracked_stages import MEASURES, STEPS, all_stages, fill
 from tests.wandb_file import by_kind, history, items
-
-ROOT = Path(__file__).parent.parent
-PATIENCE = "2"
-
-BLOCKED = """
-import runpy, socket, sys
-
-real = socket.socket.connect
-
-def refused(self, address):
-    if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
-        print("NETWORK", address, file=sys.stderr, flush=True)
-        raise OSError("blocked")
-    return real(self, address)
-
-def unknown(host, *_, **__):
-    if host not in ("127.0.0.1", "::1", "localhost"):
-        print("NETWORK lookup of", host, file=sys.stderr, flush=True)
-        raise OSError("blocked")
-    return looked_up(host, *_, **__)
-
-looked_up = socket.getaddrinfo
-socket.socket.connect = refused
-socket.getaddrinfo = unknown
-sys.argv = sys.argv[1:]
-runpy.run_module("tests.tracked_stages", run_name="__main__")
-"""
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    return {**kept, "SELFREFINE_WANDB_SECONDS": PATIENCE, "NETRC": "/nowhere", **more}
-
-
-def tracked(root: Path, *kinds: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Tracks stages in a process of its own, as a worker would."""
-    return subprocess.run(
-        [sys.executable, "-m", "tests.tracked_stages", str(root), *kinds],
-        cwd=ROOT,
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
+from tests.wandb_process import BLOCKED, ROOT, Listener, environment, file_of, one
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +54,6 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
         )
         assert ran.returncode == 0, ran.stderr
         return store, ran.stderr + "CONNECTION " * listener.connections
-
-
-def file_of(store: Store, stage: Stage) -> Path:
-    (path,) = store.root.glob(f"wandb/wandb/*-{run_id(stage)}/*.wandb")
-    return path
-
-
-def one(name: str) -> Stage:
-    (stage,) = [each for each in all_stages() if type(each).__name__ == name]
-    return stage
 
 
 @pytest.mark.slow
@@ -352,199 +290,3 @@ while sys.argv[3] == "killed":
     assert {by_kind(path)["run"][0].run_id for path in files} == {run_id(stage)}
     assert [step["_step"] for step in history(files[1]) if "loss" in step] == [20, 25]
     assert "exit" in by_kind(files[1])
-
-
-class Listener:
-    """A port that counts who calls, and never answers."""
-
-    def __enter__(self) -> "Listener":
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        self.connections = 0
-        self.kept: list[socket.socket] = []
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def accept(self) -> None:
-        while True:
-            try:
-                self.kept.append(self.socket.accept()[0])
-            except OSError:
-                return
-            self.connections += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-
-@pytest.fixture
-def hanging() -> Iterator[str]:
-    with Listener() as listener:
-        yield f"http://127.0.0.1:{listener.port}"
-
-
-@pytest.fixture
-def refusing() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture
-def failing() -> Iterator[str]:
-    """Answers everything with an error page."""
-    with served(lambda text: None) as url:
-        yield url
-
-
-@pytest.fixture
-def dropping() -> Iterator[str]:
-    """Lets a run begin, then hangs for ever."""
-
-    def answer(text: str) -> object:
-        project = {"id": "UHI=", "name": "p", "entity": {"id": "RQ==", "name": "me"}}
-        bucket = {
-            "id": "UnVuOjE=",
-            "name": "run",
-            "displayName": "run",
-            "description": None,
-            "config": "{}",
-            "sweepName": None,
-            "historyLineCount": 0,
-            "project": project,
-        }
-        if "query RunResumeStatus" in text:
-            return {"model": {**project, "bucket": None}}
-        if "mutation UpsertBucket" in text:
-            return {"upsertBucket": {"bucket": bucket, "inserted": True}}
-        threading.Event().wait(600)
-        return None
-
-    with served(answer) as url:
-        yield url
-
-
-class served:
-    """A server whose `answer` to a GraphQL query is its data, or None for an error."""
-
-    def __init__(self, answer: object) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                length = int(self.headers.get("Content-Length", 0))
-                found = answer(self.rfile.read(length).decode(errors="replace"))  # type: ignore[operator]
-                body = json.dumps({"data": found}).encode() if found else b"<h1>broken</h1>"
-                self.send_response(200 if found else 500)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_PUT = do_POST
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("server", ["refusing", "hanging", "failing"])
-def test_an_unreachable_server_costs_one_stage_a_moment_and_no_data(
-    server: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    store = fill(tmp_path)
-    url = request.getfixturevalue(server)
-    ran = tracked(tmp_path, "Classifier", "Separator", WANDB_BASE_URL=url, WANDB_API_KEY="k" * 40)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split() == ["Classifier", "Separator"]
-    assert ran.stderr.count("the server cannot be reached") == 1
-    assert not reachable(store.root / "wandb")
-    for name in ("Classifier", "Separator"):
-        (path,) = store.root.glob(f"wandb/wandb/offline-*-{run_id(one(name))}/*.wandb")
-        assert "exit" in by_kind(path)
-        assert run_id(one(name)) in {each.name for each in by_kind(path)["artifact"]}
-    (path,) = store.root.glob(f"wandb/wandb/offline-*-{run_id(one('Classifier'))}/*.wandb")
-    assert [step["_step"] for step in history(path) if "loss" in step] == [10, 20, 25]
-
-
-@pytest.mark.slow
-def test_a_server_that_hangs_mid_run_lets_the_stage_end(tmp_path: Path, dropping: str) -> None:
-    store = fill(tmp_path)
-    ran = tracked(tmp_path, "Separator", WANDB_BASE_URL=dropping, WANDB_API_KEY="k" * 40)
-    assert ran.returncode == 0, ran.stderr
-    assert "wandb sync" in ran.stderr
-    assert not reachable(store.root / "wandb")
-    path = file_of(store, one("Separator"))
-    assert [step["_step"] for step in history(path) if "loss" in step] == [10, 20, 25]
-
-
-@pytest.mark.slow
-def test_a_worker_without_wandb_goes_on_untracked(tmp_path: Path) -> None:
-    fill(tmp_path)
-    broken = tmp_path / "broken" / "wandb"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise RuntimeError('half installed')")
-    ran = tracked(tmp_path, "Classifier", PYTHONPATH=str(broken.parent))
-    assert ran.returncode == 0, ran.stderr
-    assert "half installed; Psi_noisy goes on untracked" in ran.stderr
-
-
-@pytest.mark.slow
-def test_disabled_writes_nothing(tmp_path: Path) -> None:
-    fill(tmp_path)
-    ran = tracked(tmp_path, WANDB_MODE="disabled")
-    assert ran.returncode == 0, ran.stderr
-    assert not (tmp_path / "wandb").exists()
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, "offline"),
-        ({"WANDB_API_KEY": "k"}, "online"),
-        ({"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, "offline"),
-        ({"WANDB_MODE": "disabled"}, "disabled"),
-        ({"WANDB_MODE": "of-line"}, "offline"),
-    ],
-)
-def test_the_mode_follows_the_environment(
-    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NETRC", "/nowhere")
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert wandb_mode() == expected
-
-
-def test_a_login_counts_for_its_own_server_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
-    (tmp_path / "netrc").write_text("machine wandb.example.org login user password key\n")
-    (tmp_path / "netrc").chmod(0o600)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert not logged_in()
-    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org/")
-    assert logged_in()
-
-
-def test_a_server_is_tried_again_after_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert reachable(tmp_path)
-    note_unreachable(tmp_path)
-    assert not reachable(tmp_path)
-    monkeypatch.setattr(mode, "RETRY_SECONDS", 0.0)
-    os.utime(tmp_path / "unreachable", (0, 0))
-    assert reachable(tmp_path)

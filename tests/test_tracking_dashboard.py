@@ -11,9 +11,9 @@ import pytest
 
 from experiments.registry import TABLES
 from selfrefine.classes import CLASSES
-from tests.test_tracking import environment, served
 from tests.tracked_stages import fill
 from tests.wandb_file import by_kind, history, items
+from tests.wandb_process import environment, served
 
 ROOT = Path(__file__).parent.parent
 
