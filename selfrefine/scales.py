@@ -51,6 +51,7 @@ MINI = Scale(
         warmup_steps=20,
         final_rate=0.05,
         bce_share=0.3,
+        source_uses=4,
     ),
     xumx=replace(
         PAPER_XUMX,

@@ -91,7 +91,9 @@ class Classifier:
     `fft` and `hop` are in samples, as is `segment` (131,072 samples are 2.97 s). `steps` of None
     means `epochs`, an epoch being as many draws as segments fit into the longest class.
     `bce_share` is the share of the steps, from the first, whose loss is the binary cross-entropy;
-    the paper trains with the mean absolute error alone and saw no difference.
+    the paper trains with the mean absolute error alone and saw no difference. `source_uses` is into
+    how many mixtures an effected source goes on average (`selfrefine.data.source_bank`); at 1 every
+    mixture has its own.
     """
 
     network: ConvNeXt = field(default_factory=ConvNeXt)
@@ -109,6 +111,7 @@ class Classifier:
     warmup_steps: int = 200
     final_rate: float = 1.0
     bce_share: float = 0.0
+    source_uses: int = 1
 
 
 @dataclass(frozen=True)

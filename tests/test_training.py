@@ -1,7 +1,6 @@
 """The training loop: resuming, stopping on what is not finite, and learning at all."""
 
 import dataclasses
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,16 +25,12 @@ from selfrefine.settings import (
 )
 from selfrefine.training import loop
 from selfrefine.training.classifier import classification_loss, train_classifier
-from selfrefine.training.device import draws_ahead, training_device
+from selfrefine.training.device import training_device
 from selfrefine.training.loop import (
     Inspect,
     Schedule,
     StepReport,
-    Task,
-    drawn_batches,
     load_model,
-    seconds_of_a_draw,
-    step_generator,
 )
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
@@ -54,6 +49,7 @@ CLASSIFIER = Classifier(
     batch=4,
     warmup_steps=0,
 )
+REUSING = dataclasses.replace(CLASSIFIER, source_uses=2)
 SMALL = {"sample_rate": RATE, "segment": 8192, "steps": 6, "batch": 2}
 XUMX_SETTINGS = dataclasses.replace(
     PAPER_XUMX, network=XUMX(fft=512, hop=256, hidden=16, lstm_layers=2), **SMALL
@@ -87,7 +83,7 @@ def train_either(
     train(stems, settings, 7, folder, CPU, listen, inspect)
 
 
-@pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS, HDEMUCS_SETTINGS])
+@pytest.mark.parametrize("settings", [CLASSIFIER, REUSING, XUMX_SETTINGS, HDEMUCS_SETTINGS])
 def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
     tone_stems: AudioSet,
     settings: Classifier | Separator,
@@ -105,7 +101,7 @@ def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
     assert [name for name in whole if not torch.equal(whole[name], broken[name])] == []
 
 
-@pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS])
+@pytest.mark.parametrize("settings", [CLASSIFIER, REUSING, XUMX_SETTINGS])
 def test_batches_drawn_ahead_train_the_same_weights_bit_for_bit(
     tone_stems: AudioSet,
     settings: Classifier | Separator,
@@ -117,62 +113,6 @@ def test_batches_drawn_ahead_train_the_same_weights_bit_for_bit(
         train_either(tone_stems, settings, tmp_path / ahead, None)
     behind, before = weights(tmp_path / "0"), weights(tmp_path / "1")
     assert [name for name in behind if not torch.equal(behind[name], before[name])] == []
-
-
-def test_the_next_batch_is_drawn_while_the_network_is_at_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", "1")
-    drawn: dict[int, threading.Event] = {step: threading.Event() for step in range(3, 6)}
-
-    def draw(step: int, generator: torch.Generator) -> int:
-        drawn[step].set()
-        return step
-
-    task = Task(draw, lambda batch: [], lambda *_: torch.zeros(()), lambda batch: [])
-    with drawn_batches(task, 0, range(3, 6), CPU) as batches:
-        assert next(batches) == 3
-        assert drawn[4].wait(timeout=60)  # nobody has asked for it
-        assert not drawn[5].is_set()
-        assert [*batches] == [4, 5]
-
-
-def test_what_fails_in_drawing_ends_the_training_with_its_own_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def draw(step: int, generator: torch.Generator) -> int:
-        raise InputError("song3/bass.wav: broken")
-
-    task = Task(draw, lambda batch: [], lambda *_: torch.zeros(()), lambda batch: [])
-    for ahead in ("0", "1"):
-        monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", ahead)
-        with (
-            pytest.raises(InputError, match=r"song3/bass\.wav"),
-            drawn_batches(task, 0, range(2), CPU) as batches,
-        ):
-            next(batches)
-
-
-def test_a_draw_alone_is_timed_without_touching_the_trainings_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = iter([0.0, 100.0, 200.0, 200.25])
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
-    seen: list[int] = []
-    task = Task(
-        lambda step, generator: seen.append(generator.initial_seed()),
-        lambda batch: [],
-        lambda *_: torch.zeros(()),
-        lambda batch: [],
-    )
-    assert seconds_of_a_draw(task, 5, 3, CPU) == 0.25  # the first draw compiles
-    assert seen == [step_generator(5, 3).initial_seed()] * 2
-
-
-def test_drawing_ahead_is_yes_or_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", "maybe")
-    with pytest.raises(InputError, match="SELFREFINE_DRAW_AHEAD=maybe: give 0 or 1"):
-        draws_ahead(CPU)
 
 
 @pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS, HDEMUCS_SETTINGS])

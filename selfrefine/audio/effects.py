@@ -58,3 +58,11 @@ def draw_effects(count: int, ranges: EffectRanges, generator: torch.Generator) -
         low, high = getattr(ranges, name)
         drawn[name] = low + (high - low) * uniform[:, column]
     return EffectParameters(**drawn, polarity=torch.where(uniform[:, -1] < 0.5, -1.0, 1.0))
+
+
+def draw_gains(count: int, ranges: EffectRanges, generator: torch.Generator) -> torch.Tensor:
+    """The last effect alone, gain and polarity, as what to multiply with: float32 `(count,)`."""
+    low, high = ranges.gain
+    decibels = low + (high - low) * torch.rand(count, generator=generator)
+    polarity = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    return polarity * 10 ** (decibels / 20)

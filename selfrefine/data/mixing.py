@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from selfrefine.audio.effect_chain import apply_effects, apply_effects_with_pedalboard
-from selfrefine.audio.effects import draw_effects
+from selfrefine.audio.effects import EffectParameters, draw_effects
 from selfrefine.classes import CLASSES
 from selfrefine.data.stem_pool import StemPool, draw_segments, gather_segments
 from selfrefine.errors import InputError
@@ -30,8 +30,7 @@ def choose_classes(
 ) -> Tensor:
     """Bool `(count, class)`: each available class with `chance`, drawn again while empty.
 
-    `available` is bool `(class,)`. Redrawing lifts a class' prevalence from p to
-    p / (1 - (1 - p)^n) with n classes available: .533 at p = .5 and four.
+    `available` is bool `(class,)`.
     """
     chosen = torch.zeros(count, len(CLASSES), dtype=torch.bool)
     empty = torch.ones(count, dtype=torch.bool)
@@ -40,6 +39,12 @@ def choose_classes(
         chosen = torch.where(empty[:, None], draws & available, chosen)
         empty = ~chosen.any(dim=1)
     return chosen
+
+
+def sources_per_mixture(chance: float, available: int) -> float:
+    """On average, with so many classes available: redrawing empty mixtures lifts a class'
+    prevalence from p to p / (1 - (1 - p)^n), .533 at p = .5 and four."""
+    return available * chance / (1 - (1 - chance) ** available)
 
 
 def class_candidates(pool: StemPool) -> list[Tensor]:
@@ -79,12 +84,22 @@ def draw_mixtures(
     clips, offsets = clips[chosen], offsets[chosen]
     sources = gather_segments(pool, clips, offsets, settings.segment)
     if effects is not None:
-        parameters = draw_effects(len(clips), effects, generator)
-        if effects_by_pedalboard():
-            sources = apply_effects_with_pedalboard(sources, parameters, pool.sample_rate)
-        else:
-            sources = apply_effects(sources, parameters, pool.sample_rate, out=sources)
-    device = sources.device
-    audio = sources.new_zeros(count, 2, settings.segment).index_add_(0, items.to(device), sources)
+        sources = effected(sources, draw_effects(len(clips), effects, generator), pool.sample_rate)
+    audio = sources.new_zeros(count, 2, settings.segment)
+    audio.index_add_(0, items.to(sources.device), sources)
+    return Mixtures(audio, union_of_labels(pool, clips, items, count), clips, items)
+
+
+def effected(sources: Tensor, parameters: EffectParameters, sample_rate: int) -> Tensor:
+    """Sources `(source, channel=2, sample)` with effects, possibly in place; by pedalboard where
+    SELFREFINE_EFFECTS says so."""
+    if effects_by_pedalboard():
+        return apply_effects_with_pedalboard(sources, parameters, sample_rate)
+    return apply_effects(sources, parameters, sample_rate, out=sources)
+
+
+def union_of_labels(pool: StemPool, clips: Tensor, items: Tensor, count: int) -> Tensor:
+    """Float `(mixture, class)` of `count` mixtures, on the pool's device; `clips` and `items`
+    `(source,)` as in `Mixtures`."""
     labels = torch.zeros(count, len(CLASSES)).index_add_(0, items, pool.labels[clips].float())
-    return Mixtures(audio, labels.clamp_(max=1.0).to(device), clips, items)
+    return labels.clamp_(max=1.0).to(pool.device)

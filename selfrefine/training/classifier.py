@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from selfrefine.data.audio_set import AudioSet
 from selfrefine.data.mixing import class_candidates, draw_mixtures
+from selfrefine.data.source_bank import SourceBank
 from selfrefine.data.stem_pool import StemPool, load_pool
 from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.settings import Classifier
@@ -44,10 +45,15 @@ def train_classifier(
     model = build_classifier(settings)
     steps = settings.steps or epoch_steps(pool, candidates, settings)
 
+    bank = SourceBank(pool, candidates, settings, seed) if settings.source_uses > 1 else None
+
     def draw(step: int, generator: torch.Generator) -> Labelled:
-        mixtures = draw_mixtures(
-            pool, candidates, settings, settings.batch, generator, settings.effects
-        )
+        if bank is not None:
+            mixtures = bank.draw_mixtures(step, generator)
+        else:
+            mixtures = draw_mixtures(
+                pool, candidates, settings, settings.batch, generator, settings.effects
+            )
         return Labelled(magnitudes(mixtures.audio, settings), mixtures.labels, mixtures.clips)
 
     def parts(batch: Labelled) -> list[tuple[Labelled, float]]:

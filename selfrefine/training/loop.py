@@ -14,18 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from selfrefine.errors import InputError
 from selfrefine.machine_settings import checkpoint_seconds
+from selfrefine.randomness import generator_for
 from selfrefine.threads import one_thread
 from selfrefine.training.device import autocast, draws_ahead, items_at_once
 from selfrefine.training.speed import step_flops, wait
 
 INSPECTIONS = 6
 """How often a training is looked at, evenly over its steps, the last time at its end."""
+
+TIMED_DRAWS = 4
+"""Over how many draws one is timed on a GPU: with `source_uses` they do not cost alike."""
 
 BatchT = TypeVar("BatchT")
 
@@ -95,12 +98,6 @@ def slices(items: int) -> list[slice]:
     return [slice(first, min(first + at_once, items)) for first in range(0, items, at_once)]
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """A CPU generator that depends on the seed and the step alone."""
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
-
-
 def train(
     model: nn.Module,
     task: Task[Any],
@@ -141,7 +138,7 @@ def train(
             batch = next(batches)
             data_seconds += time.monotonic() - data_began
             # Dropout draws from torch's global generators.
-            torch.manual_seed(step_generator(seed, step).initial_seed())
+            torch.manual_seed(generator_for(seed, step).initial_seed())
             rate = schedule.rate(step)
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -198,7 +195,7 @@ def drawn_batches(
     """
 
     def draw(step: int) -> BatchT:
-        return task.draw(step, step_generator(seed, step))
+        return task.draw(step, generator_for(seed, step))
 
     if not draws_ahead(device):
         yield (draw(step) for step in steps)
@@ -211,15 +208,15 @@ def drawn_batches(
 
 
 def seconds_of_a_draw(task: Task[Any], seed: int, step: int, device: torch.device) -> float:
-    """Until the device has done all of it; of a second draw, since the first one compiles."""
-    took = 0.0
-    for _ in range(2):
-        wait(device)
-        began = time.monotonic()
-        task.draw(step, step_generator(seed, step))
-        wait(device)
-        took = time.monotonic() - began
-    return took
+    """Until the device has done all of it: the mean over the steps after `step`, at which the first
+    draw compiles."""
+    task.draw(step, generator_for(seed, step))
+    wait(device)
+    began = time.monotonic()
+    for later in range(step + 1, step + 1 + TIMED_DRAWS):
+        task.draw(later, generator_for(seed, later))
+    wait(device)
+    return (time.monotonic() - began) / TIMED_DRAWS
 
 
 def one_ahead(

@@ -17,6 +17,7 @@ from selfrefine.data.stem_pool import load_pool
 from selfrefine.errors import InputError
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
+from selfrefine.randomness import generator_for
 from selfrefine.settings import Separator
 from selfrefine.training.loop import (
     Inspect,
@@ -24,7 +25,6 @@ from selfrefine.training.loop import (
     Schedule,
     Task,
     slices,
-    step_generator,
     train,
 )
 
@@ -81,7 +81,7 @@ def train_separator(
 
     if isinstance(model, CrossNet):
         # The step after the last: these draws are used nowhere else.
-        generator = step_generator(seed, settings.steps)
+        generator = generator_for(seed, settings.steps)
         batch = draw_separation_batch(
             pool, candidates, settings, STATISTICS_MIXTURES, 0.0, generator
         )

@@ -1,0 +1,71 @@
+"""Batches that a thread of their own draws, and how long drawing takes."""
+
+import threading
+
+import pytest
+import torch
+
+from selfrefine.errors import InputError
+from selfrefine.randomness import generator_for
+from selfrefine.training import loop
+from selfrefine.training.device import draws_ahead
+from selfrefine.training.loop import Task, drawn_batches, seconds_of_a_draw
+
+CPU = torch.device("cpu")
+
+
+def test_the_next_batch_is_drawn_while_the_network_is_at_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", "1")
+    drawn: dict[int, threading.Event] = {step: threading.Event() for step in range(3, 6)}
+
+    def draw(step: int, generator: torch.Generator) -> int:
+        drawn[step].set()
+        return step
+
+    task = Task(draw, lambda batch: [], lambda *_: torch.zeros(()), lambda batch: [])
+    with drawn_batches(task, 0, range(3, 6), CPU) as batches:
+        assert next(batches) == 3
+        assert drawn[4].wait(timeout=60)  # nobody has asked for it
+        assert not drawn[5].is_set()
+        assert [*batches] == [4, 5]
+
+
+def test_what_fails_in_drawing_ends_the_training_with_its_own_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def draw(step: int, generator: torch.Generator) -> int:
+        raise InputError("song3/bass.wav: broken")
+
+    task = Task(draw, lambda batch: [], lambda *_: torch.zeros(()), lambda batch: [])
+    for ahead in ("0", "1"):
+        monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", ahead)
+        with (
+            pytest.raises(InputError, match=r"song3/bass\.wav"),
+            drawn_batches(task, 0, range(2), CPU) as batches,
+        ):
+            next(batches)
+
+
+def test_a_draw_is_timed_over_several_and_without_the_first_which_compiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    seconds = {3: 100.0, 4: 0.25, 5: 0.5, 6: 0.25, 7: 0.0}
+    seen: list[int] = []
+
+    def draw(step: int, generator: torch.Generator) -> None:
+        now[0] += seconds[step]
+        seen.append(generator.initial_seed())
+
+    task = Task(draw, lambda batch: [], lambda *_: torch.zeros(()), lambda batch: [])
+    assert seconds_of_a_draw(task, 5, 3, CPU) == 0.25
+    assert seen == [generator_for(5, step).initial_seed() for step in seconds]
+
+
+def test_drawing_ahead_is_yes_or_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", "maybe")
+    with pytest.raises(InputError, match="SELFREFINE_DRAW_AHEAD=maybe: give 0 or 1"):
+        draws_ahead(CPU)
