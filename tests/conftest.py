@@ -10,9 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
+
+# Without a GPU its kernels run in Triton's interpreter, which must be said before they are read.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 RATE = 16000
 

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pedalboard
 import pytest
 import torch
 
+from selfrefine.audio import effect_torch
 from selfrefine.audio.effect_chain import (
+    _apply_on_gpu,
     _coefficients,
     _delays,
     apply_effects,
@@ -24,6 +27,7 @@ from selfrefine.audio.effects import EffectParameters, draw_effects
 from selfrefine.errors import InputError
 from selfrefine.settings import EffectRanges
 
+RATE = 16_000
 RANGES = EffectRanges()
 # Ranges that leave all or all but one of the effects out.
 NEUTRAL = EffectRanges(
@@ -294,47 +298,75 @@ def test_an_unfit_out_is_refused() -> None:
 
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100])
 def test_reverb_by_spectra_agrees_with_pedalboard_within_100_db(sample_rate: int) -> None:
-    audio, parameters = _audio(6, 20_011, level=0.3), _draw(6)
+    pytest.importorskip("triton")
+    audio, parameters = _audio(3, 8_009, level=0.3), _draw(3)
     coefficients, delays = _coefficients(parameters, sample_rate), _delays(sample_rate)
     processed = reverberate(audio, coefficients, delays)
-    for i in range(6):
+    for i in range(3):
         expected = _pedalboard_reverb(parameters[i])(audio[i].numpy(), sample_rate)
         assert _snr(torch.from_numpy(expected), processed[i]) > 100
 
 
 def test_reverb_by_spectra_equals_the_recursive_one_also_when_its_tail_outlasts_the_item() -> None:
-    # Half a second of the longest tail: a plain circular convolution would be far off.
+    pytest.importorskip("triton")
+    # A quarter of a second of the longest tail: a plain circular convolution would be far off.
     ranges = replace(ONLY_REVERB, reverb_room_size=(0.85, 0.85), reverb_damping=(0.0, 0.0))
-    audio, parameters = _audio(3, 22_050), _without_polarity(_draw(3, ranges))
+    audio, parameters = _audio(2, 11_025), _without_polarity(_draw(2, ranges))
     recursive = apply_effects(audio, parameters, 44_100)
     by_spectra = reverberate(audio, _coefficients(parameters, 44_100), _delays(44_100))
     by_spectra *= (_rms(audio) / _rms(by_spectra)).float()[:, None, None]
     assert _snr(recursive, by_spectra).min() > 110
 
 
-GPU_CHAIN_ON_CPU = """
-import torch
-from selfrefine.audio import effect_chain
-from selfrefine.audio.effects import draw_effects
-from selfrefine.settings import EffectRanges
+@pytest.mark.parametrize("length", [601, 2048])
+def test_chain_for_the_gpu_equals_the_cpus_in_tritons_interpreter(length: int) -> None:
+    pytest.importorskip("triton")
+    audio, parameters = _audio(3, length), _draw(3)
+    out = torch.empty_like(audio)
+    _apply_on_gpu(audio, parameters, _coefficients(parameters, RATE), _delays(RATE), out)
+    assert _snr(apply_effects(audio, parameters, RATE), out).min() > 80
 
-parameters = draw_effects(3, EffectRanges(), torch.Generator().manual_seed(0))
-audio = 0.1 * torch.randn(3, 2, 601, generator=torch.Generator().manual_seed(1))
-out = torch.empty_like(audio)
-coefficients = effect_chain._coefficients(parameters, 16_000)
-effect_chain._apply_on_gpu(audio, parameters, coefficients, effect_chain._delays(16_000), out)
-torch.testing.assert_close(
-    out, effect_chain.apply_effects(audio, parameters, 16_000), rtol=1e-4, atol=1e-5
-)
+
+def test_more_items_than_fit_at_once_are_reverberated_like_each_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(effect_torch, "_ITEMS_AT_ONCE", 2)
+    audio, parameters = _audio(5, 1000), _draw(5)
+    coefficients, delays = _coefficients(parameters, RATE), _delays(RATE)
+    together = reverberate(audio, coefficients, delays)
+    alone = [reverberate(audio[i : i + 1], coefficients[:, i : i + 1], delays) for i in range(5)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-6)
+
+
+COMPILE_FOR_GPUS = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from selfrefine.audio import effect_triton
+
+SIGNATURES = {
+    effect_triton._follow: (["*fp32"] * 3 + ["i32"] * 2, {"LANES": 32, "AHEAD": 16}),
+    effect_triton._respond: (["*fp64"] * 5 + ["i32"], {"COMBS": 8, "BINS": 256}),
+}
+for capability in (80, 90):
+    for kernel, (types, constants) in SIGNATURES.items():
+        types = types + ["constexpr"] * len(constants)
+        signature = dict(zip(kernel.arg_names, types, strict=True))
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32))
+        assert len(compiled.asm["cubin"]) > 1000
 """
 
 
 @pytest.mark.slow
-def test_chain_for_the_gpu_equals_the_cpus_in_tritons_interpreter() -> None:
+def test_kernels_for_the_gpu_compile_for_one_without_one(tmp_path: Path) -> None:
     pytest.importorskip("triton")
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     finished = subprocess.run(
-        [sys.executable, "-c", GPU_CHAIN_ON_CPU],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
+        [sys.executable, "-c", COMPILE_FOR_GPUS],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

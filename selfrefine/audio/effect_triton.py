@@ -1,0 +1,131 @@
+"""What of the effects torch cannot do at once on a GPU: the compressor's envelope, and the reverb's
+response. A file of its own: Triton comes only with torch for CUDA."""
+
+from __future__ import annotations
+
+import torch
+import triton  # type: ignore[import-untyped]
+import triton.language as tl  # type: ignore[import-untyped]
+
+_LANES = 32  # channels per program: one warp
+_AHEAD = 16  # samples fetched before they are needed, so that one wait serves them all
+_BINS = 256  # of a spectrum per program
+
+
+@triton.jit
+def _follow(
+    levels: tl.tensor,
+    envelopes: tl.tensor,
+    coefficients: tl.tensor,
+    channels: tl.tensor,
+    length: tl.tensor,
+    LANES: tl.constexpr,
+    AHEAD: tl.constexpr,
+) -> None:
+    lane = tl.program_id(0) * LANES + tl.arange(0, LANES)
+    inside = lane < channels
+    attack = tl.load(coefficients + lane, mask=inside, other=0.0)
+    release = tl.load(coefficients + channels + lane, mask=inside, other=0.0)
+    envelope = tl.zeros((LANES,), tl.float32)
+    for start in range(0, length, AHEAD):
+        fetched = ()
+        for i in tl.static_range(AHEAD):
+            valid = inside & (start + i < length)
+            level = tl.load(levels + i * channels + lane, mask=valid, other=0.0)
+            fetched = fetched + (level,)  # type: ignore[assignment]  # noqa: RUF005
+        for i in tl.static_range(AHEAD):
+            level = fetched[i]
+            coefficient = tl.where(level > envelope, attack, release)
+            envelope = level + coefficient * (envelope - level)
+            valid = inside & (start + i < length)
+            tl.store(envelopes + i * channels + lane, envelope, mask=valid)
+        # Pointers advance, since an index over the whole batch may not fit into 32 bits.
+        levels += AHEAD * channels
+        envelopes += AHEAD * channels
+
+
+def follow_envelope(
+    level: torch.Tensor, attack: torch.Tensor, release: torch.Tensor
+) -> torch.Tensor:
+    """The envelope of `level`, `(batch, 2, sample)` float32, with the one-pole constants `attack`
+    where it rises and `release` where it falls, `(batch,)`; same shape.
+
+    Sequential in time and parallel only over the channels, so a call takes as long for one item as
+    for a thousand.
+    """
+    batch, channel, length = level.shape
+    by_time = level.reshape(batch * channel, length).t().contiguous()
+    envelopes = torch.empty_like(by_time)
+    coefficients = torch.stack([attack, release]).repeat_interleave(channel, dim=1).contiguous()
+    programs = (triton.cdiv(batch * channel, _LANES),)
+    _follow[programs](
+        by_time, envelopes, coefficients, batch * channel, length,
+        LANES=_LANES, AHEAD=_AHEAD, num_warps=1,
+    )  # fmt: skip
+    return envelopes.t().reshape(batch, channel, length)
+
+
+@triton.jit
+def _respond(
+    spectra: tl.tensor,
+    responded: tl.tensor,
+    echoes: tl.tensor,
+    feedback: tl.tensor,
+    damping: tl.tensor,
+    bins: tl.tensor,
+    COMBS: tl.constexpr,
+    BINS: tl.constexpr,
+) -> None:
+    # Complex numbers lie as pairs of float64; a "row" is a spectrum's worth of them.
+    item, row = tl.program_id(1), 2 * bins
+    position = tl.program_id(0) * BINS + tl.arange(0, BINS)
+    inside = position < bins
+    at = 2 * position
+    x_re = tl.load(spectra + item * row + at, mask=inside, other=0.0)
+    x_im = tl.load(spectra + item * row + at + 1, mask=inside, other=0.0)
+    fed, damped = tl.load(feedback + item), tl.load(damping + item)
+    # What goes around in a comb: feedback / (1 - damping z^-1).
+    below_re = 1.0 - damped * tl.load(echoes + at, mask=inside, other=0.0)
+    below_im = -damped * tl.load(echoes + at + 1, mask=inside, other=0.0)
+    scale = fed / (below_re * below_re + below_im * below_im)
+    loop_re, loop_im = scale * below_re, -scale * below_im
+    echoes += row
+    for channel in tl.static_range(2):
+        sum_re = tl.zeros((BINS,), tl.float64)
+        sum_im = tl.zeros((BINS,), tl.float64)
+        for _ in tl.static_range(COMBS):
+            e_re = tl.load(echoes + at, mask=inside, other=0.0)
+            e_im = tl.load(echoes + at + 1, mask=inside, other=0.0)
+            below_re = 1.0 - (loop_re * e_re - loop_im * e_im)
+            below_im = -(loop_re * e_im + loop_im * e_re)
+            scale = 1.0 / (below_re * below_re + below_im * below_im)
+            sum_re += scale * (e_re * below_re + e_im * below_im)
+            sum_im += scale * (e_im * below_re - e_re * below_im)
+            echoes += row
+        a_re = tl.load(echoes + at, mask=inside, other=0.0)
+        a_im = tl.load(echoes + at + 1, mask=inside, other=0.0)
+        echoes += row
+        h_re, h_im = sum_re * a_re - sum_im * a_im, sum_re * a_im + sum_im * a_re
+        to = responded + (2 * item + channel) * row + at
+        tl.store(to, x_re * h_re - x_im * h_im, mask=inside)
+        tl.store(to + 1, x_re * h_im + x_im * h_re, mask=inside)
+
+
+def respond(
+    spectra: torch.Tensor, echoes: torch.Tensor, feedback: torch.Tensor, damping: torch.Tensor
+) -> torch.Tensor:
+    """`spectra` `(item, bin)` through the reverbs of both channels: `(item, channel=2, bin)`.
+
+    All complex128. `echoes` `(1 + 2 * (combs + 1), bin)`: a delay by one sample, then for each
+    channel its combs' delays and its allpasses' response; `feedback` and `damping` `(item,)`. In
+    one pass, where torch would write and read a number per item, bin and channel thirty times.
+    """
+    items, bins = spectra.shape
+    combs = (len(echoes) - 3) // 2
+    responded = torch.empty(items, 2, bins, dtype=spectra.dtype, device=spectra.device)
+    _respond[triton.cdiv(bins, _BINS), items](
+        *(torch.view_as_real(x.contiguous()) for x in (spectra, responded, echoes)),
+        feedback.double().contiguous(), damping.double().contiguous(), bins,
+        COMBS=combs, BINS=_BINS,
+    )  # fmt: skip
+    return responded
