@@ -347,8 +347,8 @@ from triton.compiler import ASTSource
 from selfrefine.audio import effect_triton
 
 SIGNATURES = {
-    effect_triton._follow: (["*fp32"] * 3 + ["i32"] * 2, {"LANES": 32, "AHEAD": 16}),
-    effect_triton._respond: (["*fp64"] * 5 + ["i32"], {"COMBS": 8, "BINS": 256}),
+    effect_triton._follow: (["*fp32"] * 3 + ["i32"] * 2, {"LANES": 32, "AHEAD": effect_triton._AHEAD}),
+    effect_triton._respond: (["*fp64"] * 5 + ["i32"], {"COMBS": 8, "BINS": effect_triton._BINS}),
 }
 for capability in (80, 90):
     for kernel, (types, constants) in SIGNATURES.items():

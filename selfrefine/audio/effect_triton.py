@@ -8,7 +8,7 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 
 _LANES = 32  # channels per program: one warp
-_AHEAD = 16  # samples fetched before they are needed, so that one wait serves them all
+_AHEAD = 32  # samples fetched before they are needed, so that one wait serves them all
 _BINS = 256  # of a spectrum per program
 
 
