@@ -128,7 +128,10 @@ def train(
     every = 1 if device.type == "cpu" else 20
     batch = None
     pending: list[tuple[int, Tensor, Tensor, list[str]]] = []
-    least_data = seconds_of_a_draw(task, seed, first, device) if device.type == "cuda" else 0.0
+    if first < schedule.steps:
+        # Compiles what drawing needs, which is no part of a step.
+        task.draw(first, generator_for(seed, first))
+    least_data = seconds_of_a_draw(task, seed, first + 1, device) if device.type == "cuda" else 0.0
     saved = began = time.monotonic()
     data_seconds = 0.0
     inspected = inspected_steps(schedule.steps) if inspect is not None else set()
@@ -208,12 +211,10 @@ def drawn_batches(
 
 
 def seconds_of_a_draw(task: Task[Any], seed: int, step: int, device: torch.device) -> float:
-    """Until the device has done all of it: the mean over the steps after `step`, at which the first
-    draw compiles."""
-    task.draw(step, generator_for(seed, step))
+    """Until the device has done all of it: the mean over the draws of `TIMED_DRAWS` steps."""
     wait(device)
     began = time.monotonic()
-    for later in range(step + 1, step + 1 + TIMED_DRAWS):
+    for later in range(step, step + TIMED_DRAWS):
         task.draw(later, generator_for(seed, later))
     wait(device)
     return (time.monotonic() - began) / TIMED_DRAWS
