@@ -347,14 +347,17 @@ from triton.compiler import ASTSource
 from selfrefine.audio import effect_triton
 
 SIGNATURES = {
-    effect_triton._follow: (["*fp32"] * 3 + ["i32"] * 2, {"LANES": 32, "AHEAD": effect_triton._AHEAD}),
-    effect_triton._respond: (["*fp64"] * 5 + ["i32"], {"COMBS": 8, "BINS": effect_triton._BINS}),
+    effect_triton._follow: (
+        ["*fp32"] * 3 + ["i32"] * 2, [effect_triton._LANES, effect_triton._AHEAD]
+    ),
+    effect_triton._respond: (["*fp64"] * 5 + ["i32"], [8, effect_triton._BINS]),
 }
 for capability in (80, 90):
     for kernel, (types, constants) in SIGNATURES.items():
         types = types + ["constexpr"] * len(constants)
         signature = dict(zip(kernel.arg_names, types, strict=True))
-        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        values = dict(zip(kernel.arg_names[-len(constants) :], constants, strict=True))
+        source = ASTSource(fn=kernel, signature=signature, constexprs=values)
         compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32))
         assert len(compiled.asm["cubin"]) > 1000
 """
