@@ -58,10 +58,12 @@ def follow_envelope(
     envelopes = torch.empty_like(by_time)
     coefficients = torch.stack([attack, release]).repeat_interleave(channel, dim=1).contiguous()
     programs = (triton.cdiv(batch * channel, _LANES),)
-    _follow[programs](
-        by_time, envelopes, coefficients, batch * channel, length,
-        LANES=_LANES, AHEAD=_AHEAD, num_warps=1,
-    )  # fmt: skip
+    # Triton launches on the current GPU, which need not be the one with the audio.
+    with torch.cuda.device_of(level):
+        _follow[programs](
+            by_time, envelopes, coefficients, batch * channel, length,
+            LANES=_LANES, AHEAD=_AHEAD, num_warps=1,
+        )  # fmt: skip
     return envelopes.t().reshape(batch, channel, length)
 
 
@@ -123,9 +125,10 @@ def respond(
     items, bins = spectra.shape
     combs = (len(echoes) - 3) // 2
     responded = torch.empty(items, 2, bins, dtype=spectra.dtype, device=spectra.device)
-    _respond[triton.cdiv(bins, _BINS), items](
-        *(torch.view_as_real(x.contiguous()) for x in (spectra, responded, echoes)),
-        feedback.double().contiguous(), damping.double().contiguous(), bins,
-        COMBS=combs, BINS=_BINS,
-    )  # fmt: skip
+    with torch.cuda.device_of(spectra):
+        _respond[triton.cdiv(bins, _BINS), items](
+            *(torch.view_as_real(x.contiguous()) for x in (spectra, responded, echoes)),
+            feedback.double().contiguous(), damping.double().contiguous(), bins,
+            COMBS=combs, BINS=_BINS,
+        )  # fmt: skip
     return responded

@@ -101,11 +101,13 @@ def draw_separation_batch(
     device = sources.device
     low, high = settings.gain
     gains = low + (high - low) * torch.rand(len(sources), generator=generator)
-    swapped = torch.rand(len(sources), generator=generator) < 0.5
+    # Indices, found on the CPU: a GPU would have to be waited for to count a mask.
+    swapped = torch.nonzero(torch.rand(len(sources), generator=generator) < 0.5)[:, 0].to(device)
+    items, rows = torch.nonzero(present, as_tuple=True)
     sources *= gains.to(device)[:, None, None]
-    sources[swapped.to(device)] = sources[swapped.to(device)].flip(1)
+    sources[swapped] = sources[swapped].flip(1)
     targets = sources.new_zeros(count, len(CLASSES), 2, settings.segment)
-    targets[present.to(device)] = sources
+    targets[items.to(device), rows.to(device)] = sources
     mixture = targets.sum(dim=1)
     gain = gain_to(settings.loudness_lufs, mixture, settings.sample_rate)
     mixture *= gain[:, None, None]

@@ -78,25 +78,30 @@ def draw_segments(
 
 def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
     """float32 `(count, channel=2, segment)` on the pool's device; short clips are repeated."""
-    scales = pool.scales[clips] / 32767
-    if pool.frames.device.type == "cpu":
-        # Pinned, the copy to a GPU runs beside its work.
-        out = torch.empty(len(clips), 2, segment, pin_memory=pool.device.type == "cuda")
-        copy_segments(
-            pool.frames.numpy(),
-            pool.starts[clips].numpy(),
-            pool.lengths[clips].numpy(),
-            offsets.numpy(),
-            scales.numpy(),
-            out.numpy(),
-        )
-        return out.to(pool.device, non_blocking=True)
-    device = pool.device
+    if pool.frames.device.type != "cpu":
+        return index_segments(pool, clips, offsets, segment)
+    # Pinned, the copy to a GPU runs beside its work.
+    out = torch.empty(len(clips), 2, segment, pin_memory=pool.device.type == "cuda")
+    copy_segments(
+        pool.frames.numpy(),
+        pool.starts[clips].numpy(),
+        pool.lengths[clips].numpy(),
+        offsets.numpy(),
+        (pool.scales[clips] / 32767).numpy(),
+        out.numpy(),
+    )
+    return out.to(pool.device, non_blocking=True)
+
+
+def index_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
+    """What `gather_segments` does where the samples lie on a GPU, by torch's indexing."""
+    device = pool.frames.device
+    starts, lengths = pool.starts[clips].to(device), pool.lengths[clips].to(device)
     positions = torch.arange(segment, device=device) + offsets.to(device)[:, None]
-    positions = positions % pool.lengths[clips].to(device)[:, None]
-    positions += pool.starts[clips].to(device)[:, None]
-    pairs = pool.frames[positions].view(torch.int16).reshape(len(clips), segment, 2)
-    return pairs.transpose(1, 2).to(torch.float32) * scales.to(device)[:, None, None]
+    positions = positions % lengths[:, None] + starts[:, None]
+    pairs = pool.frames[positions].view(torch.int16).unflatten(1, (segment, 2))
+    segments = pairs.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return segments * (pool.scales[clips] / 32767).to(device)[:, None, None]
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,85 @@
+"""What a GPU would compute, as far as it can be had without one: its functions on tensors of the
+CPU, its kernels in Triton's interpreter, against what the CPU computes."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from selfrefine.audio import effect_chain
+from selfrefine.data import mixing, separation, source_bank
+from selfrefine.data.audio_set import AudioSet
+from selfrefine.data.mixing import class_candidates, draw_mixtures
+from selfrefine.data.separation import draw_separation_batch, separation_candidates
+from selfrefine.data.source_bank import SourceBank
+from selfrefine.data.stem_pool import StemPool, gather_segments, index_segments, load_pool
+from selfrefine.settings import PAPER_XUMX, Classifier
+from tests.conftest import RATE
+
+SETTINGS = Classifier(sample_rate=RATE, segment=1500, fft=512, hop=256, batch=4, source_uses=3)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def pool(tone_stems: AudioSet) -> StemPool:
+    """One clip is shorter than a segment."""
+    clips = (dataclasses.replace(tone_stems.clips[0], length=700), *tone_stems.clips[1:])
+    return load_pool(dataclasses.replace(tone_stems, clips=clips), torch.device("cpu"))
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    pytest.importorskip("triton")
+    for module in (mixing, separation, source_bank):
+        monkeypatch.setattr(module, "gather_segments", index_segments)
+    monkeypatch.setattr(effect_chain, "_apply_on_cpu", effect_chain._apply_on_gpu)
+    return monkeypatch
+
+
+def assert_alike(found: torch.Tensor, expected: torch.Tensor) -> None:
+    error = (found - expected).double().square().sum()
+    assert 10 * torch.log10(expected.double().square().sum() / error) > 90
+
+
+def test_indexing_segments_gives_what_copying_them_gives(pool: StemPool) -> None:
+    clips, offsets = torch.tensor([0, 3, 5, 0]), torch.tensor([650, 0, 41000, 0])
+    indexed = index_segments(pool, clips, offsets, 2000)
+    assert torch.equal(indexed, gather_segments(pool, clips, offsets, 2000))
+    assert indexed.is_contiguous()
+
+
+def test_mixtures_are_the_same(pool: StemPool, as_on_a_gpu: pytest.MonkeyPatch) -> None:
+    def draw() -> torch.Tensor:
+        candidates = class_candidates(pool)
+        return draw_mixtures(pool, candidates, SETTINGS, 4, generator(), SETTINGS.effects).audio
+
+    found = draw()
+    as_on_a_gpu.undo()
+    assert_alike(found, draw())
+
+
+def test_mixtures_of_a_bank_are_the_same(pool: StemPool, as_on_a_gpu: pytest.MonkeyPatch) -> None:
+    def draw() -> torch.Tensor:
+        bank = SourceBank(pool, class_candidates(pool), SETTINGS, 0)
+        return bank.draw_mixtures(2, generator()).audio
+
+    as_on_a_gpu.setattr(source_bank, "GROUPS", 2)
+    found = draw()
+    as_on_a_gpu.undo()
+    as_on_a_gpu.setattr(source_bank, "GROUPS", 2)
+    assert_alike(found, draw())
+
+
+def test_separation_batches_are_the_same(pool: StemPool, as_on_a_gpu: pytest.MonkeyPatch) -> None:
+    settings = dataclasses.replace(PAPER_XUMX, sample_rate=RATE, segment=8000)
+
+    def draw() -> torch.Tensor:
+        candidates = separation_candidates(pool)
+        return draw_separation_batch(pool, candidates, settings, 6, 0.4, generator()).targets
+
+    found = draw()
+    as_on_a_gpu.undo()
+    assert torch.equal(found, draw())
