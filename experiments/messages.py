@@ -1,7 +1,6 @@
 """What the runner and its workers say to each other. Free of torch: the runner never loads it."""
 
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from experiments.stages import Stage
@@ -54,10 +53,3 @@ class Failed:
 
 
 Message = Progress | Said | Finished | Failed
-
-
-def begin_work(order: Order, pipe: Connection) -> None:
-    """A worker process' first call; loads torch there unless its server already has."""
-    from experiments.worker import work
-
-    work(order, pipe)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.messages import Failed, Finished, Order, Progress, Said, begin_work
+from experiments.messages import Failed, Finished, Order, Progress, Said
 from experiments.naming import describe
 from experiments.stages import Songs, Stage, closure, identity, inputs
 from experiments.store import Store
@@ -189,6 +189,13 @@ def start(context: ForkServerContext, slot: int, order: Order) -> Job:
     )
     tell(f"start  {identity(order.stage)}  {describe(order.stage)}")
     return Job(order.stage, slot, process, receiving, bar, time.monotonic())
+
+
+def begin_work(order: Order, pipe: Connection) -> None:
+    """A worker process' first call; loads torch there unless its server already has."""
+    from experiments.worker import work
+
+    work(order, pipe)
 
 
 def listen(job: Job) -> None:
