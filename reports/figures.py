@@ -295,7 +295,7 @@ def label_panels(results: Results) -> list[tuple[str, dict[str, dict[str, int]]]
 
 def training(results: Results, measures: Measures) -> Drawing | None:
     """Validation while the trainings of Tables 2 and 4 ran: a panel a network, a line a row."""
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3.3))
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.9))
     rows: list[list[object]] = []
     for axis, (table, network, measure) in zip(
         axes,
@@ -322,7 +322,8 @@ def training(results: Results, measures: Measures) -> Drawing | None:
         axis.set(title=network, xlabel="step", ylabel=unit)
         if axis.lines:
             axis.set_xlim(left=0)
-            axis.legend(title=table.head[-1], fontsize=7, title_fontsize=7)
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2}
+            axis.legend(title=table.head[-1], fontsize=7, title_fontsize=7, **below)
     if not rows:
         plt.close(figure)
         return None
