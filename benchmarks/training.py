@@ -117,7 +117,7 @@ def compare(name: str, settings: Separator, steps: int) -> str:
     shape = (settings.batch, len(CLASSES), 2, settings.segment)
     targets = 0.05 * torch.randn(shape, device=device)
     mixture = targets.sum(dim=1)
-    groups = torch.eye(len(CLASSES), device=device).repeat(settings.batch, 1, 1)
+    groups = torch.eye(len(CLASSES)).repeat(settings.batch, 1, 1)
     fused = torch.optim.AdamW(model.parameters(), fused=True)
     unfused = torch.optim.AdamW(plain.parameters(), foreach=False)
 

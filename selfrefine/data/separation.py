@@ -15,9 +15,10 @@ from selfrefine.settings import Separator
 class SeparationBatch:
     """`mixture` `(batch, channel=2, sample)`, `targets` `(batch, target=4, channel=2, sample)`.
 
-    `groups` is 0 or 1 `(batch, target=4, class=4)`: target t is to be the sum of the estimates of
-    the classes in row t. Conventionally it is the identity; a source labelled bass+drums takes one
-    row with two ones, and the row it leaves free is all zeros, a target without loss.
+    `groups`, on the CPU, is 0 or 1 `(batch, target=4, class=4)`: target t is to be the sum of the
+    estimates of the classes in row t. Conventionally it is the identity; a source labelled
+    bass+drums takes one row with two ones, and the row it leaves free is all zeros, a target
+    without loss.
     """
 
     mixture: Tensor
@@ -112,4 +113,4 @@ def draw_separation_batch(
     gain = gain_to(settings.loudness_lufs, mixture, settings.sample_rate)
     mixture *= gain[:, None, None]
     targets *= gain[:, None, None, None]
-    return SeparationBatch(mixture, targets, groups.to(device), clips[present])
+    return SeparationBatch(mixture, targets, groups, clips[present])
