@@ -6,6 +6,7 @@ import os
 # times slower; libraries read this when they are first loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,14 @@ import torch
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
 
-# Without a GPU its kernels run in Triton's interpreter, which must be said before they are read.
+# Without a GPU its kernels run in Triton's interpreter, which must be said before they are read;
+# with one, tests marked `gpu` run them.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+interpreted = pytest.mark.skipif(
+    torch.cuda.is_available() or find_spec("triton") is None,
+    reason="kernels are interpreted where Triton is, but no GPU",
+)
 
 RATE = 16000
 

@@ -26,6 +26,7 @@ from selfrefine.audio.effect_torch import reverberate
 from selfrefine.audio.effects import EffectParameters, draw_effects
 from selfrefine.errors import InputError
 from selfrefine.settings import EffectRanges
+from tests.conftest import interpreted
 
 RATE = 16_000
 RANGES = EffectRanges()
@@ -296,9 +297,9 @@ def test_an_unfit_out_is_refused() -> None:
 # ---- the GPU's chain, as far as it can be checked without one
 
 
+@interpreted
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100])
 def test_reverb_by_spectra_agrees_with_pedalboard_within_100_db(sample_rate: int) -> None:
-    pytest.importorskip("triton")
     audio, parameters = _audio(3, 8_009, level=0.3), _draw(3)
     coefficients, delays = _coefficients(parameters, sample_rate), _delays(sample_rate)
     processed = reverberate(audio, coefficients, delays)
@@ -307,8 +308,8 @@ def test_reverb_by_spectra_agrees_with_pedalboard_within_100_db(sample_rate: int
         assert _snr(torch.from_numpy(expected), processed[i]) > 100
 
 
+@interpreted
 def test_reverb_by_spectra_equals_the_recursive_one_also_when_its_tail_outlasts_the_item() -> None:
-    pytest.importorskip("triton")
     # A quarter of a second of the longest tail: a plain circular convolution would be far off.
     ranges = replace(ONLY_REVERB, reverb_room_size=(0.85, 0.85), reverb_damping=(0.0, 0.0))
     audio, parameters = _audio(2, 11_025), _without_polarity(_draw(2, ranges))
@@ -318,19 +319,19 @@ def test_reverb_by_spectra_equals_the_recursive_one_also_when_its_tail_outlasts_
     assert _snr(recursive, by_spectra).min() > 110
 
 
+@interpreted
 @pytest.mark.parametrize("length", [601, 2048])
 def test_chain_for_the_gpu_equals_the_cpus_in_tritons_interpreter(length: int) -> None:
-    pytest.importorskip("triton")
     audio, parameters = _audio(3, length), _draw(3)
     out = torch.empty_like(audio)
     _apply_on_gpu(audio, parameters, _coefficients(parameters, RATE), _delays(RATE), out)
     assert _snr(apply_effects(audio, parameters, RATE), out).min() > 80
 
 
+@interpreted
 def test_more_items_than_fit_at_once_are_reverberated_like_each_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("triton")
     monkeypatch.setattr(effect_torch, "_ITEMS_AT_ONCE", 2)
     audio, parameters = _audio(5, 1000), _draw(5)
     coefficients, delays = _coefficients(parameters, RATE), _delays(RATE)
@@ -363,9 +364,9 @@ for capability in (80, 90):
 """
 
 
+@interpreted
 @pytest.mark.slow
 def test_kernels_for_the_gpu_compile_for_one_without_one(tmp_path: Path) -> None:
-    pytest.importorskip("triton")
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     finished = subprocess.run(
         [sys.executable, "-c", COMPILE_FOR_GPUS],

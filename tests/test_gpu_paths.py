@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from selfrefine.audio import effect_chain
-from selfrefine.data import mixing, separation, source_bank
+from selfrefine.data import mixing, source_bank
 from selfrefine.data.audio_set import AudioSet
 from selfrefine.data.mixing import class_candidates, draw_mixtures
 from selfrefine.data.separation import draw_separation_batch, separation_candidates
 from selfrefine.data.source_bank import SourceBank
 from selfrefine.data.stem_pool import StemPool, gather_segments, index_segments, load_pool
 from selfrefine.settings import PAPER_XUMX, Classifier
-from tests.conftest import RATE
+from tests.conftest import RATE, interpreted
 
 SETTINGS = Classifier(sample_rate=RATE, segment=1500, fft=512, hop=256, batch=4, source_uses=3)
 
@@ -32,8 +32,7 @@ def pool(tone_stems: AudioSet) -> StemPool:
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    pytest.importorskip("triton")
-    for module in (mixing, separation, source_bank):
+    for module in (mixing, source_bank):
         monkeypatch.setattr(module, "gather_segments", index_segments)
     monkeypatch.setattr(effect_chain, "_apply_on_cpu", effect_chain._apply_on_gpu)
     return monkeypatch
@@ -41,7 +40,7 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def assert_alike(found: torch.Tensor, expected: torch.Tensor) -> None:
     error = (found - expected).double().square().sum()
-    assert 10 * torch.log10(expected.double().square().sum() / error) > 90
+    assert 10 * torch.log10(expected.double().square().sum() / error) > 80
 
 
 def test_indexing_segments_gives_what_copying_them_gives(pool: StemPool) -> None:
@@ -51,6 +50,7 @@ def test_indexing_segments_gives_what_copying_them_gives(pool: StemPool) -> None
     assert indexed.is_contiguous()
 
 
+@interpreted
 def test_mixtures_are_the_same(pool: StemPool, as_on_a_gpu: pytest.MonkeyPatch) -> None:
     def draw() -> torch.Tensor:
         candidates = class_candidates(pool)
@@ -61,6 +61,7 @@ def test_mixtures_are_the_same(pool: StemPool, as_on_a_gpu: pytest.MonkeyPatch) 
     assert_alike(found, draw())
 
 
+@interpreted
 def test_mixtures_of_a_bank_are_the_same(pool: StemPool, as_on_a_gpu: pytest.MonkeyPatch) -> None:
     def draw() -> torch.Tensor:
         bank = SourceBank(pool, class_candidates(pool), SETTINGS, 0)
@@ -73,13 +74,23 @@ def test_mixtures_of_a_bank_are_the_same(pool: StemPool, as_on_a_gpu: pytest.Mon
     assert_alike(found, draw())
 
 
-def test_separation_batches_are_the_same(pool: StemPool, as_on_a_gpu: pytest.MonkeyPatch) -> None:
-    settings = dataclasses.replace(PAPER_XUMX, sample_rate=RATE, segment=8000)
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_gpu_draws_what_the_cpu_draws(tone_stems: AudioSet, resident: bool) -> None:
+    on_cpu, on_gpu = (load_pool(tone_stems, torch.device(name)) for name in ("cpu", "cuda"))
+    if not resident:
+        on_gpu = dataclasses.replace(on_gpu, frames=on_cpu.frames)
+    separator = dataclasses.replace(PAPER_XUMX, sample_rate=RATE, segment=8000)
 
-    def draw() -> torch.Tensor:
-        candidates = separation_candidates(pool)
-        return draw_separation_batch(pool, candidates, settings, 6, 0.4, generator()).targets
+    def drawn(pool: StemPool) -> list[torch.Tensor]:
+        candidates = class_candidates(pool)
+        mixed = draw_mixtures(pool, candidates, SETTINGS, 4, generator(), SETTINGS.effects)
+        reused = SourceBank(pool, candidates, SETTINGS, 0).draw_mixtures(2, generator())
+        separated = draw_separation_batch(
+            pool, separation_candidates(pool), separator, 6, 0.4, generator()
+        )
+        return [mixed.audio, reused.audio, separated.mixture, separated.targets]
 
-    found = draw()
-    as_on_a_gpu.undo()
-    assert torch.equal(found, draw())
+    for found, expected in zip(drawn(on_gpu), drawn(on_cpu), strict=True):
+        assert_alike(found.cpu(), expected)

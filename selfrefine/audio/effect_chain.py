@@ -171,10 +171,11 @@ def _mixing(
     """Imager, RMS and gain as one matrix: the gains, float32 `(batch,)`, of a channel itself and of
     the other. `energies` `(2, 2, batch)`: of input and reverb's output, those of mid and side."""
     _, (mid, side) = energies
-    mid_gain, side_gain = imager_gains(mid, side, parameters.imager_balance.to(mid))
+    balance = parameters.imager_balance.to(mid, non_blocking=True)
+    mid_gain, side_gain = imager_gains(mid, side, balance)
     energy = mid_gain**2 * mid + side_gain**2 * side
     scale = (energies[0].sum(0) / energy).sqrt().where(~(energy <= _SILENT * length), 0.0)
-    scale = scale * (_amplitude(parameters.gain) * parameters.polarity).to(mid)
+    scale = scale * (_amplitude(parameters.gain) * parameters.polarity).to(mid, non_blocking=True)
     same, crossed = scale * (mid_gain + side_gain) / 2, scale * (mid_gain - side_gain) / 2
     return same.float(), crossed.float()
 
@@ -220,7 +221,7 @@ def _apply_on_gpu(
 ) -> None:
     from selfrefine.audio.effect_torch import compress, reverberate
 
-    coefficients = coefficients.to(audio.device)
+    coefficients = coefficients.to(audio.device, non_blocking=True)
     processed = reverberate(compress(audio, coefficients), coefficients, delays)
     energies = torch.stack([_mid_side_energies(signal) for signal in (audio, processed)])
     same, crossed = _mixing(energies, parameters, audio.shape[-1])

@@ -25,7 +25,7 @@ from selfrefine.audio.effect_kernels import (
     WET_CROSSED,
 )
 
-_ITEMS_AT_ONCE = 64  # bounds the memory of the spectra: 67 MB each at 44.1 kHz and 3 s
+_ITEMS_AT_ONCE = 64  # bounds the memory of the spectra: 200 MB at 44.1 kHz and 3 s
 
 # A spectrum of finite length hears the reverb's tail again at the start of the item. Spectra on a
 # circle of radius r > 1 instead of the unit circle make that echo weaker by r^length = 1e8, without

@@ -79,8 +79,9 @@ def _respond(
     BINS: tl.constexpr,
 ) -> None:
     # Complex numbers lie as pairs of float64; a "row" is a spectrum's worth of them.
-    item, row = tl.program_id(1), 2 * bins
-    position = tl.program_id(0) * BINS + tl.arange(0, BINS)
+    # Items first, so that programs side by side share a stretch of the echoes in the cache.
+    item, row = tl.program_id(0), 2 * bins
+    position = tl.program_id(1) * BINS + tl.arange(0, BINS)
     inside = position < bins
     at = 2 * position
     x_re = tl.load(spectra + item * row + at, mask=inside, other=0.0)
@@ -126,7 +127,7 @@ def respond(
     combs = (len(echoes) - 3) // 2
     responded = torch.empty(items, 2, bins, dtype=spectra.dtype, device=spectra.device)
     with torch.cuda.device_of(spectra):
-        _respond[triton.cdiv(bins, _BINS), items](
+        _respond[items, triton.cdiv(bins, _BINS)](
             *(torch.view_as_real(x.contiguous()) for x in (spectra, responded, echoes)),
             feedback.double().contiguous(), damping.double().contiguous(), bins,
             COMBS=combs, BINS=_BINS,

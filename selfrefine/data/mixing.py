@@ -86,7 +86,7 @@ def draw_mixtures(
     if effects is not None:
         sources = effected(sources, draw_effects(len(clips), effects, generator), pool.sample_rate)
     audio = sources.new_zeros(count, 2, settings.segment)
-    audio.index_add_(0, items.to(sources.device), sources)
+    audio.index_add_(0, items.to(sources.device, non_blocking=True), sources)
     return Mixtures(audio, union_of_labels(pool, clips, items, count), clips, items)
 
 
@@ -102,4 +102,4 @@ def union_of_labels(pool: StemPool, clips: Tensor, items: Tensor, count: int) ->
     """Float `(mixture, class)` of `count` mixtures, on the pool's device; `clips` and `items`
     `(source,)` as in `Mixtures`."""
     labels = torch.zeros(count, len(CLASSES)).index_add_(0, items, pool.labels[clips].float())
-    return labels.clamp_(max=1.0).to(pool.device)
+    return labels.clamp_(max=1.0).to(pool.device, non_blocking=True)

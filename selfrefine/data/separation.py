@@ -103,12 +103,13 @@ def draw_separation_batch(
     low, high = settings.gain
     gains = low + (high - low) * torch.rand(len(sources), generator=generator)
     # Indices, found on the CPU: a GPU would have to be waited for to count a mask.
-    swapped = torch.nonzero(torch.rand(len(sources), generator=generator) < 0.5)[:, 0].to(device)
-    items, rows = torch.nonzero(present, as_tuple=True)
-    sources *= gains.to(device)[:, None, None]
+    swapped = torch.nonzero(torch.rand(len(sources), generator=generator) < 0.5)[:, 0]
+    swapped = swapped.to(device, non_blocking=True)
+    places = torch.nonzero(present).to(device, non_blocking=True)
+    sources *= gains.to(device, non_blocking=True)[:, None, None]
     sources[swapped] = sources[swapped].flip(1)
     targets = sources.new_zeros(count, len(CLASSES), 2, settings.segment)
-    targets[items.to(device), rows.to(device)] = sources
+    targets[places[:, 0], places[:, 1]] = sources
     mixture = targets.sum(dim=1)
     gain = gain_to(settings.loudness_lufs, mixture, settings.sample_rate)
     mixture *= gain[:, None, None]

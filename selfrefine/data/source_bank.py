@@ -1,4 +1,4 @@
-"""Effected sources that go into several mixtures, steps apart.
+"""Effected sources that go into several mixtures, most of them steps apart.
 
 Effects are most of what random mixing costs, and a small network learns from mixtures faster than
 a core can make them. There a source is effected once and used a few times, as data echoing does
@@ -24,10 +24,10 @@ from selfrefine.randomness import generator_for
 from selfrefine.settings import Classifier
 
 GROUPS = 16
-"""Groups kept: so many batches' worth of sources, out of which each batch is drawn at random."""
+"""Groups kept, out of all of which each batch is drawn: it seldom holds a source twice."""
 
 _STREAM = 1
-"""Keeps the groups' draws apart from the steps', which have two numbers."""
+"""Not 0: keeps the groups' draws apart from the steps', which have no third number."""
 
 
 class SourceBank:

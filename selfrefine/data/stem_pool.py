@@ -96,12 +96,14 @@ def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int
 def index_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
     """What `gather_segments` does where the samples lie on a GPU, by torch's indexing."""
     device = pool.frames.device
-    starts, lengths = pool.starts[clips].to(device), pool.lengths[clips].to(device)
-    positions = torch.arange(segment, device=device) + offsets.to(device)[:, None]
-    positions = positions % lengths[:, None] + starts[:, None]
+    of_clips = torch.stack([offsets, pool.lengths[clips], pool.starts[clips]])
+    # Not blocking: what is copied waits in a buffer of the driver's, and nobody for the GPU.
+    offsets, lengths, starts = of_clips.to(device, non_blocking=True)[..., None]
+    scales = (pool.scales[clips] / 32767).to(device, non_blocking=True)
+    positions = (torch.arange(segment, device=device) + offsets) % lengths + starts
     pairs = pool.frames[positions].view(torch.int16).unflatten(1, (segment, 2))
     segments = pairs.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
-    return segments * (pool.scales[clips] / 32767).to(device)[:, None, None]
+    return segments * scales[:, None, None]
 
 
 @njit(cache=True, nogil=True)

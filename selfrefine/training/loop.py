@@ -1,6 +1,6 @@
 """The one training loop, for the classifier and both separators.
 
-Every random draw of a step comes from a generator seeded by (seed, step), so a run that was killed
+Every random draw of a step depends on the seed and the step alone, so a run that was killed
 and resumed computes what an unbroken one does, bit for bit on the CPU.
 """
 
@@ -128,10 +128,12 @@ def train(
     every = 1 if device.type == "cpu" else 20
     batch = None
     pending: list[tuple[int, Tensor, Tensor, list[str]]] = []
+    least_data = 0.0
     if first < schedule.steps:
-        # Compiles what drawing needs, which is no part of a step.
+        # Compiles what drawing needs and fills a bank of sources: once, and so no part of a step.
         task.draw(first, generator_for(seed, first))
-    least_data = seconds_of_a_draw(task, seed, first + 1, device) if device.type == "cuda" else 0.0
+        if device.type == "cuda":
+            least_data = seconds_of_a_draw(task, seed, first + 1, device)
     saved = began = time.monotonic()
     data_seconds = 0.0
     inspected = inspected_steps(schedule.steps) if inspect is not None else set()
