@@ -38,7 +38,7 @@ bench: $(READY)
 	@$(PYTHON) -m benchmarks --profile $(PROFILE)
 
 test: $(READY)
-	@$(PYTHON) -m pytest -n 2 --dist loadfile
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy

@@ -46,3 +46,9 @@ def tone_stems(tmp_path: Path) -> AudioSet:
                 audio = tone(CLASS_TONES[name] * (1 + 0.01 * song), 5.0)
                 writer.add(f"song{song}", name, (name,), audio)
     return open_audio_set(tmp_path / "stems")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: a process that began one last would be waited for."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
