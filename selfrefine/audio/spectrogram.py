@@ -27,21 +27,21 @@ def spectrogram(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
 
 @torch.no_grad()
 def magnitude(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
-    """Moduli of `spectrogram`, without a gradient; on the CPU their moduli in one pass, a seventh
-    of torch's time."""
+    """Moduli of `spectrogram`, without a gradient; on the CPU taken in one pass, in a seventh of
+    torch's time for them."""
     frames = spectrogram(audio, fft, hop, centred)
     if frames.is_cuda:
         return frames.abs()
     # The transform's own memory order: a frame's bins side by side.
     pairs = torch.view_as_real(frames.transpose(2, 3).contiguous())
-    moduli = torch.empty(pairs.shape[:-1])
+    moduli = torch.empty(pairs.shape[:-1], dtype=pairs.dtype)
     _moduli(pairs.view(-1).numpy(), moduli.view(-1).numpy())
     return moduli.transpose(2, 3)
 
 
 @njit(cache=True, nogil=True)
 def _moduli(pairs: np.ndarray, moduli: np.ndarray) -> None:
-    """float32 `(2 * number,)`, real and imaginary parts in turn, to `(number,)`."""
+    """`(2 * number,)`, real and imaginary parts in turn, to `(number,)`."""
     for i in range(len(moduli)):
         real, imaginary = pairs[2 * i], pairs[2 * i + 1]
         moduli[i] = np.sqrt(real * real + imaginary * imaginary)
