@@ -3,7 +3,7 @@ stages it is made from.
 
 Nothing here computes; `experiments.compute` does. Nothing here imports torch, so that planning and
 finding that everything is done take no time. What does not change a result (workers, device,
-logging) is no field. Raise a class' `version` when its computation changes.
+logging) is no field. Raise `version` when a stage's computation changes.
 """
 
 import dataclasses
@@ -21,8 +21,13 @@ from selfrefine import settings as method
 class Stage:
     """Common base: `version` enters the identity, `unit` names what its progress counts."""
 
-    version: ClassVar[int] = 1
     unit: ClassVar[str] = "song"
+
+    @property
+    def version(self) -> int:
+        """Of what the stage computes. A class whose computation changes gives another, where it can
+        only for the stages whose results change."""
+        return 1
 
 
 @dataclass(frozen=True)
@@ -161,15 +166,25 @@ class Separator(Stage):
     settings: method.Separator
     seed: int = 0
 
+    @property
+    def version(self) -> int:
+        """2 where sources can carry several labels: in version 1 the sum of their estimates was
+        rounded to bf16."""
+        drawn = self.settings.multi_chance > 0 and self.settings.single_share < 1
+        return 2 if drawn and isinstance(self.train, Relabelled) else 1
+
 
 @dataclass(frozen=True)
 class SeparationScore(Stage):
     """A separator's SDR on every song of a test set, and a few seconds of it to listen to."""
 
-    version: ClassVar[int] = 2
-
     separator: Separator
     test: Songs
+
+    @property
+    def version(self) -> int:
+        """2: a few seconds to listen to are kept."""
+        return 2
 
 
 def inputs(stage: Stage) -> list[Stage]:

@@ -1,9 +1,19 @@
 """Short-time Fourier transforms of stereo batches."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+
+
+@lru_cache(maxsize=16)
+def hann_window(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A periodic Hann window `(length,)`, made once for a device."""
+    # Kept from inference, whose tensors training could not use.
+    with torch.inference_mode(False):
+        return torch.hann_window(length, device=device, dtype=dtype)
 
 
 def spectrogram(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
@@ -13,7 +23,7 @@ def spectrogram(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
     the frames of its segments: refining slices windows out of one transform for that reason.
     """
     batch, channels, samples = audio.shape
-    window = torch.hann_window(fft, device=audio.device, dtype=audio.dtype)
+    window = hann_window(fft, audio.device, audio.dtype)
     frames = torch.stft(
         audio.reshape(batch * channels, samples),
         fft,
@@ -50,7 +60,7 @@ def _moduli(pairs: np.ndarray, moduli: np.ndarray) -> None:
 def waveform(frames: Tensor, fft: int, hop: int, length: int) -> Tensor:
     """`(batch, channel, sample)` of a centred spectrogram `(batch, channel, bin, frame)`."""
     batch, channels = frames.shape[:2]
-    window = torch.hann_window(fft, device=frames.device)
+    window = hann_window(fft, frames.device, frames.real.dtype)
     audio = torch.istft(
         frames.reshape(batch * channels, *frames.shape[2:]), fft, hop, window=window, length=length
     )

@@ -15,8 +15,25 @@ def grouped_loss(
     the batch's loss is the mean over items of the sum over targets. Rows of zeros in `groups`
     have no loss. `groups` is best on the CPU: reading it from a GPU would wait for all its work.
     """
-    conventional = bool((groups == torch.eye(groups.shape[1], device=groups.device)).all())
-    groups = groups.to(estimates.device, non_blocking=True)
-    grouped = estimates if conventional else torch.einsum("btc,bc...->bt...", groups, estimates)
+    grouped = summed_over_groups(estimates, groups)
     per_target = penalty(grouped - targets).flatten(2).mean(dim=2)
-    return (per_target * groups.amax(dim=2)).sum(dim=1).mean()
+    has_loss = groups.amax(dim=2).to(estimates.device, non_blocking=True)
+    return (per_target * has_loss).sum(dim=1).mean()
+
+
+def summed_over_groups(estimates: Tensor, groups: Tensor) -> Tensor:
+    """Estimates `(batch, class, …)` to those of the targets `(batch, target, …)`.
+
+    Items whose every target is one class pass as they are. The others' estimates are added up in
+    float32: a matrix product would round them to what the device multiplies in, bf16 or TF32.
+    """
+    identity = torch.eye(groups.shape[1], device=groups.device)
+    merged = torch.nonzero((groups != identity).any(dim=(1, 2)))[:, 0]
+    if not len(merged):
+        return estimates
+    weights = groups[merged].to(estimates.device, non_blocking=True)
+    weights = weights.reshape(*weights.shape, *[1] * (estimates.ndim - 2))
+    merged = merged.to(estimates.device, non_blocking=True)
+    parts = estimates[merged].float()
+    sums = [(weights[:, target] * parts).sum(dim=1) for target in range(groups.shape[1])]
+    return estimates.float().index_copy(0, merged, torch.stack(sums, dim=1))

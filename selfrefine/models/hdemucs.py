@@ -1,18 +1,45 @@
 """Hybrid Demucs (Demucs v3): torchaudio's, with a faster way back from its spectrograms."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchaudio.models import HDemucs as TorchaudioHDemucs
 
+from selfrefine.audio.spectrogram import hann_window
 from selfrefine.classes import CLASSES
 from selfrefine.models.grouped_loss import grouped_loss
+from selfrefine.models.recurrent import keep_lstms_in_float32
 from selfrefine.settings import HDemucs
 
 
 class HybridDemucs(TorchaudioHDemucs):
     """torchaudio's model, weight for weight."""
+
+    def __init__(self, settings: HDemucs) -> None:
+        super().__init__(
+            sources=list(CLASSES),
+            audio_channels=2,
+            channels=settings.channels,
+            nfft=settings.fft,
+            depth=settings.depth,
+        )
+        keep_lstms_in_float32(self)
+
+    def _spec(self, x: Tensor) -> Tensor:
+        """Complex `(batch, channel, bin, frame)`, the highest bin left out, as torchaudio has it;
+        its window is not made on the CPU and copied at each call."""
+        hop = self.hop_length
+        frames = math.ceil(x.shape[-1] / hop)
+        before = hop // 2 * 3
+        after = before + frames * hop - x.shape[-1]
+        padded = self._pad1d(x, before, after, mode="reflect").flatten(0, 1)
+        window = hann_window(self.nfft, x.device, x.dtype)
+        spectra = torch.stft(
+            padded, self.nfft, hop, window=window, normalized=True, return_complex=True
+        )
+        return spectra[:, :-1, 2 : 2 + frames].unflatten(0, x.shape[:2])
 
     def _mask(self, m: Tensor) -> Tensor:
         """Left as it is: `InverseSpectrum` takes real and imaginary parts as channels."""
@@ -24,7 +51,7 @@ class HybridDemucs(TorchaudioHDemucs):
 
 class InverseSpectrum(torch.autograd.Function):
     """Inverse STFT with a Hann window of four hops, in one pass each way: no padded, complex and
-    transposed copies of the largest tensors that there are.
+    transposed copies of the largest tensors that there are, and only so many signals at once.
 
     From `(batch, source, 2 * channel, bin, frame)`, real parts and imaginary ones in turn and the
     highest bin left out, to `(batch, source, channel, length)`. Frame 0 is centred half a hop
@@ -34,24 +61,17 @@ class InverseSpectrum(torch.autograd.Function):
     OVERLAP = 4
     ENVELOPE = 1.5
     """The sum of the squared windows over one sample."""
+    BYTES = 2**28
+    """Of the frames that are transformed at once; two or three copies of them are in memory."""
 
     @staticmethod
     def forward(context: Any, spectrum: Tensor, length: int) -> Tensor:
         context.shape, context.length = spectrum.shape, length
         batch, sources, _, bins, frames = spectrum.shape
-        hop = 2 * bins // InverseSpectrum.OVERLAP
-        parts = spectrum.reshape(-1, 2, bins, frames).permute(0, 3, 2, 1)
-        full = parts.new_empty(*parts.shape[:2], bins + 1, 2)
-        full[:, :, :bins] = parts
-        full[:, :, bins:] = 0.0
-        waves = torch.fft.irfft(torch.view_as_complex(full), n=2 * bins, norm="ortho")
-        waves *= window_of(waves, 2 * bins) / InverseSpectrum.ENVELOPE
-        pieces = waves.reshape(len(waves), frames, InverseSpectrum.OVERLAP, hop)
-        audio = waves.new_zeros(len(waves), frames + InverseSpectrum.OVERLAP - 1, hop)
-        for k in range(InverseSpectrum.OVERLAP):
-            audio[:, k : k + frames] += pieces[:, :, k]
-        first = hop // 2 * 3
-        audio = audio.flatten(1)[:, first : first + length]
+        parts = spectrum.reshape(-1, 2, bins, frames)
+        audio = parts.new_empty(len(parts), length)
+        for some in signals_at_once(len(parts), 4 * 2 * bins * frames):
+            audio[some] = overlap_add(parts[some], length)
         return audio.reshape(batch, sources, -1, length)
 
     @staticmethod
@@ -60,19 +80,43 @@ class InverseSpectrum(torch.autograd.Function):
         hop = 2 * bins // InverseSpectrum.OVERLAP
         first = hop // 2 * 3
         last = (frames + InverseSpectrum.OVERLAP - 1) * hop - first - context.length
-        padded = nn.functional.pad(gradient.reshape(-1, context.length), (first, last))
+        gradient = gradient.reshape(-1, context.length)
+        found = gradient.new_empty(len(gradient), 2, bins, frames)
         # Every bin but the lowest stands for its mirror image too.
-        window = window_of(padded, 2 * bins) * (2 / InverseSpectrum.ENVELOPE)
-        pieces = padded.unfold(1, 2 * bins, hop) * window
-        spectrum = torch.view_as_real(torch.fft.rfft(pieces, norm="ortho"))[:, :, :bins]
-        found = spectrum.permute(0, 3, 2, 1).contiguous()
+        window = hann_window(2 * bins, gradient.device, gradient.dtype)
+        window = window * (2 / InverseSpectrum.ENVELOPE)
+        for some in signals_at_once(len(gradient), 4 * 2 * bins * frames):
+            padded = nn.functional.pad(gradient[some], (first, last))
+            pieces = padded.unfold(1, 2 * bins, hop) * window
+            spectrum = torch.view_as_real(torch.fft.rfft(pieces, norm="ortho"))[:, :, :bins]
+            found[some] = spectrum.permute(0, 3, 2, 1)
         found[:, 0, 0] *= 0.5
         found[:, 1, 0] = 0.0
         return found.view(context.shape), None
 
 
-def window_of(signal: Tensor, length: int) -> Tensor:
-    return torch.hann_window(length, device=signal.device, dtype=signal.dtype)
+def signals_at_once(count: int, bytes_each: int) -> list[slice]:
+    """`count` signals in pieces of `InverseSpectrum.BYTES`, one at least."""
+    step = max(1, InverseSpectrum.BYTES // bytes_each)
+    return [slice(first, first + step) for first in range(0, count, step)]
+
+
+def overlap_add(parts: Tensor, length: int) -> Tensor:
+    """`(signal, 2, bin, frame)`, real and imaginary, to `(signal, length)`."""
+    signals, _, bins, frames = parts.shape
+    overlap = InverseSpectrum.OVERLAP
+    hop = 2 * bins // overlap
+    full = parts.new_empty(signals, frames, bins + 1, 2)
+    full[:, :, :bins] = parts.permute(0, 3, 2, 1)
+    full[:, :, bins:] = 0.0
+    waves = torch.fft.irfft(torch.view_as_complex(full), n=2 * bins, norm="ortho")
+    waves *= hann_window(2 * bins, waves.device, waves.dtype) / InverseSpectrum.ENVELOPE
+    pieces = waves.reshape(signals, frames, overlap, hop)
+    audio = waves.new_zeros(signals, frames + overlap - 1, hop)
+    for k in range(overlap):
+        audio[:, k : k + frames] += pieces[:, :, k]
+    first = hop // 2 * 3
+    return audio.flatten(1)[:, first : first + length]
 
 
 def build_hdemucs(settings: HDemucs) -> nn.Module:
@@ -80,13 +124,7 @@ def build_hdemucs(settings: HDemucs) -> nn.Module:
 
     Its two branches only stay aligned for an FFT of 256, 1024 or 4096.
     """
-    return HybridDemucs(
-        sources=list(CLASSES),
-        audio_channels=2,
-        channels=settings.channels,
-        nfft=settings.fft,
-        depth=settings.depth,
-    )
+    return HybridDemucs(settings)
 
 
 def hdemucs_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from selfrefine.audio.spectrogram import magnitude, spectrogram, waveform
 from selfrefine.classes import CLASSES
 from selfrefine.models.grouped_loss import grouped_loss
+from selfrefine.models.recurrent import LayeredLSTM
 from selfrefine.settings import XUMX
 
 WIENER_FRAMES = 300
@@ -30,14 +31,7 @@ class Branch(nn.Module):
         self.input_scale = nn.Parameter(torch.ones(bins_in))
         self.encode = nn.Linear(bins_in * 2, hidden, bias=False)
         self.encode_norm = nn.BatchNorm1d(hidden)
-        self.lstm = nn.LSTM(
-            hidden,
-            hidden // 2,
-            num_layers=settings.lstm_layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=settings.dropout if settings.lstm_layers > 1 else 0.0,
-        )
+        self.lstm = LayeredLSTM(hidden, hidden // 2, settings.lstm_layers, settings.dropout)
         self.decode = nn.Linear(hidden * 2, hidden, bias=False)
         self.decode_norm = nn.BatchNorm1d(hidden)
         self.mask = nn.Linear(hidden, bins_out * 2, bias=False)
@@ -88,7 +82,7 @@ class CrossNet(nn.Module):
                 for branch, part in zip(branches, encoded, strict=True)
             ]
         ).mean(dim=0)
-        recurrent = torch.stack([branch.lstm(bridged)[0] for branch in branches]).mean(dim=0)
+        recurrent = torch.stack([branch.lstm(bridged) for branch in branches]).mean(dim=0)
         joined = torch.cat([bridged, recurrent], dim=-1)
         weights = torch.cat([branch.decode.weight for branch in branches])
         decoded = nn.functional.linear(joined, weights).chunk(len(CLASSES), dim=-1)

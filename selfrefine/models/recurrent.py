@@ -1,0 +1,74 @@
+"""LSTMs as GPUs need them. On the CPU they compute what nn.LSTM does, bit for bit."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Float32LSTM(nn.LSTM):
+    """nn.LSTM that leaves autocast on a GPU.
+
+    cuDNN's LSTMs run in float16 under a bf16 autocast, and without a scaled loss their gradients
+    vanish: Hybrid Demucs' are near 1e-14. TF32 stays as `torch.backends.cudnn` allows it.
+    """
+
+    def forward(self, values: Tensor, state: Any = None) -> Any:
+        if not values.is_cuda:
+            return super().forward(values, state)  # type: ignore[has-type]
+        with torch.autocast("cuda", enabled=False):
+            return super().forward(values.float(), state)  # type: ignore[has-type]
+
+
+class LayeredLSTM(nn.Module):
+    """A bidirectional LSTM `(batch, frame, feature)`, layer by layer, with dropout between.
+
+    The same numbers as nn.LSTM's, and the same names in its state. cuDNN keeps a state of its own
+    for the dropout of a stack, and makes it anew, waiting for the GPU, whenever torch is seeded:
+    at each step of a training.
+    """
+
+    def __init__(self, features: int, hidden: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.layers = nn.ModuleList(
+            # Frames first: with the batch first the CPU's dropout would draw in another order.
+            Float32LSTM(2 * hidden if layer else features, hidden, bidirectional=True)
+            for layer in range(layers)
+        )
+        self.register_state_dict_post_hook(name_as_one_stack)
+        self.register_load_state_dict_pre_hook(name_as_layers)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """`(batch, frame, 2 * hidden)`, forward and backward outputs joined."""
+        values = values.transpose(0, 1)
+        for number, layer in enumerate(self.layers):
+            if number:
+                values = nn.functional.dropout(values, self.dropout, self.training)
+            values = layer(values)[0]
+        return values.transpose(0, 1)
+
+
+def name_as_one_stack(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """`layers.1.weight_ih_l0` becomes nn.LSTM's `weight_ih_l1`."""
+    of_layers = [name for name in state if name.startswith(f"{prefix}layers.")]
+    for name in of_layers:
+        number, weight = name.removeprefix(f"{prefix}layers.").split(".")
+        state[prefix + weight.replace("_l0", f"_l{number}")] = state.pop(name)
+
+
+def name_as_layers(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """The way back from `name_as_one_stack`."""
+    layers = len(module.get_submodule("layers")._modules)
+    for number in range(layers):
+        for weight in module.get_submodule(f"layers.{number}").state_dict():
+            name = prefix + weight.replace("_l0", f"_l{number}")
+            if name in state:
+                state[f"{prefix}layers.{number}.{weight}"] = state.pop(name)
+
+
+def keep_lstms_in_float32(model: nn.Module) -> None:
+    """Makes every nn.LSTM in a model a Float32LSTM: the same weights, another forward pass."""
+    for part in model.modules():
+        if type(part) is nn.LSTM:
+            part.__class__ = Float32LSTM
