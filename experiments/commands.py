@@ -4,14 +4,16 @@ import json
 import shlex
 from pathlib import Path
 
-from experiments.cost import Cost, expected_cost
+from experiments.cost import Cost, expected_cost, measured_here
+from experiments.counted_gpu import DEVICE, counted_machine, counted_trial
 from experiments.data import VALIDATION, bind
 from experiments.estimates import estimated_seconds
 from experiments.machine import refuse_bad_machine
 from experiments.naming import describe
 from experiments.profiles import Profile, profile_named, scaled
 from experiments.registry import TARGETS, Row, rows_of
-from experiments.runner import FOR_WATCHING, report_failures, run_missing, tell
+from experiments.runner import FOR_WATCHING, machine_here, report_failures, run_missing, tell
+from experiments.slots import Machine, Needs, wall_seconds
 from experiments.stages import (
     DataSet,
     Stage,
@@ -86,29 +88,50 @@ def list_targets() -> int:
     return 0
 
 
-def plan(names: list[str], profile_name: str, data: str, store_path: Path, seeds: int) -> int:
+def plan(
+    names: list[str],
+    profile_name: str,
+    data: str,
+    store_path: Path,
+    seeds: int,
+    gpu: str | None = None,
+) -> int:
+    """Times are of this machine, or as counted for the GPU named."""
     profile = profile_named(profile_name)
     rows = resolved_rows(names, profile, data)
     store = Store(store_path)
     stages = closure([each for _, stage in rows.values() for each in seeded(stage, seeds)])
     songs = validation_songs(data, profile.data, tell)
     stages += [each for each in needed_to_watch(stages, songs, store) if each not in stages]
-    left = 0.0
+    machine = counted_machine(gpu) if gpu else machine_here(None)
+    trial_of = counted_trial if gpu else measured_here(store)
+    seconds: dict[Stage, float] = {}
     for stage in stages:
         needs = " ".join(identity(needed) for needed in inputs(stage)) or "-"
         state, memory = "done", ""
         if not store.done(stage):
-            known = estimated_seconds(stage, store)
-            cost = expected_cost(stage, store) if known is None else Cost(known)
+            known = None if gpu else estimated_seconds(stage, store)
+            cost = expected_cost(stage, trial_of) if known is None else Cost(known)
             resume = "resume" if store.started(stage) else "to run"
             state, memory = f"{resume} ~{duration(cost.seconds)}", cost.memory
-            left += cost.seconds
+            seconds[stage] = cost.seconds
         print(f"{identity(stage)}  {state:16s} {describe(stage):58s} needs {needs}")
         if memory:
             print(f"{'':14s}{memory}")
-    finished = sum(store.done(stage) for stage in stages)
-    print(f"{len(stages)} stages, {finished} done, about {duration(left)} of one worker to run")
+    wall = wall_seconds(list(seconds), seconds.__getitem__, store.done, machine, Needs())
+    print(
+        f"{len(stages)} stages, {len(stages) - len(seconds)} done, about "
+        f"{duration(sum(seconds.values()))} of one worker to run, {duration(wall)} on "
+        f"{machine_words(machine, gpu)}"
+    )
     return 0
+
+
+def machine_words(machine: Machine, gpu: str | None) -> str:
+    cores = f"{machine.cores} {'core' if machine.cores == 1 else 'cores'}"
+    if gpu:
+        return f"{cores} and {DEVICE}"
+    return f"{cores} and the GPU" if machine.gpu else cores
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,8 @@ in its workers only.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -19,6 +21,7 @@ from experiments.examples import SONGS, write_examples
 from experiments.outputs import MULTI, SINGLE, Output, read_outputs, write_outputs
 from experiments.song_signals import references_and_mixture, sum_clips
 from experiments.store import Store
+from experiments.trial import device_words, known_to_fit
 from experiments.watching import Measure, Values, Watcher, recognition_measure, separation_measure
 from selfrefine.audio.silence import remove_silence
 from selfrefine.classes import CLASSES
@@ -30,7 +33,7 @@ from selfrefine.data.audio_set import (
     single_labelled,
     with_labels,
 )
-from selfrefine.data.band import play_song
+from selfrefine.data.band import play_songs
 from selfrefine.data.corruption import (
     draw_parts,
     read_truth,
@@ -53,9 +56,10 @@ from selfrefine.refine import (
     write_probabilities,
 )
 from selfrefine.settings import Refining
+from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
-from selfrefine.training.loop import Inspect, Listener, StepReport, load_model
+from selfrefine.training.loop import Inspect, Listener, Place, StepReport, Trained
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import peak_flops, peak_memory
 
@@ -68,7 +72,8 @@ THIN_SECONDS = 60.0
 class Work:
     """Where a stage computes and whom it tells. `listen` hears of training steps, `count` of
     songs or stems finished out of how many, `say` of what the user should read, `validated` of
-    what a training reaches on the songs that it is watched with, if any."""
+    what a training reaches on the songs that it is watched with, if any. `cores` are for it alone.
+    """
 
     store: Store
     folder: Path
@@ -77,6 +82,7 @@ class Work:
     say: Callable[[str], None]
     watched_with: stages.Stage | None
     validated: Callable[[int, Values], None]
+    cores: int
 
 
 @singledispatch
@@ -87,14 +93,15 @@ def compute(stage: stages.Stage, work: Work) -> Result:
 
 @compute.register
 def _(stage: stages.BandSongs, work: Work) -> Result:
-    with AudioSetWriter(work.folder, stage.sample_rate) as writer:
-        for played in range(stage.songs):
-            index = stage.first + played
-            for track in play_song(
-                stage.domain, stage.seed, index, stage.seconds, stage.sample_rate
-            ):
+    indices = range(stage.first, stage.first + stage.songs)
+    songs = play_songs(
+        stage.domain, stage.seed, indices, stage.seconds, stage.sample_rate, work.cores
+    )
+    with closing(songs), AudioSetWriter(work.folder, stage.sample_rate) as writer:
+        for played, (index, tracks) in enumerate(zip(indices, songs, strict=True), start=1):
+            for track in tracks:
                 writer.add(f"{stage.domain}{index:03d}", track.name, (track.stem,), track.audio)
-            work.count(played + 1, stage.songs)
+            work.count(played, stage.songs)
     return {"songs": stage.songs, "seconds": stage.songs * stage.seconds}
 
 
@@ -159,9 +166,9 @@ def _(stage: stages.Classifier, work: Work) -> Result:
     device = training_device()
     inspect = watcher(work, lambda songs: recognition_measure(songs, stage.settings, device))
     return train_and_sum_up(
-        lambda listen: train_classifier(
-            stems, stage.settings, stage.seed, work.folder, device, listen, inspect
-        ),
+        lambda place: train_classifier(stems, stage.settings, stage.seed, place),
+        inspect,
+        known_to_fit(stage.settings, device_words(), work.store.root),
         stems,
         work,
     )
@@ -174,9 +181,9 @@ def _(stage: stages.Separator, work: Work) -> Result:
     device = training_device()
     inspect = watcher(work, lambda songs: separation_measure(songs, stage.settings, device))
     return train_and_sum_up(
-        lambda listen: train_separator(
-            stems, stage.settings, stage.seed, work.folder, device, listen, inspect
-        ),
+        lambda place: train_separator(stems, stage.settings, stage.seed, place),
+        inspect,
+        known_to_fit(stage.settings, device_words(), work.store.root),
         stems,
         work,
     )
@@ -266,27 +273,45 @@ def _(stage: stages.SeparationScore, work: Work) -> Result:
     )
     tracks: dict[str, dict[str, float | None]] = {}
     grouped = by_song(songs)
-    for number, (song, clips) in enumerate(grouped.items()):
-        references, mixture = references_and_mixture(songs, clips)
-        separated = separate_song(model, settings, torch.from_numpy(mixture).to(device))
-        estimates = separated.cpu().numpy()
-        frames = frame_sdr(references, estimates, songs.sample_rate, songs.sample_rate)
-        scores = track_sdr(frames)
+    rate = songs.sample_rate
+    # While a GPU separates a song, a core scores the one before.
+    behind = 0 if device.type == "cpu" else 1
+    pending: list[tuple[str, Future[np.ndarray]]] = []
+
+    def note_scores() -> None:
+        song, scored = pending.pop(0)
+        scores = scored.result()
         tracks[song] = {
             name: float(score) if np.isfinite(score) else None
             for name, score in zip(CLASSES, scores, strict=True)
         }
         if not np.isfinite(scores).any():
             work.say(f"{song} has no frame in which every source sounds; it is not scored")
-        if number < SONGS:
-            write_examples(work.folder, song, references, mixture, estimates, songs.sample_rate)
-        work.count(number + 1, len(grouped))
+        work.count(len(tracks), len(grouped))
+
+    with ThreadPoolExecutor(1) as scoring:
+        for number, (song, clips) in enumerate(grouped.items()):
+            references, mixture = references_and_mixture(songs, clips)
+            separated = separate_song(model, settings, torch.from_numpy(mixture).to(device))
+            estimates = separated.cpu().numpy()
+            pending.append((song, scoring.submit(song_scores, references, estimates, rate)))
+            if number < SONGS:
+                write_examples(work.folder, song, references, mixture, estimates, rate)
+            while len(pending) > behind:
+                note_scores()
+        while pending:
+            note_scores()
     table = np.array(
         [[np.nan if v is None else v for v in row.values()] for row in tracks.values()]
     )
     medians = median_over_tracks(table)
     sdr = by_class(medians)
     return {"sdr": sdr, "average": float(np.mean(list(sdr.values()))), "tracks": tracks}
+
+
+def song_scores(references: np.ndarray, estimates: np.ndarray, rate: int) -> np.ndarray:
+    """A song's SDR in dB, `(class,)`, of sources `(class, channel, sample)`."""
+    return track_sdr(frame_sdr(references, estimates, rate, rate))
 
 
 def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
@@ -358,26 +383,33 @@ def speed_line(speed: dict[str, float]) -> str:
     )
 
 
-def train_and_sum_up(training: Callable[[Listener], int], stems: AudioSet, work: Work) -> Result:
+def train_and_sum_up(
+    training: Callable[[Place], Trained],
+    inspect: Inspect | None,
+    items_at_once: int | None,
+    stems: AudioSet,
+    work: Work,
+) -> Result:
     """Runs a training and reports its end: mean loss of the last tenth, speed, share of data."""
-    prepare(training_device())
+    device = training_device()
+    prepare(device)
     reports: list[StepReport] = []
 
     def listen(report: StepReport) -> None:
         reports.append(report)
         work.listen(report)
 
-    flops = training(listen)
+    trained = training(Place(work.folder, device, listen, work.say, inspect, items_at_once))
     last = reports[-max(1, len(reports) // 10) :]
     seconds = sum(report.seconds for report in reports) or 1e-9
     minutes = {name: round(s / 60, 2) for name, s in single_labelled_seconds(stems).items()}
-    device = training_device()
     speed = {
         "step_seconds": seconds / max(1, len(reports)),
         "data_share": sum(report.data_seconds for report in reports) / seconds,
-        "flops_per_second": flops * len(reports) / seconds,
+        "flops_per_second": trained.step_flops * len(reports) / seconds,
         "peak_flops_per_second": peak_flops(device),
         "memory_bytes": peak_memory(device),
+        "items_at_once": trained.items_at_once,
     }
     work.say(speed_line(speed))
     return {

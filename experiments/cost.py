@@ -1,18 +1,17 @@
-"""What stages that the store has not seen will cost on this device: seconds and memory.
+"""What stages that the store has not seen will cost: seconds and memory.
 
-Trainings are measured by `experiments.trial`, once per device and settings, and kept in the store;
-the rest follows from the hours of audio. Silence is counted though it will be cut, so that the
-estimates are on the high side.
+On this device trainings are measured by `experiments.trial`, once per device and settings, and kept
+in the store; for another GPU they are taken from `experiments.counted_gpu`. The rest follows from
+the hours of audio. Silence is counted though it will be cut, so that the estimates are on the high
+side.
 """
 
-import hashlib
-import json
 import math
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
-from typing import Any
+from pathlib import Path
 
 from experiments.data import root_of, split_songs
 from experiments.naming import describe
@@ -32,8 +31,7 @@ from experiments.stages import (
     Trimmed,
 )
 from experiments.store import Store
-from experiments.trial import Trial, try_training
-from selfrefine import settings as method
+from experiments.trial import Settings, Trial, device_words, kept_or_tried, try_training
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 
@@ -42,6 +40,8 @@ DECODED_PER_SECOND = 150.0
 TRIMMED_PER_SECOND = 400.0
 PLAYED_SHARE = 0.15
 """Of a band song's length, what making it takes."""
+LOADING_SECONDS = 5.0
+"""Until a process has its network on the device."""
 TABLE_SECONDS = 0.1
 """Of stages that only work on tables."""
 FORWARD_SHARE = 1 / 3
@@ -58,8 +58,12 @@ class Cost:
     memory: str = ""
 
 
-def expected_cost(stage: Stage, store: Store) -> Cost:
-    """Raises InputError where a training cannot be tried on this device."""
+TrialOf = Callable[[Classifier | Separator], Trial]
+"""What a training costs on some device."""
+
+
+def expected_cost(stage: Stage, trial_of: TrialOf) -> Cost:
+    """Raises what `trial_of` raises."""
     match stage:
         case BandSongs():
             return Cost(stage.songs * stage.seconds * PLAYED_SHARE)
@@ -68,14 +72,15 @@ def expected_cost(stage: Stage, store: Store) -> Cost:
         case Trimmed():
             return Cost(stem_seconds(stage.of) / TRIMMED_PER_SECOND)
         case Classifier() | Separator():
-            trial = trial_of(stage, store)
-            return Cost(training_steps(stage) * trial.step_seconds, memory_words(stage, trial))
+            trial = trial_of(stage)
+            seconds = LOADING_SECONDS + training_steps(stage) * trial.step_seconds
+            return Cost(seconds, memory_words(stage, trial))
         case Probabilities() | RecognitionOutputs():
             heard = stage.windows_per_segment * stem_seconds(stage.stems.of)
-            return Cost(forward_seconds(stage.by, heard, store))
+            return Cost(forward_seconds(stage.by, heard, trial_of))
         case SeparationScore():
             heard = stem_seconds(stage.test) / len(CLASSES)
-            return Cost(forward_seconds(stage.separator, heard, store))
+            return Cost(forward_seconds(stage.separator, heard, trial_of))
     return Cost(TABLE_SECONDS)
 
 
@@ -88,18 +93,26 @@ def training_steps(stage: Classifier | Separator) -> int:
     return math.ceil(settings.epochs * segments / settings.segment / settings.batch)
 
 
-def forward_seconds(stage: Classifier | Separator, heard: float, store: Store) -> float:
+def forward_seconds(stage: Classifier | Separator, heard: float, trial_of: TrialOf) -> float:
     """Of `heard` seconds of audio through a network."""
     settings = stage.settings
     batch_seconds = settings.batch * settings.segment / settings.sample_rate
-    return trial_of(stage, store).step_seconds * FORWARD_SHARE * heard / batch_seconds
+    step = trial_of(stage).step_seconds
+    return LOADING_SECONDS + step * FORWARD_SHARE * heard / batch_seconds
+
+
+def stem_bytes(stage: Classifier | Separator) -> float:
+    """Of the stems that a training draws from."""
+    return stem_seconds(base(stage.train).of) * stage.settings.sample_rate * STORED_BYTES
 
 
 def memory_words(stage: Classifier | Separator, trial: Trial) -> str:
-    stems = stem_seconds(base(stage.train).of) * stage.settings.sample_rate * STORED_BYTES
+    if not trial.memory:
+        return ""
     words = f"{trial.memory / 1e9:.1f} GB of {trial.device}"
     if not trial.device.startswith("CPU"):
-        words += f" and up to {stems / 1e9:.1f} GB for the stems, on disk where that is too much"
+        among = "with the stems'" if trial.stems_on_device else "the stems on the host:"
+        words += f", {among} {stem_bytes(stage) / 1e9:.1f} GB"
     if trial.items_at_once < stage.settings.batch:
         words += f", with SELFREFINE_ITEMS_AT_ONCE={trial.items_at_once}"
     return words
@@ -134,34 +147,32 @@ def folder_seconds(songs: FolderSongs) -> float:
     return seconds
 
 
-def trial_of(stage: Classifier | Separator, store: Store) -> Trial:
-    """Measured now, or kept in the store since the last time on this device."""
-    return tried(stage.settings, store, describe(stage))
+def measured_here(store: Store) -> TrialOf:
+    """Trials on this device, made now or kept in the store since the last time. They raise
+    InputError where a training cannot be tried."""
+
+    def trial_of(stage: Classifier | Separator) -> Trial:
+        return tried(stage.settings, stem_bytes(stage), store.root, describe(stage))
+
+    return trial_of
 
 
 @cache
-def tried(settings: method.Classifier | method.Separator, store: Store, words: str) -> Trial:
-    path = store.root / "trials.json"
-    known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    key = hashlib.sha256(f"{device_mark()} {settings}".encode()).hexdigest()[:16]
-    if key not in known:
+def tried(settings: Settings, stem_bytes: float, root: Path, words: str) -> Trial:
+    def attempt() -> Trial:
         tell(f"timing a few steps of: {words}")
         # In a process of its own, so that planning keeps no network in memory.
         with get_context("spawn").Pool(1) as pool:
             try:
-                known[key] = pool.apply(try_training, (settings,))
+                return pool.apply(try_training, (settings, stem_bytes))
             except RuntimeError as error:
                 raise InputError(f"{words} cannot be trained on this device: {error}") from error
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(known, indent=1))
-        os.replace(partial, path)
-    return Trial(**known[key])
+
+    return kept_or_tried(settings, stem_bytes, device_here(), root, attempt)
 
 
-def device_mark() -> str:
-    """What a timing holds for: this machine, and the device chosen on it."""
-    import platform
-
-    chosen = [os.environ.get(f"SELFREFINE_{name}", "") for name in ("DEVICE", "PRECISION")]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return f"{platform.node()} {os.cpu_count()} {visible} {chosen}"
+@cache
+def device_here() -> str:
+    """Asked in a process of its own: only torch knows a GPU, and planning does without torch."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(device_words)

@@ -6,24 +6,25 @@ from typing import Any
 
 from experiments.stages import Classifier, Separator, Stage, closure, expression, kind
 from experiments.store import Store
+from selfrefine import settings as method
+from selfrefine.scales import MINI
 
 MINI_SECONDS = {
     "band-songs": 60.0,
     "corrupted": 4.0,
     "trimmed": 3.0,
-    "classifier": 80.0,
+    "classifier": 70.0,
     "probabilities": 20.0,
     "recognition-outputs": 12.0,
     "recognition-score": 0.1,
     "adaptive-thresholds": 0.1,
     "relabelled": 0.1,
-    "separator": 100.0,
+    "separator": 80.0,
     "separation-score": 15.0,
 }
 """Per stage at the mini profile on one core, for a store that has seen none of its kind."""
 
 MINI_RATE = 16000
-MINI_STEPS = {"classifier": 300, "separator": 300}
 
 
 def cost_key(record_stage: dict[str, Any]) -> str:
@@ -58,8 +59,20 @@ def estimated_seconds(stage: Stage, store: Store) -> float | None:
     if seconds is None or max(rates) > MINI_RATE:
         return None
     if isinstance(stage, Classifier | Separator):
-        steps = stage.settings.steps
-        if steps is None:
+        if stage.settings.steps is None:
             return None
-        return seconds * steps / MINI_STEPS[kind(stage)]
+        return seconds * stage.settings.steps / mini_steps(stage)
     return seconds
+
+
+def mini_steps(stage: Classifier | Separator) -> int:
+    """Of the same network's training at mini."""
+    settings: method.Classifier | method.Separator
+    if isinstance(stage.settings, method.Classifier):
+        settings = MINI.classifier
+    elif isinstance(stage.settings.network, method.XUMX):
+        settings = MINI.xumx
+    else:
+        settings = MINI.hdemucs
+    assert settings.steps is not None
+    return settings.steps

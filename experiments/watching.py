@@ -24,6 +24,7 @@ from selfrefine.models.classifier import magnitudes, probabilities
 from selfrefine.models.separator import separate_song
 from selfrefine.settings import Classifier, HDemucs, Separator
 from selfrefine.training.device import items_at_once
+from selfrefine.training.memory import is_out_of_memory
 
 SHARE = 0.025
 """Of a training's time that looking at it may take; the look at its end is always taken."""
@@ -73,6 +74,8 @@ class Watcher:
                 self.measure = self.prepare()
             self.tell(step, {k: v for k, v in self.measure(model).items() if np.isfinite(v)})
         except Exception as error:  # whatever it is, the training is worth more than the look
+            if is_out_of_memory(error):
+                raise  # the training frees some and has it looked at again
             self.broken = True
             reason = (str(error) or repr(error)).splitlines()[0]
             self.say(f"not watched on validation songs: {reason}")

@@ -60,9 +60,10 @@ def chosen_draw_ahead() -> bool | None:
     return chosen == "1" if chosen else None
 
 
-def checkpoint_seconds() -> float:
-    """SELFREFINE_CHECKPOINT_SECONDS: what a kill can cost. Slow disks may want it longer."""
-    return seconds_of("SELFREFINE_CHECKPOINT_SECONDS", 20.0)
+def chosen_checkpoint_seconds() -> float | None:
+    """SELFREFINE_CHECKPOINT_SECONDS: what a kill can cost."""
+    chosen = os.environ.get("SELFREFINE_CHECKPOINT_SECONDS")
+    return seconds_of("SELFREFINE_CHECKPOINT_SECONDS", 0.0) if chosen else None
 
 
 def seconds_of(variable: str, default: float) -> float:
@@ -87,6 +88,6 @@ def refuse_bad_settings() -> None:
         effects_by_pedalboard,
         chosen_items_at_once,
         chosen_draw_ahead,
-        checkpoint_seconds,
+        chosen_checkpoint_seconds,
     ):
         read()

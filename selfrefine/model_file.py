@@ -14,7 +14,7 @@ from torch import nn
 from selfrefine import settings as method
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
-from selfrefine.training.loop import save_atomically
+from selfrefine.training.checkpoint import save_atomically
 
 FORMAT = 1
 KINDS = {

@@ -111,8 +111,15 @@ SMOKE = Scale(
 LITE = Scale(
     name="lite",
     meaning="the paper's networks and sample rate with less data and shorter training, for one GPU",
-    classifier=settings.Classifier(steps=1500, batch=64, warmup_steps=100, bce_share=0.3),
-    xumx=replace(PAPER_XUMX, steps=3000, final_rate=0.05),
+    classifier=settings.Classifier(
+        steps=700,
+        batch=64,
+        learning_rate=4e-4,
+        warmup_steps=50,
+        final_rate=0.05,
+        bce_share=0.5,
+    ),
+    xumx=replace(PAPER_XUMX, steps=800, learning_rate=2e-3, final_rate=0.05),
     hdemucs=replace(PAPER_HDEMUCS, steps=1500, batch=32, final_rate=0.05),
 )
 

@@ -26,8 +26,9 @@ from selfrefine.refine import (
     write_probabilities,
 )
 from selfrefine.settings import Classifier, Refining
+from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
-from selfrefine.training.loop import Listener, load_model
+from selfrefine.training.loop import Listener, Place
 
 WINDOWS = "windows.npz"
 
@@ -74,7 +75,8 @@ def refine_iterations(
         own.mkdir(parents=True, exist_ok=True)
         if not (own / "probabilities.csv").exists():
             if not (own / "model.pt").exists():
-                train_classifier(training, settings, seed, own, device, progress.listen)
+                place = Place(own, device, progress.listen, progress.say)
+                train_classifier(training, settings, seed, place)
             model = load_model(build_classifier(settings), own / "model.pt", device)
             classify(model, stems, settings, refining, own, device, progress)
         rows = read_probabilities(own / "probabilities.csv")

@@ -5,6 +5,8 @@ import os
 # Two spinning OpenMP threads beside any other busy process make small operations up to forty
 # times slower; libraries read this when they are first loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A GPU that happens to be there is for tests marked `gpu`.
+os.environ["SELFREFINE_DEVICE"] = "cpu"
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +48,20 @@ def tone_stems(tmp_path: Path) -> AudioSet:
                 audio = tone(CLASS_TONES[name] * (1 + 0.01 * song), 5.0)
                 writer.add(f"song{song}", name, (name,), audio)
     return open_audio_set(tmp_path / "stems")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`pytest -m gpu` reads no file without such a test: a machine with a GPU may lack packages
+    that others need."""
+    alone = config.getoption("markexpr") == "gpu" and collection_path.suffix == ".py"
+    return True if alone and "pytest.mark.gpu" not in collection_path.read_text() else None
+
+
+@pytest.fixture(autouse=True)
+def device_of_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests marked `gpu` use the GPU; all others the CPU."""
+    if request.node.get_closest_marker("gpu"):
+        monkeypatch.delenv("SELFREFINE_DEVICE", raising=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,13 @@ from selfrefine.data.audio_set import AudioSet
 from selfrefine.data.mixing import class_candidates, draw_mixtures
 from selfrefine.data.separation import draw_separation_batch, separation_candidates
 from selfrefine.data.source_bank import SourceBank
-from selfrefine.data.stem_pool import StemPool, gather_segments, index_segments, load_pool
+from selfrefine.data.stem_pool import (
+    StemPool,
+    gather_segments,
+    index_segments,
+    load_pool,
+    place_on_device,
+)
 from selfrefine.settings import PAPER_XUMX, Classifier
 from tests.conftest import RATE, interpreted
 
@@ -30,10 +36,16 @@ def pool(tone_stems: AudioSet) -> StemPool:
     return load_pool(dataclasses.replace(tone_stems, clips=clips), torch.device("cpu"))
 
 
+def indexed(
+    pool: StemPool, clips: torch.Tensor, offsets: torch.Tensor, segment: int
+) -> torch.Tensor:
+    return index_segments(pool, pool.frames, clips, offsets, segment)
+
+
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for module in (mixing, source_bank):
-        monkeypatch.setattr(module, "gather_segments", index_segments)
+        monkeypatch.setattr(module, "gather_segments", indexed)
     monkeypatch.setattr(effect_chain, "_apply_on_cpu", effect_chain._apply_on_gpu)
     return monkeypatch
 
@@ -45,9 +57,9 @@ def assert_alike(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 def test_indexing_segments_gives_what_copying_them_gives(pool: StemPool) -> None:
     clips, offsets = torch.tensor([0, 3, 5, 0]), torch.tensor([650, 0, 41000, 0])
-    indexed = index_segments(pool, clips, offsets, 2000)
-    assert torch.equal(indexed, gather_segments(pool, clips, offsets, 2000))
-    assert indexed.is_contiguous()
+    found = indexed(pool, clips, offsets, 2000)
+    assert torch.equal(found, gather_segments(pool, clips, offsets, 2000))
+    assert found.is_contiguous()
 
 
 @interpreted
@@ -79,8 +91,9 @@ def test_mixtures_of_a_bank_are_the_same(pool: StemPool, as_on_a_gpu: pytest.Mon
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_gpu_draws_what_the_cpu_draws(tone_stems: AudioSet, resident: bool) -> None:
     on_cpu, on_gpu = (load_pool(tone_stems, torch.device(name)) for name in ("cpu", "cuda"))
-    if not resident:
-        on_gpu = dataclasses.replace(on_gpu, frames=on_cpu.frames)
+    if resident:
+        place_on_device(on_gpu, on_gpu.mapped.nbytes)
+        assert on_gpu.frames.is_cuda
     separator = dataclasses.replace(PAPER_XUMX, sample_rate=RATE, segment=8000)
 
     def drawn(pool: StemPool) -> list[torch.Tensor]:

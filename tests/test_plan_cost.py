@@ -1,21 +1,25 @@
 """What `plan` says of runs that nobody has made yet."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from experiments import cost
+from experiments import commands
 from experiments.commands import duration, plan
-from experiments.cost import expected_cost, training_steps
+from experiments.cost import LOADING_SECONDS, expected_cost, training_steps
 from experiments.data import CLEAN, TEST, DataScale, bind
 from experiments.stages import Classifier, SeparationScore, Separator, Trimmed
-from experiments.store import Store
-from experiments.trial import Trial, try_training
+from experiments.trial import Trial, kept_or_tried, known_to_fit, try_training, write_noise
+from selfrefine.data.audio_set import open_audio_set
+from selfrefine.data.stem_pool import load_pool
+from selfrefine.errors import InputError
 from selfrefine.scales import SMOKE
-from selfrefine.settings import PAPER_HDEMUCS, Corruption
+from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, Corruption
 from tests.cli_songs import write_song
 
 SCALE = DataScale(44100, 1, 1, 1, 1, 1.0, Corruption())
@@ -32,26 +36,18 @@ def musdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "musdb"
 
 
-@pytest.fixture
-def trials(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Stands in for the device: a step takes 2 s, and 40 items fit. The settings it was asked."""
-    asked: list[object] = []
-
-    def tried(settings: object, store: Store, words: str) -> Trial:
-        asked.append(settings)
-        return Trial("Imaginary GPU", 2.0, 5e9, 40)
-
-    monkeypatch.setattr(cost, "tried", tried)
-    return asked
+def imaginary(stage: Classifier | Separator) -> Trial:
+    """Stands in for the device: a step takes 2 s, and 40 items fit."""
+    return Trial("Imaginary GPU", 2.0, 5e9, 40, stems_on_device=True)
 
 
 def test_a_trainings_hours_are_its_steps_times_the_measured_step(
-    musdb: Path, trials: list[object], tmp_path: Path
+    musdb: Path,
 ) -> None:
     stage = bind(Separator(Trimmed(CLEAN), PAPER_HDEMUCS), "musdb", SCALE)
-    found = expected_cost(stage, Store(tmp_path / "runs"))
-    assert found.seconds == 21000 * 2.0
-    assert "5.0 GB of Imaginary GPU" in found.memory
+    found = expected_cost(stage, imaginary)
+    assert found.seconds == LOADING_SECONDS + 21000 * 2.0
+    assert "5.0 GB of Imaginary GPU, with the stems' 0.0 GB" in found.memory
     assert "SELFREFINE_ITEMS_AT_ONCE=40" in found.memory
 
 
@@ -61,17 +57,19 @@ def test_epochs_follow_from_the_hours_in_the_folder(musdb: Path) -> None:
     assert training_steps(stage) == math.ceil(100 * 8.0 * 44100 / 131072 / 128)
 
 
-def test_scoring_costs_a_forward_pass_over_the_test_songs(
-    musdb: Path, trials: list[object], tmp_path: Path
-) -> None:
+def test_scoring_costs_a_forward_pass_over_the_test_songs(musdb: Path) -> None:
     score = SeparationScore(Separator(Trimmed(CLEAN), PAPER_HDEMUCS), TEST)
-    found = expected_cost(bind(score, "musdb", SCALE), Store(tmp_path / "runs"))
-    assert found.seconds == pytest.approx(2.0 / 3 * 12.0 / (160 * 3.0))
+    found = expected_cost(bind(score, "musdb", SCALE), imaginary)
+    assert found.seconds == pytest.approx(LOADING_SECONDS + 2.0 / 3 * 12.0 / (160 * 3.0))
 
 
 def test_plan_of_the_paper_names_hours_and_memory_of_every_training(
-    musdb: Path, trials: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    musdb: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(commands, "measured_here", lambda store: imaginary)
     assert plan(["tables"], "paper", "musdb", tmp_path / "runs", 1) == 0
     out = capsys.readouterr().out
     assert out.count("Imaginary GPU") == 6 + 17
@@ -85,11 +83,64 @@ def test_a_trial_measures_time_and_memory(
     settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SELFREFINE_DEVICE", "cpu")
-    found = Trial(**try_training(replace(settings, batch=4)))  # type: ignore[type-var]
+    found = try_training(replace(settings, batch=4), 0.0)  # type: ignore[type-var]
     assert found.step_seconds > 0
     assert 1e8 < found.memory < 1e11
     assert found.items_at_once == 4
     assert torch.is_grad_enabled()
+
+
+def test_a_trial_is_made_once_a_device_and_size_of_stems_and_training_begins_with_what_fitted(
+    tmp_path: Path,
+) -> None:
+    made: list[tuple[str, int]] = []
+
+    def asked(device: str, steps: int, gigabytes: float, fitting: int) -> Trial:
+        def attempt() -> Trial:
+            made.append((device, steps))
+            return Trial(device, 2.0, 5e9, fitting)
+
+        settings = replace(PAPER_HDEMUCS, steps=steps)
+        return kept_or_tried(settings, gigabytes * 2**30, device, tmp_path, attempt)
+
+    assert known_to_fit(PAPER_HDEMUCS, "H100", tmp_path) is None
+    assert asked("H100", 10, 3.0, 80).items_at_once == 80
+    # Steps change neither time nor memory; the stems' size to a gigabyte does not matter.
+    assert asked("H100", 20, 3.2, 1).items_at_once == 80
+    assert asked("H100", 10, 30.0, 54).items_at_once == 54
+    assert asked("T4", 10, 3.0, 10).items_at_once == 10
+    assert made == [("H100", 10), ("H100", 10), ("T4", 10)]
+    # The fewest: which stems a training has is not looked at.
+    assert known_to_fit(PAPER_HDEMUCS, "H100", tmp_path) == 54
+    assert known_to_fit(PAPER_HDEMUCS, "T4", tmp_path) == 10
+    assert known_to_fit(PAPER_XUMX, "T4", tmp_path) is None
+
+
+def test_a_trials_stems_are_as_large_as_the_real_ones_and_take_no_disk(tmp_path: Path) -> None:
+    write_noise(tmp_path, SMOKE.xumx, 3e9)
+    stems = open_audio_set(tmp_path)
+    assert load_pool(stems, torch.device("cpu")).mapped.nbytes == pytest.approx(3e9, abs=4)
+    assert (tmp_path / "audio.i16").stat().st_blocks * 512 < 1e7
+    last = max(clip.start + clip.length for clip in stems.clips)
+    assert np.abs(stems.samples[:last]).max() > 5000
+    assert {len(clip.label) for clip in stems.clips} == {1, 2}
+
+
+def test_lite_on_a_counted_gpu_ends_its_classifiers_and_xumx_rows_in_some_twenty_minutes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(["table2/x-umx-*"], "lite", "band", tmp_path / "runs", 1, "h100") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    found = re.search(r"to run, (\d+) min on 16 cores and one H100, counted and not measured", last)
+    assert found is not None
+    assert 15 <= int(found[1]) <= 22
+
+
+def test_what_was_not_counted_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--gpu tpu: only h100 was counted for"):
+        plan(["table1"], "lite", "band", tmp_path / "runs", 1, "tpu")
+    with pytest.raises(InputError, match="counted for the paper's networks"):
+        plan(["table1"], "mini", "band", tmp_path / "runs", 1, "h100")
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(40, "40 s"), (720, "12 min"), (12600, "3.5 h")])

@@ -24,14 +24,10 @@ from selfrefine.settings import (
     Separator,
 )
 from selfrefine.training import loop
+from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import classification_loss, train_classifier
-from selfrefine.training.device import training_device
-from selfrefine.training.loop import (
-    Inspect,
-    Schedule,
-    StepReport,
-    load_model,
-)
+from selfrefine.training.device import items_at_once, training_device
+from selfrefine.training.loop import Inspect, Place, Schedule, StepReport
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
 from tests.cli_songs import ask, assert_refused, write_songs
@@ -79,8 +75,11 @@ def train_either(
             raise Killed
 
     folder.mkdir(exist_ok=True)
-    train = train_classifier if isinstance(settings, Classifier) else train_separator
-    train(stems, settings, 7, folder, CPU, listen, inspect)
+    place = Place(folder, CPU, listen, inspect=inspect)
+    if isinstance(settings, Classifier):
+        train_classifier(stems, settings, 7, place)
+    else:
+        train_separator(stems, settings, 7, place)
 
 
 @pytest.mark.parametrize("settings", [CLASSIFIER, REUSING, XUMX_SETTINGS, HDEMUCS_SETTINGS])
@@ -160,7 +159,8 @@ def test_steps_are_timed_without_the_looks_between_them(
 
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
     reports: list[StepReport] = []
-    train_classifier(tone_stems, CLASSIFIER, 0, tmp_path, CPU, reports.append, inspect)
+    place = Place(tmp_path, CPU, reports.append, inspect=inspect)
+    train_classifier(tone_stems, CLASSIFIER, 0, place)
     assert now[0] == 100.0 * CLASSIFIER.steps
     assert [report.seconds for report in reports] == [0.0] * CLASSIFIER.steps
 
@@ -178,9 +178,7 @@ def test_a_training_is_looked_at_evenly_and_at_its_end(steps: int) -> None:
 def test_the_seed_changes_the_training(tone_stems: AudioSet, tmp_path: Path) -> None:
     for seed in (1, 2):
         (tmp_path / str(seed)).mkdir()
-        train_classifier(
-            tone_stems, CLASSIFIER, seed, tmp_path / str(seed), CPU, lambda report: None
-        )
+        train_classifier(tone_stems, CLASSIFIER, seed, Place(tmp_path / str(seed), CPU))
     first, second = weights(tmp_path / "1"), weights(tmp_path / "2")
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
@@ -193,7 +191,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_stems_names(
         clips=tuple(dataclasses.replace(clip, scale=float("nan")) for clip in tone_stems.clips),
     )
     with pytest.raises(InputError, match=r"at step 0.*song\d/") as caught:
-        train_classifier(broken, CLASSIFIER, 0, tmp_path, CPU, lambda report: None)
+        train_classifier(broken, CLASSIFIER, 0, Place(tmp_path, CPU))
     assert "song" in str(caught.value)
     assert not (tmp_path / "model.pt").exists()
 
@@ -230,7 +228,7 @@ def test_a_tiny_classifier_recovers_flipped_labels_better_than_chance(
     settings = dataclasses.replace(
         CLASSIFIER, steps=200, batch=16, learning_rate=2e-3, final_rate=0.1, bce_share=0.5
     )
-    train_classifier(noisy, settings, 0, tmp_path, CPU, lambda report: None)
+    train_classifier(noisy, settings, 0, Place(tmp_path, CPU))
     model = load_model(build_classifier(settings), tmp_path / "model.pt", CPU)
     refined = {
         (row.song, row.name): label_set(row.probability, (0.5, 0.5, 0.5, 0.5))
@@ -268,9 +266,9 @@ def test_parts_of_a_batch_train_as_the_whole(
             heard.append(report.loss)
 
         if which == "classifier":
-            train_classifier(tone_stems, classifier, 0, folder, CPU, listen)
+            train_classifier(tone_stems, classifier, 0, Place(folder, CPU, listen))
         else:
-            train_separator(tone_stems, separator, 0, folder, CPU, listen)
+            train_separator(tone_stems, separator, 0, Place(folder, CPU, listen))
         losses[at_once] = heard
     assert losses["1"] == pytest.approx(losses["100"], rel=1e-2)
     assert losses["2"] == pytest.approx(losses["100"], rel=1e-2)
@@ -279,7 +277,7 @@ def test_parts_of_a_batch_train_as_the_whole(
 def test_a_bad_count_of_items_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELFREFINE_ITEMS_AT_ONCE", "none")
     with pytest.raises(InputError, match="SELFREFINE_ITEMS_AT_ONCE"):
-        loop.slices(8)
+        items_at_once(8)
 
 
 BAD_SETTINGS = [
@@ -306,11 +304,11 @@ def test_a_bad_machine_setting_is_refused_where_the_device_is_asked_for(
 
 
 def test_empty_machine_settings_count_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = training_device()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for variable, _ in BAD_SETTINGS:
         monkeypatch.setenv(variable, "")
-    assert training_device() == usual
-    assert loop.slices(8) == [slice(0, 8)]
+    assert training_device() == CPU
+    assert items_at_once(8) == 8
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -11,7 +11,9 @@ together. Reverb and imager are linear, so the fast chain needs to scale only on
 
 from __future__ import annotations
 
+import logging
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,6 +41,8 @@ from selfrefine.audio.effects import EffectParameters
 from selfrefine.audio.lanes import LANES
 from selfrefine.errors import InputError
 
+log = logging.getLogger(__name__)
+
 # Energy per sample under which a signal is silent: -280 dB, far below any audio and above what the
 # kernels add against denormal numbers.
 _SILENT = 1e-28
@@ -61,7 +65,8 @@ def apply_effects(
     new buffer, which can cost the CPU half as much as the effects. An item comes out as it would
     alone; silence stays silence; an item with a NaN becomes all NaN, its neighbours do not.
 
-    On the CPU one thread works on sixteen items at once, and one item costs as much as sixteen.
+    On the CPU one thread works on sixteen items at once, and one item costs as much as sixteen. A
+    GPU needs Triton and a C compiler; without them the CPU does it, which is logged once.
     Raises InputError for another shape, type or device, or another number of parameters.
     """
     _check(audio, parameters, sample_rate)
@@ -73,9 +78,31 @@ def apply_effects(
         raise InputError("effects' `out` needs to be contiguous: call .contiguous() on it first")
     coefficients = _coefficients(parameters, sample_rate)
     delays = _delays(sample_rate)
-    apply = _apply_on_gpu if audio.is_cuda else _apply_on_cpu
+    apply = _apply_on_gpu if audio.is_cuda and gpu_has_kernels(audio.device) else _apply_on_cpu
     apply(audio.detach(), parameters, coefficients, delays, out)
     return out
+
+
+@cache
+def gpu_has_kernels(device: torch.device) -> bool:
+    """Whether Triton can build the effects' kernels for a device; says once what it lacks."""
+    try:
+        from selfrefine.audio.effect_torch import compress, reverberate
+
+        nothing = torch.zeros(1, 2, BLOCK, device=device)
+        coefficients = torch.zeros(COEFFICIENTS, 1, device=device)
+        reverberate(compress(nothing, coefficients), coefficients, _delays(1000))
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # compilers, linkers and caches fail in ways of their own
+        reason = (str(error) or repr(error)).splitlines()[0]
+        log.warning(
+            "random mixing's effects run on the CPU, since Triton cannot build its kernels for "
+            "the GPU (%s); install a C compiler and Python's headers, as gcc and python3-dev",
+            reason,
+        )
+        return False
+    return True
 
 
 def apply_effects_with_pedalboard(
@@ -187,6 +214,11 @@ def _apply_on_cpu(
     delays: torch.Tensor,
     out: torch.Tensor,
 ) -> None:
+    if audio.is_cuda:
+        host = audio.cpu()
+        _apply_on_cpu(host, parameters, coefficients, delays, host)
+        out.copy_(host)
+        return
     audio = audio.contiguous()
     batch, channels, length = audio.shape
     # Torch aligns its buffers to whole vectors, numpy does not.

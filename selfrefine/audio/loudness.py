@@ -36,11 +36,13 @@ _POLES = 4
 
 @dataclass(frozen=True)
 class _KWeighting:
-    """What measures a hop: all tensors on one device, of one type."""
+    """What measures a hop: all tensors on one device, of one type. Made once for a device, where
+    making it would wait for all its work."""
 
     bin_power: torch.Tensor  # (2 * bin,): |response|^2 by which |re|^2 and |im|^2 make an energy
     inner: torch.Tensor  # (2 * pole, sample): a hop's ring, then its response, in the basis
     response: torch.Tensor  # (bin,): complex response over two hops
+    channel_gains: torch.Tensor  # (channel=5,)
 
 
 @torch.no_grad()
@@ -67,7 +69,7 @@ def integrated_loudness(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
         raise InputError(f"audio of {length / sample_rate:.3f} s has no loudness: 0.4 s at least")
     audio = audio.to(torch.float64 if audio.dtype == torch.float64 else torch.float32)
     weighting = _k_weighting(sample_rate, audio.dtype, audio.device)
-    gains = audio.new_tensor(_CHANNEL_GAINS[: audio.shape[1]])
+    gains = weighting.channel_gains[: audio.shape[1]]
     # One item at a time fits into a core's cache, all at once into a GPU.
     pieces = audio.split(1) if audio.device.type == "cpu" else [audio]
     energies = torch.cat([gains @ _hop_energies(piece, hop, weighting) for piece in pieces])
@@ -89,7 +91,7 @@ def stream_loudness(stretches: Iterable[torch.Tensor], sample_rate: int) -> floa
         # The hop before is all the past that matters.
         audio = stretch if before is None else torch.cat([before, stretch], -1)
         weighting = _k_weighting(sample_rate, audio.dtype, audio.device)
-        gains = audio.new_tensor(_CHANNEL_GAINS[: audio.shape[0]])
+        gains = weighting.channel_gains[: audio.shape[0]]
         energies = gains @ _hop_energies(audio[None], hop, weighting)
         found.append(energies if before is None else energies[:, 1:])
         before = stretch[:, -hop:]
@@ -167,6 +169,7 @@ def _k_weighting(sample_rate: int, dtype: torch.dtype, device: torch.device) -> 
         bin_power=tensor(np.repeat(bin_power, 2)),
         inner=tensor(np.concatenate([lags[hop:0:-1], lags[-np.arange(hop)]], axis=1).T),
         response=response.to(device, torch.promote_types(dtype, torch.complex64)),
+        channel_gains=tensor(np.array(_CHANNEL_GAINS)),
     )
 
 

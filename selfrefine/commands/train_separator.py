@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.prepared_stems import say_unused, trimmed_stems
     from selfrefine.progress_bar import ProgressBar
     from selfrefine.training.device import prepare, training_device
+    from selfrefine.training.loop import Place
     from selfrefine.training.separator import train_separator
 
     device = training_device()
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         say_unused(args.source, found, bar)
         trimmed = trimmed_stems(songs, work, settings.sample_rate, bar)
         if not (work / "model.pt").exists():
-            train_separator(trimmed.stems, settings, args.seed, work, device, bar.listen)
+            place = Place(work, device, bar.listen, bar.say)
+            train_separator(trimmed.stems, settings, args.seed, place)
     path = args.out / "separator.pt"
     save_separator(path, work / "model.pt", settings)
     single = sum(len(clip.label) == 1 for clip in trimmed.stems.clips)

@@ -105,6 +105,11 @@ class AudioSetWriter:
         self.written += clip.length
         return clip
 
+    def grow_to(self, samples: int) -> None:
+        """Ends the file with a hole up to so many samples, where it is shorter."""
+        self.written = max(self.written, samples)
+        self.file.truncate(self.written * 4)
+
     def __enter__(self) -> "AudioSetWriter":
         return self
 

@@ -11,21 +11,19 @@ from torch import Tensor
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import AudioSet
 
-LARGEST_SHARE = 0.4
-"""Of a GPU's free memory that a stem set may take; the network needs the rest."""
 
-
-@dataclass(frozen=True)
+@dataclass
 class StemPool:
     """`frames` holds a stereo pair of int16 samples in each int32, so that one gather reads both.
 
-    It lies on `device`, where segments are wanted, or stays memory-mapped on the host. `starts`,
-    `lengths` (samples), `scales` and `labels` (bool `(clip, class)`) describe the clips, `names`
-    says "song/file" for messages.
+    It lies on `device`, where segments are wanted, or is `mapped`, in memory-mapped form on the
+    host; only this changes. `starts`, `lengths` (samples), `scales` and `labels` (bool
+    `(clip, class)`) describe the clips, `names` says "song/file" for messages.
     """
 
     sample_rate: int
     device: torch.device
+    mapped: Tensor
     frames: Tensor
     starts: Tensor
     lengths: Tensor
@@ -33,30 +31,44 @@ class StemPool:
     labels: Tensor
     names: tuple[str, ...]
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the samples left the host."""
+        return self.frames is not self.mapped
+
 
 def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
-    """Puts a stem set on `device`. On the CPU, and for a set too large for a GPU's free memory,
-    its samples stay memory-mapped and segments are copied as they are drawn."""
+    """A stem set whose samples are memory-mapped, and whose segments are copied to `device` as they
+    are drawn, until `place_on_device`."""
     pairs = stems.samples.view("<i4").reshape(-1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         frames = torch.from_numpy(pairs)
     labels = torch.tensor([[name in clip.label for name in CLASSES] for clip in stems.clips])
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        fits = frames.nbytes <= LARGEST_SHARE * free
-    else:
-        fits = True
     return StemPool(
         stems.sample_rate,
         device,
-        frames.to(device) if fits else frames,
+        frames,
+        frames,
         torch.tensor([clip.start for clip in stems.clips]),
         torch.tensor([clip.length for clip in stems.clips]),
         torch.tensor([clip.scale for clip in stems.clips]),
         labels.reshape(len(stems.clips), len(CLASSES)),
         tuple(f"{clip.song}/{clip.name}" for clip in stems.clips),
     )
+
+
+def place_on_device(pool: StemPool, room: int) -> None:
+    """Moves the samples to where segments are wanted, if they fit into `room` bytes."""
+    if pool.device.type != "cpu" and pool.mapped.nbytes <= room:
+        pool.frames = pool.mapped.to(pool.device)
+
+
+def take_back(pool: StemPool) -> bool:
+    """Leaves the samples on the host; whether they were elsewhere."""
+    elsewhere = pool.elsewhere
+    pool.frames = pool.mapped
+    return elsewhere
 
 
 def draw_segments(
@@ -78,12 +90,13 @@ def draw_segments(
 
 def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
     """float32 `(count, channel=2, segment)` on the pool's device; short clips are repeated."""
-    if pool.frames.device.type != "cpu":
-        return index_segments(pool, clips, offsets, segment)
+    frames = pool.frames
+    if frames.device.type != "cpu":
+        return index_segments(pool, frames, clips, offsets, segment)
     # Pinned, the copy to a GPU runs beside its work.
     out = torch.empty(len(clips), 2, segment, pin_memory=pool.device.type == "cuda")
     copy_segments(
-        pool.frames.numpy(),
+        frames.numpy(),
         pool.starts[clips].numpy(),
         pool.lengths[clips].numpy(),
         offsets.numpy(),
@@ -93,15 +106,17 @@ def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int
     return out.to(pool.device, non_blocking=True)
 
 
-def index_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
-    """What `gather_segments` does where the samples lie on a GPU, by torch's indexing."""
-    device = pool.frames.device
+def index_segments(
+    pool: StemPool, frames: Tensor, clips: Tensor, offsets: Tensor, segment: int
+) -> Tensor:
+    """What `gather_segments` does where the samples `frames` lie on a GPU, by torch's indexing."""
+    device = frames.device
     of_clips = torch.stack([offsets, pool.lengths[clips], pool.starts[clips]])
     # Not blocking: what is copied waits in a buffer of the driver's, and nobody for the GPU.
     offsets, lengths, starts = of_clips.to(device, non_blocking=True)[..., None]
     scales = (pool.scales[clips] / 32767).to(device, non_blocking=True)
     positions = (torch.arange(segment, device=device) + offsets) % lengths + starts
-    pairs = pool.frames[positions].view(torch.int16).unflatten(1, (segment, 2))
+    pairs = frames[positions].view(torch.int16).unflatten(1, (segment, 2))
     segments = pairs.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     return segments * scales[:, None, None]
 

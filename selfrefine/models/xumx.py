@@ -7,13 +7,12 @@ ICASSP 2021). At the paper's size 35,573,392 parameters.
 from typing import cast
 
 import torch
-from openunmix.filtering import wiener
 from torch import Tensor, nn
 
 from selfrefine.audio.spectrogram import magnitude, spectrogram, waveform
 from selfrefine.classes import CLASSES
 from selfrefine.models.grouped_loss import grouped_loss
-from selfrefine.models.recurrent import LayeredLSTM
+from selfrefine.models.recurrent import LayeredLSTM, side_by_side
 from selfrefine.settings import XUMX
 
 WIENER_FRAMES = 300
@@ -45,11 +44,13 @@ class CrossNet(nn.Module):
     `(batch, class=4, frame, channel=2, bin)`.
 
     The order of the axes is that of a spectrogram in memory, so that nothing large is transposed.
+    `side_by_side` lets a GPU work on the branches' LSTMs at the same time.
     """
 
     def __init__(self, settings: XUMX, sample_rate: int) -> None:
         super().__init__()
         self.settings = settings
+        self.side_by_side = True
         self.bins_out = settings.fft // 2 + 1
         # The bins below the bandwidth; at 16 kHz and 44.1 kHz with an FFT of 4096, 1487 of 2049.
         bin_hz = sample_rate / settings.fft
@@ -82,7 +83,7 @@ class CrossNet(nn.Module):
                 for branch, part in zip(branches, encoded, strict=True)
             ]
         ).mean(dim=0)
-        recurrent = torch.stack([branch.lstm(bridged) for branch in branches]).mean(dim=0)
+        recurrent = torch.stack(self.recur(bridged)).mean(dim=0)
         joined = torch.cat([bridged, recurrent], dim=-1)
         weights = torch.cat([branch.decode.weight for branch in branches])
         decoded = nn.functional.linear(joined, weights).chunk(len(CLASSES), dim=-1)
@@ -94,6 +95,13 @@ class CrossNet(nn.Module):
             mask = torch.addcmul(branch.output_mean, mask, branch.output_scale)
             sources.append(torch.relu(mask) * mixture)
         return torch.stack(sources, dim=1)
+
+    def recur(self, bridged: Tensor) -> list[Tensor]:
+        """Each branch's LSTM on `(batch, frame, feature)`."""
+        lstms: list[nn.Module] = [branch.lstm for branch in self.each_branch()]
+        if bridged.is_cuda and self.side_by_side:
+            return side_by_side(lstms, bridged)
+        return [lstm(bridged) for lstm in lstms]
 
     def encode(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Each branch's first layer on its own normalisation of `(batch, frame, feature)`.
@@ -144,6 +152,8 @@ def separate_xumx(model: CrossNet, mixture: Tensor) -> Tensor:
 def wiener_sources(magnitudes: Tensor, mixture: Tensor, iterations: int) -> Tensor:
     """Complex `(class, channel, bin, frame)` from magnitudes of that shape and the mixture's
     complex `(channel, bin, frame)`."""
+    from openunmix.filtering import wiener
+
     sources = []
     for start in range(0, mixture.shape[-1], WIENER_FRAMES):
         stretch = slice(start, start + WIENER_FRAMES)

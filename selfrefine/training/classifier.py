@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,8 @@ from selfrefine.data.source_bank import SourceBank
 from selfrefine.data.stem_pool import StemPool, load_pool
 from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.settings import Classifier
-from selfrefine.training.loop import Inspect, Listener, Schedule, Task, slices, train
+from selfrefine.training.loop import Place, Schedule, Task, Trained, train
+from selfrefine.training.memory import slices
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,13 @@ class Labelled:
     clips: Tensor
 
 
-def train_classifier(
-    stems: AudioSet,
-    settings: Classifier,
-    seed: int,
-    folder: Path,
-    device: torch.device,
-    listen: Listener,
-    inspect: Inspect | None = None,
-) -> int:
-    """Leaves the weights in `folder/model.pt`; returns a step's operations.
+def train_classifier(stems: AudioSet, settings: Classifier, seed: int, place: Place) -> Trained:
+    """Leaves the weights in the place's `folder/model.pt`.
 
-    `stems`' labels are the pseudo labels. Raises InputError when no stem is left to train on.
+    `stems`' labels are the pseudo labels. Raises InputError when no stem is left to train on, and
+    what `train` raises.
     """
-    pool = load_pool(stems, device)
+    pool = load_pool(stems, place.device)
     candidates = class_candidates(pool)
     torch.manual_seed(seed)
     model = build_classifier(settings)
@@ -56,14 +49,14 @@ def train_classifier(
             )
         return Labelled(magnitudes(mixtures.audio, settings), mixtures.labels, mixtures.clips)
 
-    def parts(batch: Labelled) -> list[tuple[Labelled, float]]:
+    def parts(batch: Labelled, at_once: int) -> list[tuple[Labelled, float]]:
         count = len(batch.labels)
         return [
             (
                 Labelled(batch.inputs[piece], batch.labels[piece], batch.clips),
                 (piece.stop - piece.start) / count,
             )
-            for piece in slices(count)
+            for piece in slices(count, at_once)
         ]
 
     def loss(model: nn.Module, batch: Labelled, step: int) -> Tensor:
@@ -80,8 +73,8 @@ def train_classifier(
         settings.warmup_steps,
         settings.final_rate,
     )
-    task = Task(draw, parts, loss, sources)
-    return train(model, task, schedule, seed, folder, device, listen, inspect)
+    task = Task(draw, parts, loss, sources, settings.batch, pool)
+    return train(model, task, schedule, seed, place)
 
 
 def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: Classifier) -> int:

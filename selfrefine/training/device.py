@@ -1,9 +1,6 @@
-"""The device that trains, and its precision."""
+"""The device that trains."""
 
-import contextlib
 import os
-from contextlib import AbstractContextManager
-from functools import cache
 
 import torch
 
@@ -12,7 +9,6 @@ from selfrefine.machine_settings import (
     chosen_device,
     chosen_draw_ahead,
     chosen_items_at_once,
-    only_float32,
     refuse_bad_settings,
 )
 
@@ -46,10 +42,18 @@ def prepare(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = device.type == "cuda"
 
 
-def items_at_once(batch: int) -> int:
-    """How many of a batch's items go through the network together: SELFREFINE_ITEMS_AT_ONCE, or
-    all. Gradients of the parts are summed, so that a small GPU can train with a large batch."""
-    return min(batch, chosen_items_at_once() or batch)
+def items_at_once(batch: int, known: int | None = None) -> int:
+    """How many of a batch's items go through the network together: SELFREFINE_ITEMS_AT_ONCE, or so
+    many as are `known` to fit, or all. Gradients of the parts are summed, so that a small GPU can
+    train with a large batch."""
+    return min(batch, chosen_items_at_once() or known or batch)
+
+
+def memory_left(device: torch.device) -> int:
+    """Bytes that a stem set may take of a GPU once a training has shown its need. A tenth of the
+    memory stays free: batches differ, and other trainings may run on the same GPU."""
+    free, total = torch.cuda.mem_get_info(device)
+    return max(0, free - total // 10)
 
 
 def draws_ahead(device: torch.device) -> bool:
@@ -61,21 +65,3 @@ def draws_ahead(device: torch.device) -> bool:
     """
     chosen = chosen_draw_ahead()
     return device.type == "cuda" or os.cpu_count() == 2 if chosen is None else chosen
-
-
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bf16 where the device multiplies in it: a fifth faster on such a CPU, and as good."""
-    if multiplies_in_bf16(device):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-@cache
-def multiplies_in_bf16(device: torch.device) -> bool:
-    """SELFREFINE_PRECISION=float32 says no for every device."""
-    if only_float32():
-        return False
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

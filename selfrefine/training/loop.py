@@ -1,36 +1,47 @@
 """The one training loop, for the classifier and both separators.
 
 Every random draw of a step depends on the seed and the step alone, so a run that was killed
-and resumed computes what an unbroken one does, bit for bit on the CPU.
+and resumed computes what an unbroken one does, bit for bit on the CPU. On a GPU two runs differ in
+the last bits: its sums are not always in the same order, and cuDNN chooses algorithms by timing.
 """
 
+import logging
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from selfrefine.data.stem_pool import StemPool, place_on_device
 from selfrefine.errors import InputError
-from selfrefine.machine_settings import checkpoint_seconds
 from selfrefine.randomness import generator_for
-from selfrefine.threads import one_thread
-from selfrefine.training.device import autocast, draws_ahead, items_at_once
+from selfrefine.training.checkpoint import CheckpointPace, load_checkpoint, save_atomically
+from selfrefine.training.device import items_at_once, memory_left
+from selfrefine.training.drawing import Draw, draw_now, drawn_batches, seconds_of_a_draw
+from selfrefine.training.fitting import Fitting
+from selfrefine.training.memory import free_memory, unless_out_of_memory
+from selfrefine.training.precision import (
+    autocast,
+    is_doubtful,
+    multiplies_in_bf16,
+    short_is_right,
+)
 from selfrefine.training.speed import step_flops, wait
 
 INSPECTIONS = 6
 """How often a training is looked at, evenly over its steps, the last time at its end."""
 
-TIMED_DRAWS = 4
-"""Over how many draws one is timed on a GPU: with `source_uses` they do not cost alike."""
+STEPS_A_REPORT = {"cpu": 1, "cuda": 20}
+"""Reading a loss waits for the GPU to finish, so there it is read only now and then."""
 
 BatchT = TypeVar("BatchT")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,19 @@ class Schedule:
 class Task(Generic[BatchT]):
     """What differs between trainings.
 
-    `draw(step, generator)` makes a batch on the device, possibly in a thread of its own;
-    `parts(batch)` splits it into what goes through the network together, each with its share of
-    the items; `loss(model, part, step)` is the mean over a part's items; `sources(batch)` names
-    the stems in it, for the message when a loss is not finite.
+    `draw(step, generator)` makes a batch of `items` on the device, possibly in a thread of its
+    own; `parts(batch, at_once)` splits it into what goes through the network together, each with
+    its share of the items; `loss(model, part, step)` is the mean over a part's items;
+    `sources(batch)` names the stems in it, for the message when a loss is not finite. `pool` is
+    what batches are drawn from.
     """
 
-    draw: Callable[[int, torch.Generator], BatchT]
-    parts: Callable[[BatchT], list[tuple[BatchT, float]]]
+    draw: Draw[BatchT]
+    parts: Callable[[BatchT, int], list[tuple[BatchT, float]]]
     loss: Callable[[nn.Module, BatchT, int], Tensor]
     sources: Callable[[BatchT], list[str]]
+    items: int
+    pool: StemPool | None = None
 
 
 @dataclass(frozen=True)
@@ -88,149 +102,178 @@ Inspect = Callable[[nn.Module, int, int], None]
 """Looks at a model, evaluating and without gradients, after so many of so many steps."""
 
 
-def slices(items: int) -> list[slice]:
-    """A batch cut into what goes through the network together, by `items_at_once`.
+@dataclass(frozen=True)
+class Place:
+    """Where a training computes and whom it tells.
 
-    The sum of the parts' gradients is the whole batch's, but for X-UMX, whose batch normalisation
-    then sees a part at a time.
+    `folder` gets checkpoints and weights. `listen` hears of steps, `say` of what the user should
+    read. `inspect` changes no weight and no report. `items_at_once` of a batch go through the
+    network together at first, None for all.
     """
-    at_once = items_at_once(items)
-    return [slice(first, min(first + at_once, items)) for first in range(0, items, at_once)]
+
+    folder: Path
+    device: torch.device
+    listen: Listener = lambda report: None
+    say: Callable[[str], None] = log.warning
+    inspect: Inspect | None = None
+    items_at_once: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`step_flops` are the floating-point operations of a step, 0 when none was left to do. At the
+    end `items_at_once` went through the network together, and the stems lay on the GPU or not."""
+
+    step_flops: int
+    items_at_once: int
+    stems_on_device: bool
 
 
 def train(
-    model: nn.Module,
-    task: Task[Any],
-    schedule: Schedule,
-    seed: int,
-    folder: Path,
-    device: torch.device,
-    listen: Listener,
-    inspect: Inspect | None = None,
-) -> int:
-    """Trains `model` in place, resuming from `folder`'s checkpoint if there is one.
+    model: nn.Module, task: Task[Any], schedule: Schedule, seed: int, place: Place
+) -> Trained:
+    """Trains `model` in place, resuming from the folder's checkpoint if there is one.
 
-    Leaves the trained weights in `folder/model.pt` and removes the checkpoint. `inspect` changes
-    no weight and no report. Raises InputError with the stems' names when a loss or a gradient is
-    not finite. Returns the floating-point operations of a step, 0 when none was left to do.
+    Leaves the trained weights in `folder/model.pt` and removes the checkpoint. Where memory runs
+    out, fewer items go through the network together. Raises InputError with the stems' names when
+    a loss or a gradient is not finite, and when not even one item fits into memory.
     """
+    device = place.device
     model.to(device).train()
-    optimiser = torch.optim.AdamW(
-        model.parameters(),
-        lr=schedule.learning_rate,
-        weight_decay=schedule.weight_decay,
-        fused=True,
-    )
-    checkpoint = folder / "checkpoint.pt"
+    optimiser = adamw(model, schedule)
+    checkpoint = place.folder / "checkpoint.pt"
     first = load_checkpoint(checkpoint, model, optimiser) if checkpoint.exists() else 0
-    between_checkpoints = checkpoint_seconds()
-    # Reading a loss waits for the GPU to finish, so there it is read only now and then.
-    every = 1 if device.type == "cpu" else 20
+    at_once = items_at_once(task.items, place.items_at_once)
+    fitting = Fitting(model, task.pool, at_once, task.items, device, place.say)
     batch = None
-    pending: list[tuple[int, Tensor, Tensor, list[str]]] = []
     least_data = 0.0
+
+    def gradients(step: int, short: bool, at_once: int) -> Tensor:
+        """Leaves the batch's gradients; its loss."""
+        # Dropout draws from torch's global generators.
+        torch.manual_seed(generator_for(seed, step).initial_seed())
+        optimiser.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=device)
+        for part, share in task.parts(batch, at_once):
+            with autocast(device, short):
+                part_loss = task.loss(model, part, step) * share
+            part_loss.backward()
+            loss += part_loss.detach()
+        return loss
+
+    def gradient(short: bool) -> Tensor:
+        fitting.without_effect(partial(gradients, first, short))
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    short = multiplies_in_bf16(device)
     if first < schedule.steps:
         # Compiles what drawing needs and fills a bank of sources: once, and so no part of a step.
-        task.draw(first, generator_for(seed, first))
+        batch = draw_now(task.draw, task.pool, seed, first, device)
+        if short and is_doubtful(device) and not short_is_right(gradient):
+            short = False
+            place.say("bf16 is not computed rightly for this network on this CPU: float32 instead")
         if device.type == "cuda":
-            least_data = seconds_of_a_draw(task, seed, first + 1, device)
-    saved = began = time.monotonic()
-    data_seconds = 0.0
-    inspected = inspected_steps(schedule.steps) if inspect is not None else set()
-    with drawn_batches(task, seed, range(first, schedule.steps), device) as batches:
-        for step in range(first, schedule.steps):
+            # Without an effect: the network's need of memory shows, and the stems take the rest.
+            fitting.without_effect(partial(gradients, first, short))
+            optimiser.zero_grad(set_to_none=True)
+            if task.pool is not None:
+                place_on_device(task.pool, memory_left(device))
+            least_data = seconds_of_a_draw(task.draw, task.pool, seed, first + 1, device)
+    pace = CheckpointPace(model)
+    losses = Losses()
+    inspected = inspected_steps(schedule.steps) if place.inspect is not None else set()
+    data_seconds, began = 0.0, time.monotonic()
+    steps = range(first, schedule.steps)
+    with drawn_batches(task.draw, task.pool, seed, steps, device) as batches:
+        for step in steps:
             data_began = time.monotonic()
             batch = next(batches)
             data_seconds += time.monotonic() - data_began
-            # Dropout draws from torch's global generators.
-            torch.manual_seed(generator_for(seed, step).initial_seed())
             rate = schedule.rate(step)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            optimiser.zero_grad(set_to_none=True)
-            loss = torch.zeros((), device=device)
-            for part, share in task.parts(batch):
-                with autocast(device):
-                    part_loss = task.loss(model, part, step) * share
-                part_loss.backward()
-                loss += part_loss.detach()
-            norm = nn.utils.get_total_norm(
-                [p.grad for p in model.parameters() if p.grad is not None]
-            )
-            pending.append((step, loss, norm, task.sources(batch)))
-            if len(pending) == every or step + 1 == schedule.steps:
-                losses = [refuse_not_finite(*entry) for entry in pending]
-                seconds = (time.monotonic() - began) / len(pending)
-                listen(
-                    StepReport(
-                        step + 1,
-                        schedule.steps,
-                        sum(losses) / len(losses),
-                        rate,
-                        float(norm),
-                        seconds,
-                        max(least_data, data_seconds / len(pending)),
-                    )
-                )
-                pending, data_seconds, began = [], 0.0, time.monotonic()
+            loss = fitting.fitted(partial(gradients, step, short), step)
+            losses.add(step, loss, gradient_norm(model), task.sources(batch))
+            if losses.count == STEPS_A_REPORT[device.type] or step + 1 == schedule.steps:
+                count = losses.count
+                mean, norm = losses.take()
+                seconds = (time.monotonic() - began) / count
+                data = max(least_data, data_seconds / count)
+                place.listen(StepReport(step + 1, schedule.steps, mean, rate, norm, seconds, data))
+                data_seconds, began = 0.0, time.monotonic()
             optimiser.step()
-            if inspect is not None and step + 1 in inspected:
+            if place.inspect is not None and step + 1 in inspected:
                 # Before the checkpoint, so that a kill can repeat a look but not lose it.
-                began += inspection_seconds(model, inspect, step + 1, schedule.steps, device)
-            if time.monotonic() - saved > between_checkpoints:
-                save_checkpoint(checkpoint, model, optimiser, step + 1)
-                saved = time.monotonic()
-    save_atomically({"model": model.state_dict()}, folder / "model.pt")
+                began += inspection_seconds(model, place, step + 1, schedule.steps)
+            if pace.due():
+                losses.read()
+                pace.save(checkpoint, model, optimiser, step + 1)
+    save_atomically({"model": model.state_dict()}, place.folder / "model.pt")
     checkpoint.unlink(missing_ok=True)
-    if batch is None:
-        return 0
-    part, share = task.parts(batch)[0]
-    with autocast(device):
-        return round(step_flops(lambda: task.loss(model, part, schedule.steps - 1)) / share)
+    flops = 0
+    if batch is not None:
+        part, share = task.parts(batch, fitting.at_once)[0]
+        with autocast(device, short):
+            found = unless_out_of_memory(
+                lambda: step_flops(lambda: task.loss(model, part, schedule.steps - 1))
+            )
+        flops = round(found[0] / share) if found else 0
+    return Trained(flops, fitting.at_once, task.pool is not None and task.pool.elsewhere)
 
 
-@contextmanager
-def drawn_batches(
-    task: Task[BatchT], seed: int, steps: range, device: torch.device
-) -> Iterator[Iterator[BatchT]]:
-    """The batches of `steps`, where `draws_ahead` says so each drawn while the network is at the
-    one before. They are the same either way: a batch depends on the seed and the step alone.
-
-    On a CPU the network then has one thread, so that drawing has another core.
-    """
-
-    def draw(step: int) -> BatchT:
-        return task.draw(step, generator_for(seed, step))
-
-    if not draws_ahead(device):
-        yield (draw(step) for step in steps)
-        return
-    with ExitStack() as stack:
-        if device.type == "cpu":
-            stack.enter_context(one_thread())
-        drawing = stack.enter_context(ThreadPoolExecutor(1, "draw", torch.set_num_threads, (1,)))
-        yield one_ahead(drawing, draw, steps)
+def adamw(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
+    """With its moments made, so that the first step needs no more memory than any other."""
+    weights = list(model.parameters())
+    optimiser = torch.optim.AdamW(weights, lr=0.0, weight_decay=schedule.weight_decay, fused=True)
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    optimiser.step()
+    for moments in optimiser.state.values():
+        moments["step"].zero_()
+    optimiser.zero_grad(set_to_none=True)
+    return optimiser
 
 
-def seconds_of_a_draw(task: Task[Any], seed: int, step: int, device: torch.device) -> float:
-    """Until the device has done all of it: the mean over the draws of `TIMED_DRAWS` steps."""
-    wait(device)
-    began = time.monotonic()
-    for later in range(step, step + TIMED_DRAWS):
-        task.draw(later, generator_for(seed, later))
-    wait(device)
-    return (time.monotonic() - began) / TIMED_DRAWS
+def gradient_norm(model: nn.Module) -> Tensor:
+    return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
 
 
-def one_ahead(
-    drawing: ThreadPoolExecutor, draw: Callable[[int], BatchT], steps: range
-) -> Iterator[BatchT]:
-    coming = [drawing.submit(draw, step) for step in steps[:1]]
-    for step in steps:
-        batch = coming.pop().result()
-        if step + 1 in steps:
-            coming.append(drawing.submit(draw, step + 1))
-        yield batch
+class Losses:
+    """Losses and norms of gradients since the last report, read as late as may be: reading waits
+    for the GPU."""
+
+    def __init__(self) -> None:
+        self._unread: list[tuple[int, Tensor, Tensor, list[str]]] = []
+        self._read: list[tuple[float, float]] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._unread) + len(self._read)
+
+    def add(self, step: int, loss: Tensor, norm: Tensor, sources: list[str]) -> None:
+        self._unread.append((step, loss, norm, sources))
+
+    def read(self) -> None:
+        """Raises InputError for the first step whose loss or gradient is not finite, with the names
+        of its stems."""
+        if not self._unread:
+            return
+        values = torch.stack([torch.stack((loss, norm)) for _, loss, norm, _ in self._unread])
+        for (step, _, _, sources), (loss, norm) in zip(self._unread, values.tolist(), strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                named = ", ".join(sorted(set(sources)))
+                raise InputError(
+                    f"the loss is {loss} and the gradient's norm {norm} at step {step}; look for "
+                    f"broken audio in the stems of that batch, or lower the learning rate: {named}"
+                )
+            self._read.append((loss, norm))
+        self._unread = []
+
+    def take(self) -> tuple[float, float]:
+        """The mean loss and the last norm; the next report begins."""
+        self.read()
+        taken, self._read = self._read, []
+        return sum(loss for loss, _ in taken) / len(taken), taken[-1][1]
 
 
 def inspected_steps(steps: int) -> set[int]:
@@ -238,61 +281,22 @@ def inspected_steps(steps: int) -> set[int]:
     return {math.ceil(steps * look / INSPECTIONS) for look in range(1, INSPECTIONS + 1)}
 
 
-def inspection_seconds(
-    model: nn.Module, inspect: Inspect, step: int, steps: int, device: torch.device
-) -> float:
-    """Has a training model looked at, and leaves it and torch's generators as they were."""
+def inspection_seconds(model: nn.Module, place: Place, step: int, steps: int) -> float:
+    """Has a training model looked at, and leaves it and torch's generators as they were. A look
+    that does not fit into memory is tried once more, then left out."""
+    inspect, device = place.inspect, place.device
+    assert inspect is not None
     wait(device)
     began = time.monotonic()
     model.eval()
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus), torch.no_grad():
-        inspect(model, step, steps)
+        looked = unless_out_of_memory(lambda: inspect(model, step, steps))
+        if looked is None:
+            free_memory(device)
+            looked = unless_out_of_memory(lambda: inspect(model, step, steps))
+        if looked is None:
+            place.say(f"not looked at after step {step}: memory ran out")
+            free_memory(device)
     model.train()
     return time.monotonic() - began
-
-
-def refuse_not_finite(step: int, loss: Tensor, norm: Tensor, sources: list[str]) -> float:
-    value = float(loss)
-    if math.isfinite(value) and math.isfinite(float(norm)):
-        return value
-    named = ", ".join(sorted(set(sources)))
-    raise InputError(
-        f"the loss is {value} and the gradient's norm {float(norm)} at step {step}; look for "
-        f"broken audio in the stems of that batch, or lower the learning rate: {named}"
-    )
-
-
-def save_checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int
-) -> None:
-    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-    save_atomically(state, path)
-
-
-def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    """Restores both and returns the step to go on with."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"])
-
-
-def save_atomically(state: dict[str, Any], path: Path) -> None:
-    """Whole or not at all. Raises InputError where the disk does not take it."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        torch.save(state, partial)
-    except RuntimeError as error:
-        # How torch reports a full disk; its words say no more than that a write failed.
-        partial.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be written; free space on the disk, or choose another folder"
-        ) from error
-    os.replace(partial, path)
-
-
-def load_model(model: nn.Module, path: Path, device: torch.device) -> nn.Module:
-    """The weights that `train` left, ready for inference on `device`."""
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
-    return model.to(device).eval()

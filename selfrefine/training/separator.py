@@ -1,7 +1,6 @@
 """Training a separator on stems that may carry several labels (section 3.2)."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -19,33 +18,19 @@ from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.randomness import generator_for
 from selfrefine.settings import Separator
-from selfrefine.training.loop import (
-    Inspect,
-    Listener,
-    Schedule,
-    Task,
-    slices,
-    train,
-)
+from selfrefine.training.loop import Place, Schedule, Task, Trained, train
+from selfrefine.training.memory import slices
 
 STATISTICS_MIXTURES = 64
 """Mixtures from which X-UMX's input statistics are measured."""
 
 
-def train_separator(
-    stems: AudioSet,
-    settings: Separator,
-    seed: int,
-    folder: Path,
-    device: torch.device,
-    listen: Listener,
-    inspect: Inspect | None = None,
-) -> int:
-    """Leaves the weights in `folder/model.pt`; returns a step's operations.
+def train_separator(stems: AudioSet, settings: Separator, seed: int, place: Place) -> Trained:
+    """Leaves the weights in the place's `folder/model.pt`.
 
-    Raises InputError when no stem has one label.
+    Raises InputError when no stem has one label, and what `train` raises.
     """
-    pool = load_pool(stems, device)
+    pool = load_pool(stems, place.device)
     candidates = separation_candidates(pool)
     if not any(len(clips) for clips in candidates.single):
         raise InputError(
@@ -59,7 +44,7 @@ def train_separator(
         chance = 0.0 if step < single_steps else settings.multi_chance
         return draw_separation_batch(pool, candidates, settings, settings.batch, chance, generator)
 
-    def parts(batch: SeparationBatch) -> list[tuple[SeparationBatch, float]]:
+    def parts(batch: SeparationBatch, at_once: int) -> list[tuple[SeparationBatch, float]]:
         return [
             (
                 replace(
@@ -70,7 +55,7 @@ def train_separator(
                 ),
                 (piece.stop - piece.start) / len(batch.mixture),
             )
-            for piece in slices(len(batch.mixture))
+            for piece in slices(len(batch.mixture), at_once)
         ]
 
     def loss(model: nn.Module, batch: SeparationBatch, step: int) -> Tensor:
@@ -93,8 +78,8 @@ def train_separator(
         settings.warmup_steps,
         settings.final_rate,
     )
-    task = Task(draw, parts, loss, sources)
-    return train(model, task, schedule, seed, folder, device, listen, inspect)
+    task = Task(draw, parts, loss, sources, settings.batch, pool)
+    return train(model, task, schedule, seed, place)
 
 
 def magnitude_statistics(model: CrossNet, mixtures: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from selfrefine.training.device import multiplies_in_bf16
+from selfrefine.training.precision import multiplies_in_bf16
 
 Shape = torch.Size
 

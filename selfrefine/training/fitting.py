@@ -1,0 +1,93 @@
+"""Making a training's step fit into its device's memory."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from selfrefine.data.stem_pool import StemPool, take_back
+from selfrefine.errors import InputError
+from selfrefine.training.memory import free_memory, halved, unless_out_of_memory
+
+Step = Callable[[int], Tensor]
+"""Leaves a batch's gradients, so many items going through the network together; its loss."""
+
+
+class Fitting:
+    """How many of a batch's `items` go through the network together: `at_once`, halved where memory
+    runs out. Before that the stems leave the GPU, which changes nothing but speed.
+
+    The sum of the parts' gradients is the whole batch's, but for networks with batch
+    normalisation, which sees a part at a time.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pool: StemPool | None,
+        at_once: int,
+        items: int,
+        device: torch.device,
+        say: Callable[[str], None],
+    ) -> None:
+        self.at_once = at_once
+        self._items = items
+        self._pool = pool
+        self._device = device
+        self._say = say
+        self._normalises = any(isinstance(part, _BatchNorm) for part in model.modules())
+        self._buffers = list(model.buffers())
+        self._kept = [buffer.clone() for buffer in self._buffers]
+
+    def fitted(self, attempt: Step, step: int) -> Tensor:
+        """The loss of an attempt for which memory lasts; a failed one leaves no trace. Raises
+        InputError where not even one item fits."""
+        self._keep()
+        before = self.at_once
+        while True:
+            found = unless_out_of_memory(lambda: attempt(self.at_once))
+            if found is not None:
+                break
+            self._restore()
+            self._shrink()
+        if self.at_once != before:
+            self._say(self._words(step))
+        return found[0]
+
+    def without_effect(self, attempt: Step) -> None:
+        """Only finds out what fits."""
+        self.fitted(attempt, 0)
+        self._restore()
+
+    def _keep(self) -> None:
+        """Batch normalisation counts in its buffers what it has seen, failed attempts too."""
+        for kept, buffer in zip(self._kept, self._buffers, strict=True):
+            kept.copy_(buffer)
+
+    def _restore(self) -> None:
+        for kept, buffer in zip(self._kept, self._buffers, strict=True):
+            buffer.copy_(kept)
+
+    def _shrink(self) -> None:
+        """Frees memory, and asks for less of it."""
+        if self._pool is not None and take_back(self._pool):
+            self._say("memory ran out: the stems stay on the host, and the step is repeated")
+        elif self.at_once > 1:
+            self.at_once = halved(self.at_once)
+        else:
+            raise InputError(
+                f"the memory of {self._device} does not hold the network and one item of a batch; "
+                "end what else uses it, or train on another device (SELFREFINE_DEVICE)"
+            )
+        free_memory(self._device)
+
+    def _words(self, step: int) -> str:
+        words = (
+            f"memory ran out at step {step}: from here on {self.at_once} of a batch's "
+            f"{self._items} items go through the network together; "
+            f"SELFREFINE_ITEMS_AT_ONCE={self.at_once} begins so"
+        )
+        if self._normalises:
+            words += "; batch normalisation sees these alone, which changes the result a little"
+        return words

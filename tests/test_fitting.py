@@ -1,0 +1,383 @@
+"""Trainings whose memory runs out here and there end in the weights of trainings that had enough,
+and what is not finite never reaches a checkpoint. Running out is injected, since a CPU has plenty.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from selfrefine.data.audio_set import AudioSet
+from selfrefine.data.stem_pool import StemPool, load_pool, place_on_device, take_back
+from selfrefine.errors import InputError
+from selfrefine.settings import (
+    PAPER_HDEMUCS,
+    PAPER_XUMX,
+    XUMX,
+    Classifier,
+    ConvNeXt,
+    HDemucs,
+    Separator,
+)
+from selfrefine.training import checkpoint, classifier, loop, separator
+from selfrefine.training.classifier import train_classifier
+from selfrefine.training.device import memory_left
+from selfrefine.training.drawing import drawn_batches
+from selfrefine.training.fitting import Fitting
+from selfrefine.training.loop import Inspect, Place
+from selfrefine.training.memory import is_out_of_memory, unless_out_of_memory
+from selfrefine.training.separator import train_separator
+from tests.conftest import RATE
+
+CPU = torch.device("cpu")
+ITEMS = 6
+SMALL = {"sample_rate": RATE, "segment": 8192, "steps": 5, "batch": ITEMS}
+# Without batch normalisation, which sees a part at a time.
+CLASSIFIER = Classifier(
+    network=ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 3, None, True, False, False),
+    fft=512,
+    hop=128,
+    warmup_steps=0,
+    **SMALL,
+)
+HDEMUCS_SETTINGS = dataclasses.replace(
+    PAPER_HDEMUCS, network=HDemucs(channels=4, fft=256, depth=4), **SMALL
+)
+XUMX_SETTINGS = dataclasses.replace(
+    PAPER_XUMX, network=XUMX(fft=512, hop=256, hidden=16, lstm_layers=2), **SMALL
+)
+Settings = Classifier | Separator
+
+
+def train(
+    stems: AudioSet, settings: Settings, folder: Path, inspect: Inspect | None = None
+) -> list[str]:
+    """Trains into a folder; what was said."""
+    folder.mkdir(exist_ok=True)
+    said: list[str] = []
+    place = Place(folder, CPU, say=said.append, inspect=inspect)
+    if isinstance(settings, Classifier):
+        train_classifier(stems, settings, 7, place)
+    else:
+        train_separator(stems, settings, 7, place)
+    return said
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(folder / "model.pt", weights_only=True)["model"]
+    return found
+
+
+def assert_same(left: Path, right: Path) -> None:
+    pairs = [(name, value, weights(right)[name]) for name, value in weights(left).items()]
+    assert [name for name, own, other in pairs if not torch.equal(own, other)] == []
+
+
+class Scarce(torch.autograd.Function):
+    """Passes values on, and runs out of memory in the backward pass when told to."""
+
+    @staticmethod
+    def forward(context, values, when: Callable[[], bool]):  # type: ignore[no-untyped-def]
+        context.when = when
+        return values.clone()
+
+    @staticmethod
+    def backward(context, gradient):  # type: ignore[no-untyped-def]
+        if context.when():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return gradient, None
+
+
+def scarce(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, fits: int, step: int, backward: bool
+) -> None:
+    """More than `fits` items at once run out of memory, from a step on."""
+    module, name = (
+        (classifier, "classification_loss")
+        if isinstance(settings, Classifier)
+        else (separator, "separation_loss")
+    )
+    plain = getattr(module, name)
+    drawn = {"steps": 0}
+    train_step = Fitting.fitted
+
+    def fitted(self: Fitting, attempt: Callable[[int], torch.Tensor], at: int) -> torch.Tensor:
+        drawn["steps"] = at
+        return train_step(self, attempt, at)
+
+    def loss(*arguments):  # type: ignore[no-untyped-def]
+        # (model, mixture, …) or (logits, labels, …)
+        items = arguments[1].shape[0]
+        lacks = drawn["steps"] >= step and items > fits
+        if lacks and not backward:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return Scarce.apply(plain(*arguments), lambda: lacks and backward)
+
+    monkeypatch.setattr(Fitting, "fitted", fitted)
+    monkeypatch.setattr(module, name, loss)
+
+
+@pytest.mark.parametrize("settings", [CLASSIFIER, HDEMUCS_SETTINGS])
+@pytest.mark.parametrize("backward", [False, True])
+def test_memory_that_runs_out_at_the_first_step_trains_what_a_split_batch_does(
+    settings: Settings,
+    backward: bool,
+    tone_stems: AudioSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("SELFREFINE_ITEMS_AT_ONCE", "2")
+        assert train(tone_stems, settings, tmp_path / "split") == []
+    scarce(monkeypatch, settings, fits=2, step=0, backward=backward)
+    (sentence,) = train(tone_stems, settings, tmp_path / "ran-out")
+    assert "2 of a batch's 6 items go through the network together" in sentence
+    assert "SELFREFINE_ITEMS_AT_ONCE=2" in sentence
+    assert "normalisation" not in sentence
+    assert_same(tmp_path / "split", tmp_path / "ran-out")
+
+
+@pytest.mark.parametrize("settings", [CLASSIFIER, HDEMUCS_SETTINGS])
+@pytest.mark.parametrize("backward", [False, True])
+def test_memory_that_runs_out_in_the_middle_ends_in_the_whole_batchs_weights(
+    settings: Settings,
+    backward: bool,
+    tone_stems: AudioSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SELFREFINE_PRECISION", "float32")
+    train(tone_stems, settings, tmp_path / "whole")
+    scarce(monkeypatch, settings, fits=3, step=2, backward=backward)
+    (sentence,) = train(tone_stems, settings, tmp_path / "ran-out")
+    assert sentence.startswith("memory ran out at step 2: from here on 3 of")
+    whole, ran_out = weights(tmp_path / "whole"), weights(tmp_path / "ran-out")
+    for name, expected in whole.items():
+        # Sums in another order; AdamW's steps make of them up to its rate where gradients are tiny.
+        error = (ran_out[name] - expected).abs().max()
+        assert error <= 0.05 * settings.learning_rate * settings.steps, name
+
+
+def test_a_network_with_batch_normalisation_says_that_it_sees_a_part_at_a_time(
+    tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("SELFREFINE_ITEMS_AT_ONCE", "3")
+        train(tone_stems, XUMX_SETTINGS, tmp_path / "split")
+    scarce(monkeypatch, XUMX_SETTINGS, fits=3, step=0, backward=True)
+    (sentence,) = train(tone_stems, XUMX_SETTINGS, tmp_path / "ran-out")
+    assert "batch normalisation sees these alone" in sentence
+    # The failed attempt had already counted in the running means.
+    assert_same(tmp_path / "split", tmp_path / "ran-out")
+
+
+def test_one_item_that_does_not_fit_ends_in_one_clear_error(
+    tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scarce(monkeypatch, HDEMUCS_SETTINGS, fits=0, step=1, backward=False)
+    with pytest.raises(InputError, match="does not hold the network and one item"):
+        train(tone_stems, HDEMUCS_SETTINGS, tmp_path)
+    assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_look_that_runs_out_of_memory_costs_the_training_nothing(
+    failures: int, tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    attempts: list[int] = []
+
+    def inspect(model: nn.Module, step: int, steps: int) -> None:
+        attempts.append(step)
+        torch.manual_seed(step)
+        if step == 3 and attempts.count(3) <= failures:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        looked.append(step)
+
+    train(tone_stems, CLASSIFIER, tmp_path / "alone")
+    said = train(tone_stems, CLASSIFIER, tmp_path / "watched", inspect)
+    assert looked == ([1, 2, 3, 4, 5] if failures == 1 else [1, 2, 4, 5])
+    assert said == ([] if failures == 1 else ["not looked at after step 3: memory ran out"])
+    assert_same(tmp_path / "alone", tmp_path / "watched")
+
+
+@pytest.mark.parametrize("ahead", ["0", "1"])
+def test_a_batch_that_did_not_fit_is_drawn_again_without_the_stems_on_the_gpu(
+    ahead: str, tone_stems: AudioSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", ahead)
+    pool = elsewhere(load_pool(tone_stems, CPU))
+    drawn: list[tuple[int, bool, float]] = []
+
+    def draw(step: int, generator: torch.Generator) -> float:
+        drawn.append((step, pool.elsewhere, float(torch.rand((), generator=generator))))
+        if step == 1 and pool.elsewhere:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return drawn[-1][2]
+
+    with drawn_batches(draw, pool, 0, range(3), CPU) as batches:
+        found = [*batches]
+    # Drawn ahead, it is first drawn again as it was: nothing else is at work then.
+    again = [(1, True)] if ahead == "1" else []
+    places = [(step, there) for step, there, _ in drawn]
+    assert places == [(0, True), (1, True), *again, (1, False), (2, False)]
+    assert found == [drawn[0][2], drawn[1][2], drawn[-1][2]]
+    assert len({number for step, _, number in drawn if step == 1}) == 1
+
+    def never(step: int, generator: torch.Generator) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with (
+        pytest.raises(InputError, match="does not hold one batch beside the network"),
+        drawn_batches(never, pool, 0, range(3), CPU) as batches,
+    ):
+        next(batches)
+
+
+def elsewhere(pool: StemPool) -> StemPool:
+    """As if its samples lay on a GPU."""
+    pool.frames = pool.mapped.clone()
+    return pool
+
+
+def test_the_stems_leave_the_gpu_before_a_batch_is_split(tone_stems: AudioSet) -> None:
+    pool = elsewhere(load_pool(tone_stems, CPU))
+    said: list[str] = []
+    tried: list[tuple[int, bool]] = []
+
+    def attempt(at_once: int) -> torch.Tensor:
+        tried.append((at_once, pool.elsewhere))
+        if pool.elsewhere or at_once > 4:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+        return torch.ones(())
+
+    fitting = Fitting(nn.Linear(1, 1), pool, 8, 8, CPU, said.append)
+    assert fitting.fitted(attempt, 3) == 1
+    assert tried == [(8, True), (8, False), (4, False)]
+    assert said == [
+        "memory ran out: the stems stay on the host, and the step is repeated",
+        "memory ran out at step 3: from here on 4 of a batch's 8 items go through the network "
+        "together; SELFREFINE_ITEMS_AT_ONCE=4 begins so",
+    ]
+    assert not take_back(pool)
+
+
+def test_stems_go_where_they_fit_and_a_tenth_of_the_memory_stays_free(
+    tone_stems: AudioSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3000, 10000))
+    assert memory_left(torch.device("cuda")) == 2000
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (500, 10000))
+    assert memory_left(torch.device("cuda")) == 0
+    pool = load_pool(tone_stems, torch.device("meta"))
+    place_on_device(pool, pool.mapped.nbytes - 1)
+    assert not pool.elsewhere
+    place_on_device(pool, pool.mapped.nbytes)
+    assert pool.frames.device.type == "meta"
+
+
+def test_only_what_says_that_memory_ran_out_is_taken_for_it() -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    assert unless_out_of_memory(lambda: 3) == (3,)
+    for words in ("CUDA error: out of memory\nmore", "cuBLAS: CUBLAS_STATUS_ALLOC_FAILED when"):
+        assert is_out_of_memory(RuntimeError(words))
+        assert unless_out_of_memory(lambda words=words: fail(RuntimeError(words))) is None
+    for error in (RuntimeError("shapes do not match"), ValueError("CUDA out of memory")):
+        with pytest.raises(type(error)):
+            unless_out_of_memory(lambda error=error: fail(error))
+
+
+def test_what_is_not_finite_reaches_no_checkpoint_though_losses_are_read_late(
+    tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where losses are read every twenty steps: the stems of step 3 are broken."""
+    steps = 40
+    monkeypatch.setitem(loop.STEPS_A_REPORT, "cpu", 20)
+    monkeypatch.setenv("SELFREFINE_CHECKPOINT_SECONDS", "0")
+    settings = dataclasses.replace(CLASSIFIER, steps=steps, batch=2)
+    saved: list[int] = []
+    plain = checkpoint.save_checkpoint
+
+    def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
+        assert all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
+        saved.append(step)
+        plain(path, model, optimiser, step)
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
+    train_loop = loop.train
+    broken: list[str] = []
+
+    def with_a_broken_batch(model, task, schedule, seed, place):  # type: ignore[no-untyped-def]
+        def draw(step: int, generator: torch.Generator):  # type: ignore[no-untyped-def]
+            batch = task.draw(step, generator)
+            if step != 3:
+                return batch
+            broken.extend(task.sources(batch))
+            return dataclasses.replace(batch, inputs=batch.inputs * float("nan"))
+
+        return train_loop(model, dataclasses.replace(task, draw=draw), schedule, seed, place)
+
+    monkeypatch.setattr(classifier, "train", with_a_broken_batch)
+    with pytest.raises(InputError, match="at step 3; look for") as caught:
+        train(tone_stems, settings, tmp_path)
+    named = str(caught.value).split("rate: ")[1].split(", ")
+    assert named == sorted(set(broken))
+    assert saved == [1, 2, 3]
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
+def test_losses_that_are_read_late_are_reported_as_means_of_all_their_steps(
+    tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: dict[int, list[tuple[int, float]]] = {1: [], 3: []}
+    for every, reports in heard.items():
+        monkeypatch.setitem(loop.STEPS_A_REPORT, "cpu", every)
+        folder = tmp_path / str(every)
+        folder.mkdir()
+        place = Place(folder, CPU, lambda r, to=reports: to.append((r.step, r.loss)))
+        train_classifier(tone_stems, CLASSIFIER, 0, place)
+    single = [loss for _, loss in heard[1]]
+    assert heard[3] == [
+        (3, pytest.approx(sum(single[:3]) / 3)),
+        (5, pytest.approx(sum(single[3:]) / 2)),
+    ]
+
+
+def test_checkpoints_take_a_fiftieth_of_the_time_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = [0.0]
+    monkeypatch.delenv("SELFREFINE_CHECKPOINT_SECONDS", raising=False)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+
+    def save(*arguments: object) -> None:
+        now[0] += 4.0
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
+    large = nn.Linear(1, 1)
+    large.weight = nn.Parameter(torch.empty(83_600_000, 1, device="meta"))
+    pace = checkpoint.CheckpointPace(large)
+    # Three copies of 334 MB at 500 MB/s: 2 s, so the first comes after 100 s.
+    saves = []
+    while now[0] < 2000:
+        if pace.due():
+            pace.save(tmp_path, large, torch.optim.SGD([large.bias], 1.0), 0)
+            saves.append(now[0])
+        now[0] += 1.0
+    assert saves[0] == pytest.approx(105, abs=2)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(saves)]
+    assert gaps == pytest.approx([205.0] * len(gaps), abs=2)
+    small = checkpoint.CheckpointPace(nn.Linear(1, 1))
+    assert not small.due()
+    now[0] += 20.5
+    assert small.due()
+    monkeypatch.setenv("SELFREFINE_CHECKPOINT_SECONDS", "0")
+    always = checkpoint.CheckpointPace(large)
+    now[0] += 0.1
+    assert always.due()
