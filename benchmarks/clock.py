@@ -1,16 +1,24 @@
 """How long things take here, and where "here" is."""
 
+import hashlib
+import importlib
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from selfrefine.training.device import training_device
 from selfrefine.training.speed import wait
+
+ROOT = Path(__file__).parent.parent
+MEASURED_CODE = ("benchmarks", "selfrefine")
+DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -32,6 +40,14 @@ def least_seconds(
     return [min(column) for column in zip(*times, strict=True)]
 
 
+def imported(peer: str) -> ModuleType | None:
+    """A peer's package; None where it cannot be imported."""
+    try:
+        return importlib.import_module(peer)
+    except ImportError:
+        return None
+
+
 def device_name() -> str:
     device = training_device()
     if device.type == "cuda":
@@ -44,16 +60,58 @@ def device_name() -> str:
     return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
 
 
-def origin() -> str:
-    """What a result has to be read with: device, software, commit and day, as Markdown."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+def origin(commit: str | None = None) -> tuple[str, ...]:
+    """What a result has to be read with: device, software and code, a fact each.
+
+    `commit` is what to say in place of git. The code has a number of its own, which tells two
+    working trees apart where the commit is unknown or files differ from it.
+    """
+    device = training_device()
+    gpu = (gpu_facts(device),) if device.type == "cuda" else ()
     return (
-        f"- device: {device_name()}; {torch.backends.cpu.get_cpu_capability()}\n"
-        f"- torch {torch.__version__}, Python {platform.python_version()}\n"
-        f"- commit {commit or 'unknown'}, {time.strftime('%Y-%m-%d')}\n"
+        f"device: {device_name()}; {torch.backends.cpu.get_cpu_capability()}",
+        *gpu,
+        f"torch {torch.__version__}, Python {platform.python_version()}",
+        f"commit {commit or described_commit()}, code {code_digest()}",
     )
+
+
+def gpu_facts(device: torch.device) -> str:
+    """Its memory, and the versions that decide which kernels run on it."""
+    memory = torch.cuda.get_device_properties(device).total_memory
+    driver = driver_version(DRIVER.read_text()) if DRIVER.exists() else "unknown"
+    cudnn = torch.backends.cudnn.version()
+    return (
+        f"GPU memory {memory / 2**30:.0f} GiB, driver {driver}, CUDA {torch.version.cuda}, "
+        f"cuDNN {cudnn}"
+    )
+
+
+def driver_version(text: str) -> str:
+    """The version in what the driver tells of itself under /proc."""
+    found = re.search(r"\s(\d+\.\d+(\.\d+)?)\s", text)
+    return found[1] if found else "unknown"
+
+
+def described_commit() -> str:
+    """As `git describe` has it; "unknown" without git and outside a repository."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def code_digest() -> str:
+    """Twelve hexadecimal digits of the benchmarks' code and of the code that they measure."""
+    digest = hashlib.sha256()
+    for path in sorted(path for name in MEASURED_CODE for path in (ROOT / name).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:12]

@@ -7,8 +7,8 @@ four stereo stems and flawed estimates of them are made, on the grid of 16-bit s
 Markdown tables: CPU seconds (of all threads: busy neighbours count less than in wall time, waiting
 threads count in full, hence OMP_NUM_THREADS) and their ratio; then, over all sources and frames,
 the worst deviation of each metric, and how many ratios are defined in one of the two only.
-Expected cost: half a minute for 30 s of audio, all but one second of it in museval. Without ffmpeg,
-which `import museval` asks for, only our own times are shown.
+Expected cost: half a minute for 30 s of audio, all but one second of it in museval. Without museval
+or ffmpeg, which `import museval` asks for, only our own times are shown.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 
+from benchmarks.clock import imported
 from selfrefine.data.folder import SongFiles, stem_files
 from selfrefine.errors import InputError
 from selfrefine.evaluate import METRICS, song_pairs, streamed_pairs
@@ -103,9 +104,12 @@ def main() -> None:
     print("| | ours, s | museval, s | ratio |")
     print("|---|---|---|---|")
     for name, ours in (("SDR", sdr_time), (", ".join(METRICS), four_time)):
-        theirs = f"{peer[0]:.2f} | {peer[0] / ours:.0f}" if peer else "no ffmpeg | -"
+        if isinstance(peer, str):
+            theirs = f"no {peer} | -"
+        else:
+            theirs = f"{peer[0]:.2f} | {peer[0] / ours:.0f}"
         print(f"| {name} | {ours:.3f} | {theirs} |")
-    if peer is None:
+    if isinstance(peer, str):
         return
     print("\n| | frames in both | worst deviation, dB | in one only |")
     print("|---|---|---|---|")
@@ -124,14 +128,15 @@ def main() -> None:
 
 def _museval(
     references: np.ndarray, estimates: np.ndarray, rate: int
-) -> tuple[float, np.ndarray] | None:
-    """Seconds and `(metric, source, frame)` of museval; None where it cannot be imported."""
+) -> tuple[float, np.ndarray] | str:
+    """Seconds and `(metric, source, frame)` of museval, or the name of what it lacks here."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
-        return None
+        return "ffmpeg"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import museval
-
+        museval = imported("museval")
+    if museval is None:
+        return "museval"
     pair = [signals.transpose(0, 2, 1).astype(np.float64) for signals in (references, estimates)]
     seconds, metrics = _best_of(1, lambda: museval.evaluate(*pair, win=rate, hop=rate))
     return seconds, np.where(np.isinf(metrics), np.nan, metrics)

@@ -1,13 +1,19 @@
 """Random mixing: ours, batched, against a PyTorch DataLoader with pedalboard and pyloudnorm.
 
-    python -m benchmarks.mixing [--profile mini] [--examples 384] [--steps 30]
+    python -m benchmarks.mixing [--profile mini] [--examples 384] [--steps N]
 
 Both draw the same kind of examples (a random mixture of effected segments at a loudness, and its
 magnitude spectrogram) from the same memory-mapped stems, the DataLoader with as many workers as
 there are cores, ours in as many processes of one thread, as the runner starts them, or in one on a
-GPU. Prints examples per second and their ratio (aim: 5) and, that they are alike, the mean level of
-both; then per network the share of a training step that goes to data (aim: 15% at mini on a CPU, 5%
-on a GPU), drawn by the network's own thread and by one beside it.
+GPU. There the DataLoader's mixtures are copied from pinned memory and transformed on the GPU, and
+its time begins once every worker has made a batch. Prints examples per second and their ratio (aim:
+5) and, that they are alike, the mean level of both.
+
+Then per network, from trainings of N steps (30 on a CPU; 60 at least on a GPU) without the first
+third, in which algorithms are chosen: a step, and the share of it that goes to data (aim: 15% at
+mini on a CPU, 5% on a GPU), drawn by the network's own thread and by one beside it; of the latter,
+GFLOP/s, their share of what a large matrix product reaches here, on a GPU the most memory in use,
+the stems with it, and how many items of a batch went through the network together.
 """
 
 import argparse
@@ -15,7 +21,9 @@ import multiprocessing
 import os
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +31,36 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from benchmarks.clock import imported
 from selfrefine.audio.effect_chain import apply_effects_with_pedalboard
 from selfrefine.audio.effects import draw_effects
 from selfrefine.audio.loudness import gain_to
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.data.mixing import choose_classes, class_candidates, draw_mixtures
-from selfrefine.data.stem_pool import load_pool
+from selfrefine.data.stem_pool import load_pool, place_on_device
 from selfrefine.models.classifier import magnitudes
 from selfrefine.scales import SCALES, Scale, scale_named
 from selfrefine.settings import Classifier, Separator
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
-from selfrefine.training.loop import StepReport
+from selfrefine.training.loop import Place, StepReport, Trained
+from selfrefine.training.memory import free_memory
 from selfrefine.training.separator import train_separator
-from selfrefine.training.speed import wait
+from selfrefine.training.speed import peak_flops, peak_memory, wait
 
 LUFS = -14.0
 SONGS, SECONDS = 12, 20
+PEERS = ("pedalboard", "pyloudnorm")
+LEVEL_BATCHES = {"cpu": 24, "cuda": 8}
+"""Of so many batches the level is measured; all of them would not fit beside each other."""
+
+CPU_STEPS, LEAST_GPU_STEPS = 30, 60
+GPU_DRAWS = 40
+"""On a GPU so many batches are drawn at least; a few take no time."""
+GPU_BATCHES_A_WORKER = 6
+PREFETCHED = {"cpu": 2, "cuda": 4}
+"""Batches that each worker makes ahead. torch's default is 2."""
 
 
 def noise_stems(folder: Path, rate: int) -> AudioSet:
@@ -57,12 +77,19 @@ def noise_stems(folder: Path, rate: int) -> AudioSet:
 
 class Examples(IterableDataset[Tensor]):
     """One random mixture after another, made as suites make them: item by item, with pedalboard's
-    effects and pyloudnorm's loudness."""
+    effects and pyloudnorm's loudness. `finish` has the last word on each `(1, channel, sample)`."""
 
-    def __init__(self, stems: AudioSet, settings: Classifier, count: int) -> None:
+    def __init__(
+        self,
+        stems: AudioSet,
+        settings: Classifier,
+        count: int,
+        finish: Callable[[Tensor], Tensor] | None,
+    ) -> None:
         self.stems = stems
         self.settings = settings
         self.count = count
+        self.finish = finish
 
     def __iter__(self):  # type: ignore[no-untyped-def]
         import pyloudnorm
@@ -88,7 +115,8 @@ class Examples(IterableDataset[Tensor]):
                 mixture += apply_effects_with_pedalboard(segment[None], parameters, rate)[0].numpy()
             loudness = meter.integrated_loudness(mixture.T)
             mixture *= 10 ** ((LUFS - loudness) / 20)
-            yield magnitudes(torch.from_numpy(mixture)[None], settings)[0]
+            example = torch.from_numpy(mixture)
+            yield self.finish(example[None])[0] if self.finish else example
 
 
 def mean_level(examples: list[Tensor]) -> float:
@@ -103,20 +131,32 @@ def peer_rate(
     """Examples per second of a DataLoader with `workers` processes, its start left out, and their
     level. On a GPU with the copy to it."""
     batch, device = settings.batch, training_device()
-    examples = max(examples, 2 * batch * workers)
+    on_gpu = device.type == "cuda"
+    spectra = partial(magnitudes, settings=settings)
+    examples = max(examples, (GPU_BATCHES_A_WORKER if on_gpu else 2) * batch * workers)
     loader = DataLoader(
-        Examples(stems, settings, examples),
+        Examples(stems, settings, examples, None if on_gpu else spectra),
         batch_size=batch,
         num_workers=workers,
-        pin_memory=device.type == "cuda",
+        pin_memory=on_gpu,
+        persistent_workers=True,
+        prefetch_factor=PREFETCHED[device.type],
     )
     batches = iter(loader)
-    next(batches)
+    # On a CPU as measured ever since: one batch.
+    for _ in range(workers if on_gpu else 1):
+        next(batches)
     began = time.perf_counter()
-    drawn = [each.to(device, non_blocking=True) for each in batches]
+    kept: list[Tensor] = []
+    count = 0
+    for each in batches:
+        placed = each.to(device, non_blocking=True)
+        drawn = spectra(placed) if on_gpu else placed
+        count += len(drawn)
+        if len(kept) < LEVEL_BATCHES[device.type]:
+            kept.append(drawn)
     wait(device)
-    passed = time.perf_counter() - began
-    return sum(len(each) for each in drawn) / passed, mean_level(drawn)
+    return count / (time.perf_counter() - began), mean_level(kept)
 
 
 def draw_ours(
@@ -127,6 +167,7 @@ def draw_ours(
     device = training_device()
     stems = open_audio_set(folder)
     pool = load_pool(stems, device)
+    place_on_device(pool, pool.mapped.nbytes)
     candidates = class_candidates(pool)
     generator = torch.Generator().manual_seed(seed)
 
@@ -140,9 +181,12 @@ def draw_ours(
     draw()  # compiles
     wait(device)
     began = time.perf_counter()
-    drawn = [draw() for _ in range(max(2, examples // settings.batch))]
+    count = max(GPU_DRAWS if device.type == "cuda" else 2, examples // settings.batch)
+    kept = [draw() for _ in range(min(count, LEVEL_BATCHES[device.type]))]
+    for _ in range(count - len(kept)):
+        draw()
     wait(device)
-    return time.perf_counter() - began, len(drawn) * settings.batch, mean_level(drawn)
+    return time.perf_counter() - began, count * settings.batch, mean_level(kept)
 
 
 def our_rate(
@@ -156,57 +200,104 @@ def our_rate(
     return count / slowest, sum(level for _, _, level in found) / len(found)
 
 
-def data_share(
-    stems: AudioSet, settings: Classifier | Separator, steps: int, place: Path
-) -> tuple[float, float]:
-    """Seconds of a step, and the share of them that goes to data."""
+@dataclass(frozen=True)
+class Training:
+    """`seconds` of a step, `data_share` of them for data; `memory` in bytes, the most in use."""
+
+    seconds: float
+    data_share: float
+    memory: int
+    trained: Trained
+
+
+def short_training(
+    stems: AudioSet, settings: Classifier | Separator, steps: int, folder: Path
+) -> Training:
+    """The first third of the steps is not counted."""
     reports: list[StepReport] = []
-    short, device = replace(settings, steps=steps), training_device()
-    place.mkdir()
+    device = training_device()
+    folder.mkdir()
+    free_memory(device)
+    place = Place(folder, device, listen=reports.append)
+    short = replace(settings, steps=steps)
     if isinstance(short, Classifier):
-        train_classifier(stems, short, 0, place, device, reports.append)
+        trained = train_classifier(stems, short, 0, place)
     else:
-        train_separator(stems, short, 0, place, device, reports.append)
-    late = reports[len(reports) // 3 :]
+        trained = train_separator(stems, short, 0, place)
+    late = [report for report in reports if report.step > steps // 3]
     seconds = sum(report.seconds for report in late)
-    return seconds / len(late), sum(report.data_seconds for report in late) / seconds
+    share = sum(report.data_seconds for report in late) / seconds
+    return Training(seconds / len(late), share, peak_memory(device), trained)
 
 
-def print_data_shares(stems: AudioSet, scale: Scale, steps: int, folder: Path) -> None:
+def print_trainings(stems: AudioSet, scale: Scale, steps: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    prepare(training_device())
+    device = training_device()
+    prepare(device)
+    product = peak_flops(device)
     networks: dict[str, Classifier | Separator]
     networks = {"classifier": scale.classifier, "X-UMX": scale.xumx, "Demucs": scale.hdemucs}
     for name, settings in networks.items():
         line = f"| {name} |"
         for ahead in ("0", "1"):
             os.environ["SELFREFINE_DRAW_AHEAD"] = ahead
-            seconds, share = data_share(stems, settings, steps, folder / f"{name}-{ahead}")
-            line += f" {1000 * seconds:.0f} | {share:.1%} |"
-        print(line, flush=True)
+            training = short_training(stems, settings, steps, folder / f"{name}-{ahead}")
+            line += f" {1000 * training.seconds:.0f} | {training.data_share:.1%} |"
+        rate = training.trained.step_flops / training.seconds
+        memory = f"{training.memory / 1e9:.1f}" if device.type == "cuda" else "-"
+        line += f" {rate / 1e9:.0f} | {rate / product:.0%} | {memory} "
+        print(f"{line}| {training.trained.items_at_once} |", flush=True)
+
+
+def peer_rate_or_why_not(
+    stems: AudioSet, settings: Classifier, workers: int, examples: int
+) -> tuple[float, float] | str:
+    missing = [peer for peer in PEERS if imported(peer) is None]
+    if missing:
+        return f"no {' and no '.join(missing)}"
+    try:
+        return peer_rate(stems, settings, workers, examples)
+    except RuntimeError as error:
+        # How torch reports one that was killed, most often for want of shared memory.
+        if "DataLoader worker" not in str(error):
+            raise
+        return "a worker was killed; is /dev/shm too small?"
+
+
+def print_rates(stems: AudioSet, settings: Classifier, examples: int, folder: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    ours_at_once = 1 if training_device().type == "cuda" else cores
+    peer = peer_rate_or_why_not(stems, settings, cores, examples)
+    ours, our_level = our_rate(folder, settings, ours_at_once, examples)
+    if isinstance(peer, str):
+        theirs = f"{peer} | - | {our_level:.1f}, -"
+    else:
+        theirs = f"{peer[0]:.0f} | {ours / peer[0]:.1f} | {our_level:.1f}, {peer[1]:.1f}"
+    print("| workers | ours, examples/s | DataLoader, examples/s | ratio | levels, dB |")
+    print("|---|---|---|---|---|")
+    print(f"| {cores} | {ours:.0f} | {theirs} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Random mixing against a DataLoader.")
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
     parser.add_argument("--examples", type=int, default=384)
-    parser.add_argument("--steps", type=int, default=30, help="of each training")
+    parser.add_argument("--steps", type=int, help="of each training")
     args = parser.parse_args()
     scale = scale_named(args.profile)
-    cores = len(os.sched_getaffinity(0))
-    ours_at_once = 1 if training_device().type == "cuda" else cores
+    steps = args.steps or CPU_STEPS
+    if training_device().type == "cuda":
+        steps = max(LEAST_GPU_STEPS, args.steps or 0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stems = noise_stems(folder / "stems", scale.classifier.sample_rate)
-        theirs, their_level = peer_rate(stems, scale.classifier, cores, args.examples)
-        ours, our_level = our_rate(folder / "stems", scale.classifier, ours_at_once, args.examples)
-        print("| workers | ours, examples/s | DataLoader, examples/s | ratio | levels, dB |")
-        print("|---|---|---|---|---|")
-        levels = f"{our_level:.1f}, {their_level:.1f}"
-        print(f"| {cores} | {ours:.0f} | {theirs:.0f} | {ours / theirs:.1f} | {levels} |")
-        print(f"\n| training at {scale.name} | step, ms | data | drawn ahead: step, ms | waiting |")
-        print("|---|---|---|---|---|", flush=True)
-        print_data_shares(stems, scale, args.steps, folder)
+        print_rates(stems, scale.classifier, args.examples, folder / "stems")
+        columns = (
+            f"training at {scale.name}", "step, ms", "data", "drawn ahead: step, ms", "waiting",
+            "GFLOP/s", "of the product", "memory, GB", "items at once",
+        )  # fmt: skip
+        print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
+        print_trainings(stems, scale, steps, folder)
 
 
 if __name__ == "__main__":
