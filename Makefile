@@ -15,7 +15,10 @@ TABLES := table1 table2 table3 table4 table5
 run-and-report = $(PYTHON) -m experiments run $(1) $(SCALE) --seeds $(SEEDS); code=$$?; \
   [ $$code -eq 2 ] || $(PYTHON) -m reports $(2) $(SCALE); exit $$code
 
-.PHONY: $(TABLES) figure4 tables report bench test lint lock clean
+# What a GPU machine may have without `.venv`: its own Python, with torch in it.
+GPU_PYTHON ?= $(if $(wildcard $(PYTHON)),$(PYTHON),python3)
+
+.PHONY: $(TABLES) figure4 tables report bench gpu-day test lint lock clean
 
 $(TABLES) figure4: $(READY)
 	@$(call run-and-report,$@,$@)
@@ -36,6 +39,10 @@ sweep-%: $(READY)
 # Speed against peers, side by side; kept under results/benchmarks.
 bench: $(READY)
 	@$(PYTHON) -m benchmarks --profile $(PROFILE)
+
+# Everything that only a GPU can show, into results/gpu; MINUTES bounds a call, the next goes on.
+gpu-day:
+	@$(GPU_PYTHON) -m benchmarks.gpu_day $(if $(MINUTES),--minutes $(MINUTES)) --store $(STORE)
 
 test: $(READY)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

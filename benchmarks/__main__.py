@@ -11,7 +11,6 @@ where there is no git.
 """
 
 import argparse
-import contextlib
 import os
 import re
 import signal
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.clock import ROOT, device_name, origin
 from benchmarks.parts import (
+    BENCHMARKS,
     DONE,
     FAILED,
     Part,
@@ -32,11 +32,11 @@ from benchmarks.parts import (
     write_part,
     write_whole,
 )
+from benchmarks.processes import end_group
 from experiments.runner import MEMORY_SETTINGS
 from selfrefine.errors import InputError
 from selfrefine.scales import SCALES
 
-BENCHMARKS = ("evaluation", "refining", "effects", "loudness", "mixing", "training", "check_data")
 AT_A_SCALE = ("refining", "mixing", "training")
 
 
@@ -132,11 +132,6 @@ def output_of(command: list[str], limit_s: float | None) -> tuple[str, bool]:
         lines.append(f"stopped after {limit_s:g} s\n" if stopped.is_set() else "failed\n")
         print(lines[-1], end="", flush=True)
     return "".join(lines), not code
-
-
-def end_group(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
 
 
 def positive(text: str) -> float:

@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+BENCHMARKS = ("evaluation", "refining", "effects", "loudness", "mixing", "training", "check_data")
+
 DONE, FAILED = "done", "failed"
 
 

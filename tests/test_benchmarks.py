@@ -17,9 +17,8 @@ from torch import Tensor, nn
 import benchmarks
 from benchmarks import __main__ as suite
 from benchmarks import clock, training
-from benchmarks.__main__ import BENCHMARKS
 from benchmarks.contests import Batch, Contest, Side, classifier_contest, separator_contest
-from benchmarks.parts import DONE, FAILED, Part, read_part, write_part
+from benchmarks.parts import BENCHMARKS, DONE, FAILED, Part, read_part, write_part
 from benchmarks.plain_networks import PlainClassifier
 from selfrefine.errors import InputError
 from selfrefine.models.classifier import InstrumentClassifier
@@ -27,7 +26,7 @@ from selfrefine.scales import PAPER, SMOKE
 from selfrefine.settings import ConvNeXt
 
 ROOT = Path(__file__).parent.parent
-ALONE = {"band_difficulty"}
+ALONE = {"band_difficulty", "gpu_day"}
 """Not of speed."""
 
 CPU = torch.device("cpu")
