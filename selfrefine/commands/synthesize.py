@@ -1,12 +1,19 @@
 """Writes songs of the embedded band: made up, played, sung and mixed from a seed.
 
 DIR/<song>/ gets mixture.wav, the four stems, and tracks/<class>__<instrument>.wav, of which a stem
-is the sum. The same arguments give the same bytes.
+is the sum. The same arguments give the same bytes. As many songs are played at once as there are
+cores.
 """
 
 import argparse
+import os
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selfrefine.data.band import Track
 
 SUMMARY = "write songs of the embedded band, with stems and instrument tracks"
 
@@ -22,38 +29,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import numpy as np
     from tqdm import tqdm
 
-    from selfrefine.audio.files import write_wav
-    from selfrefine.classes import CLASSES
-    from selfrefine.data.band import play_song
-    from selfrefine.data.folder import MIXTURE
+    from selfrefine.data.band import play_songs
     from selfrefine.data.output_folder import make_output_folder
     from selfrefine.errors import InputError
 
     if args.songs < 1:
         raise InputError(f"--songs {args.songs}: ask for one at least")
     make_output_folder(args.out, None)
-    for index in tqdm(range(args.songs), unit="song", file=sys.stderr, disable=None):
-        number = args.first + index
-        tracks = play_song(args.domain, args.seed, number, args.seconds, args.sample_rate)
-        folder = args.out / f"Band {args.domain} - {number:03d}"
-        (folder / "tracks").mkdir(parents=True)
-        stems = dict.fromkeys((*CLASSES, MIXTURE), np.zeros_like(tracks[0].audio))
-        for track in tracks:
-            for name in (track.stem, MIXTURE):
-                stems[name] = stems[name] + track.audio
-            path = folder / "tracks" / f"{track.stem}__{file_word(track.name)}.wav"
-            count = 1
-            while path.exists():
-                count += 1
-                path = path.with_stem(f"{track.stem}__{file_word(track.name)}_{count}")
-            write_wav(path, track.audio, args.sample_rate)
-        for name, audio in stems.items():
-            write_wav(folder / f"{name}.wav", audio, args.sample_rate)
+    numbers = range(args.first, args.first + args.songs)
+    with closing(
+        play_songs(args.domain, args.seed, numbers, args.seconds, args.sample_rate, usable_cores())
+    ) as played:
+        songs = tqdm(played, total=args.songs, unit="song", file=sys.stderr, disable=None)
+        for number, tracks in zip(numbers, songs, strict=True):
+            folder = args.out / f"Band {args.domain} - {number:03d}"
+            write_tracks_and_stems(folder, tracks, args.sample_rate)
     print(f"{args.songs} songs of {args.seconds:g} s in {args.out}")
     return 0
+
+
+def write_tracks_and_stems(folder: Path, tracks: "list[Track]", sample_rate: int) -> None:
+    """Makes a song's folder, which must be new."""
+    import numpy as np
+
+    from selfrefine.audio.files import write_wav
+    from selfrefine.classes import CLASSES
+    from selfrefine.data.folder import MIXTURE
+
+    (folder / "tracks").mkdir(parents=True)
+    stems = dict.fromkeys((*CLASSES, MIXTURE), np.zeros_like(tracks[0].audio))
+    for track in tracks:
+        for name in (track.stem, MIXTURE):
+            stems[name] = stems[name] + track.audio
+        path = folder / "tracks" / f"{track.stem}__{file_word(track.name)}.wav"
+        count = 1
+        while path.exists():
+            count += 1
+            path = path.with_stem(f"{track.stem}__{file_word(track.name)}_{count}")
+        write_wav(path, track.audio, sample_rate)
+    for name, audio in stems.items():
+        write_wav(folder / f"{name}.wav", audio, sample_rate)
+
+
+def usable_cores() -> int:
+    """How many this process may use; not every system can say, or restrict it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def file_word(name: str) -> str:

@@ -214,11 +214,15 @@ def train(
     if batch is not None:
         part, share = task.parts(batch, fitting.at_once)[0]
         with autocast(device, short):
-            found = unless_out_of_memory(
-                lambda: step_flops(lambda: task.loss(model, part, schedule.steps - 1))
-            )
-        flops = round(found[0] / share) if found else 0
+            flops = flops_or_none(lambda: task.loss(model, part, schedule.steps - 1), share)
     return Trained(flops, fitting.at_once, task.pool is not None and task.pool.elsewhere)
+
+
+def flops_or_none(forward: Callable[[], Tensor], share: float) -> int:
+    """A whole step's operations, by the forward pass of a share of its items; 0 where it does not
+    fit into memory."""
+    found = unless_out_of_memory(lambda: step_flops(forward))
+    return round(found[0] / share) if found else 0
 
 
 def adamw(model: nn.Module, schedule: Schedule) -> torch.optim.AdamW:
