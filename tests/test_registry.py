@@ -194,3 +194,18 @@ def test_targets_are_tables_rows_patterns_and_all() -> None:
         rows_of("tabel2")
     with pytest.raises(InputError, match="smoke, mini, lite, paper"):
         profile_named("big")
+
+
+def test_a_version_raised_for_some_separators_leaves_every_other_identity_as_published() -> None:
+    """Version 2 is of those with multi-labelled sources; the rest keep what results were filed
+    under before there was one."""
+    rows = resolved_rows(["table2", "table3"], PROFILES["mini"], "band")
+    stages = closure([stage for _, stage in rows.values()])
+    found = {describe(stage): stage for stage in stages if isinstance(stage, Separator)}
+    assert {name for name, stage in found.items() if stage.version == 2} == {
+        name for name in found if " w/ " in name and "single-labelled only" not in name
+    }
+    by_name = {describe(stage): identity(stage) for stage in stages}
+    assert by_name["Psi_clean"] == "c6b9346d106a"
+    assert by_name["X-UMX on clean"] == "4bdeb779dc87"
+    assert by_name["X-UMX on noisy"] == "1b7b140ee8cb"
