@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from experiments.commands import list_targets, plan, run, show
+from experiments.counted_gpu import NAME
 from experiments.data import CHOICES
 from experiments.profiles import PROFILES
 from selfrefine.errors import InputError
@@ -29,9 +30,16 @@ def parser() -> argparse.ArgumentParser:
         verb.add_argument(
             "--seeds", type=positive, default=1, help="runs of each training, from its own seed"
         )
+        if name == "plan":
+            verb.add_argument(
+                "--gpu", metavar="NAME", help=f"times as counted for {NAME}, not of this machine"
+            )
         if name == "run":
             verb.add_argument(
-                "--workers", type=int, help="stages at once (default: what suits the device)"
+                "--workers",
+                type=positive,
+                help="stages at once (default: one a core); on a GPU machine those of the GPU "
+                "(default: what its memory holds, as measured), with the others beside them",
             )
     return commands
 
@@ -50,7 +58,7 @@ def main() -> int:
             case "list":
                 return list_targets()
             case "plan":
-                return plan(args.targets, args.profile, args.data, args.store, args.seeds)
+                return plan(args.targets, args.profile, args.data, args.store, args.seeds, args.gpu)
             case "show":
                 return show(args.targets, args.profile, args.data, args.store, args.seeds)
         return run(args.targets, args.profile, args.data, args.store, args.seeds, args.workers)

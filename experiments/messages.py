@@ -8,16 +8,16 @@ from experiments.stages import Stage
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is to do. `groups` are the tables and rows that need the stage, `parent` the
-    runner's process id; a training is watched with the validation songs or stems of
-    `watched_with`."""
+    """What a worker is to do, on how many `cores`. `groups` are the tables and rows that need the
+    stage; only where it is `on_gpu` may the worker touch the GPU; a training is watched with the
+    validation songs or stems of `watched_with`."""
 
     stage: Stage
     root: Path
     groups: list[str]
     tags: list[str]
-    threads: int
-    parent: int
+    cores: int
+    on_gpu: bool
     watched_with: Stage | None = None
 
 
@@ -38,6 +38,14 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """Bytes of the GPU's memory that a training takes, and the `total` that the GPU has."""
+
+    memory: float
+    total: float
+
+
+@dataclass(frozen=True)
 class Finished:
     """`elsewhere` when another runner had computed it by the time the lock was free."""
 
@@ -52,4 +60,4 @@ class Failed:
     message: str
 
 
-Message = Progress | Said | Finished | Failed
+Message = Progress | Said | Measured | Finished | Failed

@@ -2,9 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -13,8 +16,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.messages import Failed, Finished, Order, Progress, Said
+from experiments.messages import Failed, Finished, Measured, Order, Progress, Said
 from experiments.naming import describe
+from experiments.slots import Grant, Machine, Needs, by_urgency, next_grant, with_measured
 from experiments.stages import Songs, Stage, closure, identity, inputs
 from experiments.store import Store
 from experiments.validation import needed_to_watch, watched_with
@@ -41,9 +45,10 @@ class Failure:
 
 @dataclass
 class Job:
-    """A running stage. `outcome` is its last word, None until it came."""
+    """A running stage, on so many `cores`. `outcome` is its last word, None until it came."""
 
     stage: Stage
+    cores: int
     slot: int
     process: BaseProcess
     pipe: Connection
@@ -63,8 +68,8 @@ def run_missing(
     """Computes every stage that the targets need and the store lacks; returns what failed.
 
     A failed stage leaves the others running; what needs it is not run. `groups` names the tables
-    and rows behind each stage; `workers` of None lets the device decide. Trainings are watched with
-    `validation` songs, which are made first; without them they go unwatched.
+    and rows behind each stage; `workers` is a `Machine`'s. Trainings are watched with `validation`
+    songs, which are made first; without them they go unwatched.
     """
     wanted = closure(targets)
     waiting = by_urgency([stage for stage in wanted if not store.done(stage)])
@@ -73,25 +78,24 @@ def run_missing(
     first = needed_to_watch(waiting, validation, store)
     waiting = first + [stage for stage in waiting if stage not in first]
     watched = {stage: watched_with(stage, validation) for stage in waiting}
-    count, threads = workers_and_threads(workers)
-    context = fork_server(count, threads)
+    machine = machine_here(workers)
+    needs = Needs()
+    context = fork_server(machine)
     failures: list[Failure] = []
     jobs: list[Job] = []
     try:
         ready = ready_stages(waiting, store, watched)
         while waiting or jobs:
-            while ready and len(jobs) < count:
-                stage = ready.pop(0)
+            while grant := next_grant(ready, grants(jobs), machine, needs):
+                stage = grant.stage
+                ready.remove(stage)
                 waiting.remove(stage)
-                slot = min(set(range(count)) - {job.slot for job in jobs})
-                known = groups.get(stage, [FOR_WATCHING])
-                order = Order(
-                    stage, store.root, known, tags, threads, os.getpid(), watched.get(stage)
-                )
-                jobs.append(start(context, slot, order))
-            wait([job.pipe for job in jobs], timeout=1.0)
+                known, by = groups.get(stage, [FOR_WATCHING]), watched.get(stage)
+                order = Order(stage, store.root, known, tags, grant.cores, stage.on_gpu, by)
+                start(context, order, jobs)
+            wait([each for job in jobs for each in (job.pipe, job.process.sentinel)], timeout=1.0)
             for job in jobs:
-                listen(job)
+                needs = listen(job, needs)
             ended = [job for job in jobs if job.outcome is not None]
             for job in ended:
                 jobs.remove(job)
@@ -109,11 +113,13 @@ def run_missing(
             if ended or not jobs:
                 ready = ready_stages(waiting, store, watched)
     except BaseException:
-        for job in jobs:
-            job.process.terminate()
-            job.bar.close()
+        end_all(jobs)
         raise
     return failures
+
+
+def grants(jobs: list[Job]) -> list[Grant]:
+    return [Grant(job.stage, job.cores) for job in jobs]
 
 
 def ready_stages(
@@ -130,42 +136,46 @@ def ready_stages(
     return [stage for stage in waiting if ready(stage)]
 
 
-def by_urgency(stages: list[Stage]) -> list[Stage]:
-    """Those that most others wait for first, else in the order given."""
-    closures = {stage: set(closure([stage])) for stage in stages}
-    behind = {stage: sum(stage in needs for needs in closures.values()) for stage in stages}
-    return sorted(stages, key=lambda stage: -behind[stage])
+def machine_here(workers: int | None) -> Machine:
+    """The cores that this process may use, and whether a GPU is among them."""
+    return Machine(len(os.sched_getaffinity(0)), gpu_here(), workers)
 
 
 def workers_and_threads(workers: int | None) -> tuple[int, int]:
-    """Processes at once and threads each. On a CPU, one-thread processes side by side beat one
-    process with all threads by a third, and two threads beside another busy process are many times
-    slower than one; a GPU takes one stage at a time unless told otherwise."""
-    cores = len(os.sched_getaffinity(0))
-    if on_gpu():
-        count = workers or 1
-        return count, max(1, cores // count)
-    return workers or cores, 1
+    """How many trials of a study are computed side by side, and the threads of each."""
+    machine = machine_here(workers)
+    return machine.workers or (1 if machine.gpu else machine.cores), 1
 
 
-def on_gpu() -> bool:
+def gpu_here() -> bool:
     """Whether workers will train on a GPU; looks for the driver's devices, of which a container may
-    have been given any, since torch is not loaded here."""
+    have been given any, since torch is not loaded here. WSL2 has one device for all GPUs."""
     if os.environ.get("SELFREFINE_DEVICE", "cuda").startswith("cpu"):
         return False
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
         return False
+    return nvidia_devices() or (DEVICES / "dxg").exists()
+
+
+def nvidia_devices() -> bool:
+    """Whether the driver is Linux' own."""
     return any(DEVICES.glob("nvidia[0-9]*"))
 
 
-def fork_server(workers: int, threads: int) -> ForkServerContext:
+def fork_server(machine: Machine) -> ForkServerContext:
     """Workers fork from a server that has loaded torch once. Its environment is set here, before
     any library reads it."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
-    if not on_gpu():
+    # All workers share this environment. Each asks torch for the cores that it was granted; BLAS,
+    # OpenMP and the processes that a stage starts for itself keep to one core each. Two threads
+    # beside another busy process are many times slower than one.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+    if not machine.gpu:
         # Where every core has a worker, a drawing thread only gets in the networks' way.
-        spare = workers < len(os.sched_getaffinity(0))
+        spare = (machine.workers or machine.cores) < machine.cores
         os.environ.setdefault("SELFREFINE_DRAW_AHEAD", str(int(spare)))
+    elif nvidia_devices() and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        # Batches that differ leave fewer gaps. The first allocation fails so on WSL2.
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     for name, value in MEMORY_SETTINGS.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")
@@ -173,11 +183,13 @@ def fork_server(workers: int, threads: int) -> ForkServerContext:
     return context
 
 
-def start(context: ForkServerContext, slot: int, order: Order) -> Job:
+def start(context: ForkServerContext, order: Order, jobs: list[Job]) -> None:
+    """Starts a worker, with the first free place on the terminal. It is among the jobs before it
+    runs, so that an interruption at any moment finds it there."""
+    slot = next(place for place in count() if place not in {job.slot for job in jobs})
     receiving, sending = context.Pipe(duplex=False)
-    process = context.Process(target=begin_work, args=(order, sending), daemon=True)
-    process.start()
-    sending.close()
+    # A daemon could have no processes of its own.
+    process = context.Process(target=begin_work, args=(order, sending), daemon=False)
     bar = tqdm(
         desc=f"{describe(order.stage)[:44]:44s}",
         total=1,
@@ -188,7 +200,28 @@ def start(context: ForkServerContext, slot: int, order: Order) -> Job:
         dynamic_ncols=True,
     )
     tell(f"start  {identity(order.stage)}  {describe(order.stage)}")
-    return Job(order.stage, slot, process, receiving, bar, time.monotonic())
+    jobs.append(Job(order.stage, order.cores, slot, process, receiving, bar, time.monotonic()))
+    process.start()
+    sending.close()
+
+
+def end_all(jobs: list[Job]) -> None:
+    """Ends all workers at once, with the processes that they started, and waits until they have."""
+    workers = [job.process for job in jobs if job.process.pid is not None]
+    for worker in workers:
+        worker.terminate()  # it may not lead a group yet
+        kill_group(worker)
+    for worker in workers:
+        worker.join()
+    for job in jobs:
+        job.bar.close()
+
+
+def kill_group(worker: BaseProcess) -> None:
+    """Ends what is left of a worker's group of processes: itself and what it started."""
+    if worker.pid is not None:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
 
 
 def begin_work(order: Order, pipe: Connection) -> None:
@@ -198,10 +231,14 @@ def begin_work(order: Order, pipe: Connection) -> None:
     work(order, pipe)
 
 
-def listen(job: Job) -> None:
-    """Takes what the worker said since, shows it, and notes its end."""
+def listen(job: Job, needs: Needs) -> Needs:
+    """Takes what the worker said since, shows it, and notes its end; returns `needs` with what it
+    measured."""
     name = describe(job.stage)
     latest: Progress | None = None
+    # Asked first: what an ended worker had to say is in the pipe. The pipe alone does not tell,
+    # since processes that it started may hold the other end.
+    gone = not job.process.is_alive()
     try:
         while job.outcome is None and job.pipe.poll():
             message = job.pipe.recv()
@@ -210,6 +247,8 @@ def listen(job: Job) -> None:
                     latest = message
                 case Said():
                     tell(f"note   {name}: {message.sentence}")
+                case Measured():
+                    needs = with_measured(needs, job.stage, message.memory, message.total)
                 case Finished():
                     job.outcome = message
                     how = "done elsewhere" if message.elsewhere else f"{message.seconds:.0f} s"
@@ -217,7 +256,10 @@ def listen(job: Job) -> None:
                 case Failed():
                     job.outcome = message
     except EOFError:
+        gone = True
+    if gone and job.outcome is None:
         job.process.join()
+        kill_group(job.process)
         code = job.process.exitcode or 0
         reason = f"signal {-code}" if code < 0 else f"exit code {code}"
         job.outcome = Failed(f"its process ended by {reason}")
@@ -225,6 +267,7 @@ def listen(job: Job) -> None:
         tell(f"FAILED {identity(job.stage)}  {name}: {job.outcome.message}")
     elif latest is not None:
         show(job, latest)
+    return needs
 
 
 def show(job: Job, progress: Progress) -> None:

@@ -19,9 +19,13 @@ from selfrefine import settings as method
 
 @dataclass(frozen=True)
 class Stage:
-    """Common base: `version` enters the identity, `unit` names what its progress counts."""
+    """Common base: `version` enters the identity, `unit` names what its progress counts. `on_gpu`
+    says whether a stage computes on the GPU where there is one, `many_cores` whether its work can
+    be shared among several cores."""
 
     unit: ClassVar[str] = "song"
+    on_gpu: ClassVar[bool] = False
+    many_cores: ClassVar[bool] = False
 
     @property
     def version(self) -> int:
@@ -41,6 +45,8 @@ class DataSet(Stage):
 @dataclass(frozen=True)
 class BandSongs(Stage):
     """Songs of the embedded band, kept track by track; a clip's label is its track's class."""
+
+    many_cores: ClassVar[bool] = True
 
     domain: str
     first: int
@@ -87,6 +93,7 @@ class Classifier(Stage):
     """An instrument classifier Psi, trained from scratch."""
 
     unit: ClassVar[str] = "step"
+    on_gpu: ClassVar[bool] = True
 
     train: "StemSet"
     settings: method.Classifier = field(default_factory=method.Classifier)
@@ -99,6 +106,7 @@ class Probabilities(Stage):
     """A classifier's outputs for every stem of a set."""
 
     unit: ClassVar[str] = "stem"
+    on_gpu: ClassVar[bool] = True
 
     stems: Trimmed
     by: Classifier
@@ -111,6 +119,7 @@ class RecognitionOutputs(Stage):
     and on `mixtures` random mixtures of them."""
 
     unit: ClassVar[str] = "item"
+    on_gpu: ClassVar[bool] = True
 
     stems: Trimmed
     by: Classifier
@@ -161,6 +170,7 @@ class Separator(Stage):
     """A separator trained on a stem set."""
 
     unit: ClassVar[str] = "step"
+    on_gpu: ClassVar[bool] = True
 
     train: StemSet
     settings: method.Separator
@@ -177,6 +187,8 @@ class Separator(Stage):
 @dataclass(frozen=True)
 class SeparationScore(Stage):
     """A separator's SDR on every song of a test set, and a few seconds of it to listen to."""
+
+    on_gpu: ClassVar[bool] = True
 
     separator: Separator
     test: Songs

@@ -1,7 +1,9 @@
 """One stage in a process of its own: lock, compute, record."""
 
 import logging
+import multiprocessing
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 
 from experiments.compute import Work, compute
-from experiments.messages import Failed, Finished, Order, Progress, Said
+from experiments.messages import Failed, Finished, Measured, Order, Progress, Said
 from experiments.store import Store
 from experiments.tracking.stage import start_tracking
 from experiments.validation import add_validation
@@ -22,12 +24,20 @@ from selfrefine.errors import InputError
 from selfrefine.training.device import training_device
 from selfrefine.training.loop import StepReport
 
+CONTEXT_BYTES = 0.5e9
+"""Of the GPU's memory, what a process takes beside torch's own: CUDA's context and kernels."""
+
 
 def work(order: Order, pipe: Connection) -> None:
     """Computes one stage, telling `pipe` how it goes; its last message is Finished or Failed."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    threading.Thread(target=end_with_parent, args=(order.parent,), daemon=True).start()
-    torch.set_num_threads(order.threads)
+    # What this process starts is ended with its group, by the runner or when that is gone.
+    os.setpgid(0, 0)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    if not order.on_gpu:
+        # Before anything asks for the device: a CUDA context takes half a gigabyte of the GPU.
+        os.environ["SELFREFINE_DEVICE"] = "cpu"
+    torch.set_num_threads(order.cores)
     store = Store(order.root)
     folder = store.folder(order.stage)
     try:
@@ -47,16 +57,22 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     """Computes the stage, tracked, and records it; returns its seconds."""
     began = time.monotonic()
     started = datetime.now(UTC)
+    device = training_device()
+    unmeasured = device.type == "cuda"
     origin = {
         "commit": git_commit(),
         "device": device_name(),
-        "threads": order.threads,
+        "threads": order.cores,
         "torch": torch.__version__,
         "started": started.isoformat(timespec="seconds"),
     }
     tracker = start_tracking(order.stage, order.groups, order.root, order.tags, origin)
 
     def listen(report: StepReport) -> None:
+        nonlocal unmeasured
+        if unmeasured:
+            unmeasured = False
+            pipe.send(measured(device))
         rate = 1 / report.seconds if report.seconds else 0.0
         word = f"loss {report.loss:.4f}, {rate:.1f} steps/s"
         pipe.send(Progress(report.step, report.steps, word))
@@ -74,6 +90,7 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
         lambda sentence: pipe.send(Said(sentence)),
         order.watched_with,
         validated,
+        cores=order.cores,
     )
     result: dict[str, Any] | None = None
     try:
@@ -85,14 +102,20 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
         tracker.finish(result)
 
 
-def end_with_parent(parent: int) -> None:
-    """Ends this process soon after its runner is gone, however that went."""
-    while True:
-        time.sleep(1.0)
-        try:
-            os.kill(parent, 0)
-        except ProcessLookupError:
-            os._exit(1)
+def measured(device: torch.device) -> Measured:
+    """What this process takes of a GPU's memory, at the most so far."""
+    memory = torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES
+    _, total = torch.cuda.mem_get_info(device)
+    return Measured(memory, float(total))
+
+
+def end_with_parent() -> None:
+    """Ends this process, and those that it started, as soon as its runner is gone, however that
+    went."""
+    runner = multiprocessing.parent_process()
+    assert runner is not None
+    runner.join()
+    os.killpg(0, signal.SIGKILL)
 
 
 def device_name() -> str:

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from experiments.commands import resolved_rows
@@ -30,6 +32,7 @@ from experiments.stages import (
 from experiments.store import Store
 from experiments.tracking.stage import run_id
 from experiments.validation import FILE, read_validation
+from tests.waiting_stages import meeting
 from tests.wandb_file import history
 
 ROOT = Path(__file__).parent.parent
@@ -292,3 +295,113 @@ def test_bad_words_get_one_line_and_exit_code_2(
     assert says in ran.stderr
     assert ran.stderr.startswith("error: ")
     assert ran.stderr.count("\n") == 1
+
+
+RunnerOf = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def runner_of(tmp_path: Path) -> Iterator[RunnerOf]:
+    """Starts a runner, leading a session, that finds a GPU and computes what `tests.waiting_stages`
+    has under a name. Ends whatever a test leaves."""
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    hidden = ("SELFREFINE_DEVICE", "CUDA_VISIBLE_DEVICES")
+    environment = {name: value for name, value in OFFLINE.items() if name not in hidden}
+    script = "import sys; from tests.waiting_stages import run; run(*sys.argv[1:])"
+    leaders = []
+
+    def begin(stages: str, *words: str) -> subprocess.Popen[str]:
+        leaders.append(
+            subprocess.Popen(
+                [sys.executable, "-c", script, stages, str(tmp_path), *words],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return leaders[-1]
+
+    yield begin
+    for leader in leaders:
+        for process in session(leader.pid):
+            process.kill()
+        leader.communicate()
+
+
+def session(leader: int) -> list[psutil.Process]:
+    """Its processes that have not ended."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            continue
+    return found
+
+
+def left_of_session(leader: int) -> list[psutil.Process]:
+    """What does not end soon after its leader. The server that workers fork from ends last."""
+    deadline = time.monotonic() + 60
+    while session(leader) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return session(leader)
+
+
+@pytest.mark.slow
+def test_a_stage_without_gpu_runs_beside_one_on_the_gpu_and_leaves_it_alone(
+    runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    runner = runner_of("meeting")
+    printed, said = runner.communicate(timeout=300)
+    assert (runner.returncode, printed) == (0, ""), said
+    on_gpu, beside = (Store(tmp_path / "runs").result(each) for each in meeting(str(tmp_path)))
+    assert on_gpu["device"] is None
+    assert beside["device"] == "cpu"
+    cores = len(os.sched_getaffinity(0))
+    assert on_gpu["granted"] == on_gpu["threads"] == (2 if cores >= 4 else 1)
+    assert beside["granted"] == beside["threads"] == 1
+    assert left_of_session(runner.pid) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "end",
+    ["ctrl-c", "sigterm", "sigkill", "terminal-fails", "worker-terminated", "worker-killed"],
+)
+def test_however_a_run_ends_no_worker_and_no_child_of_one_is_left(
+    end: str, runner_of: RunnerOf, tmp_path: Path
+) -> None:
+    runner = runner_of("parents", end)
+    while not (tmp_path / "worker").exists():
+        assert runner.poll() is None
+        time.sleep(0.01)
+    worker = int((tmp_path / "worker").read_text())
+    match end:
+        case "ctrl-c":  # which a terminal sends to the group in front
+            os.killpg(runner.pid, signal.SIGINT)
+        case "sigterm":
+            runner.terminate()
+        case "sigkill":
+            runner.kill()
+        case "worker-terminated":
+            os.kill(worker, signal.SIGTERM)
+        case "worker-killed":
+            os.kill(worker, signal.SIGKILL)
+    # Read after the end: a process that is left would keep the output open.
+    code = runner.wait(timeout=60)
+    assert left_of_session(runner.pid) == []
+    printed, said = runner.communicate()
+    expected: dict[str, tuple[int, str]] = {
+        "ctrl-c": (130, ""),
+        "sigterm": (-signal.SIGTERM, ""),
+        "sigkill": (-signal.SIGKILL, ""),
+        "terminal-fails": (1, ""),
+        "worker-terminated": (0, f"its process ended by signal {signal.SIGTERM:d}\n"),
+        "worker-killed": (0, f"its process ended by signal {signal.SIGKILL:d}\n"),
+    }
+    assert (code, printed) == expected[end], said

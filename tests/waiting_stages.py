@@ -1,0 +1,104 @@
+"""Stages that wait, for what happens to their workers meanwhile; and a runner of them, which finds
+a GPU in the folder `dev` of its place."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from experiments import runner
+from experiments.stages import Stage
+from experiments.store import Store
+from selfrefine.errors import InputError
+
+
+@dataclass(frozen=True)
+class Meeting(Stage):
+    """Ends when all that are to meet in the folder `place` are there at once."""
+
+    place: str
+    name: str
+    expected: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GpuMeeting(Meeting):
+    on_gpu: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Parent(Stage):
+    """Never ends, and has children: a fork, which keeps the pipe to the runner open, and a fresh
+    process. Leaves its process id in the folder `place`."""
+
+    place: str
+
+
+def meeting(place: str) -> list[Stage]:
+    names = ("gpu", "cpu")
+    return [GpuMeeting(place, "gpu", names), Meeting(place, "cpu", names)]
+
+
+def parents(place: str) -> list[Stage]:
+    return [Parent(place)]
+
+
+def meet(stage: Meeting, work: Any) -> dict[str, Any]:
+    """Says on which device and cores it met."""
+    import torch
+
+    place = Path(stage.place)
+    (place / stage.name).touch()
+    deadline = time.monotonic() + 60
+    while not all((place / name).exists() for name in stage.expected):
+        if time.monotonic() > deadline:
+            raise InputError("nobody came")
+        time.sleep(0.01)
+    return {
+        "device": os.environ.get("SELFREFINE_DEVICE"),
+        "granted": work.cores,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def have_children(stage: Parent, work: Any) -> dict[str, Any]:
+    for method in ("fork", "spawn"):
+        multiprocessing.get_context(method).Process(target=time.sleep, args=(600,)).start()
+    partial = Path(stage.place) / "partial"
+    partial.write_text(str(os.getpid()))
+    partial.rename(partial.with_name("worker"))
+    work.count(1, 2)
+    time.sleep(600)
+    return {}
+
+
+if "experiments.compute" in sys.modules:
+    # In a worker, which reads this with its order. A runner reads it too, without loading torch.
+    from experiments.compute import compute
+
+    compute.register(Meeting, meet)
+    compute.register(Parent, have_children)
+
+
+def run(stages: str, place: str, end: str = "") -> None:
+    """Computes what the function named `stages` gives, and prints why some of it failed."""
+    # Where the tests run in the background, a shell has them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    runner.DEVICES = Path(place) / "dev"
+    if end == "terminal-fails":
+        runner.show = fail
+    store = Store(Path(place) / "runs")
+    try:
+        failures = runner.run_missing(globals()[stages](place), store, {}, [], None)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as the command line does
+    for failure in failures:
+        print(failure.message)
+
+
+def fail(job: runner.Job, progress: object) -> None:
+    raise OSError("the terminal is gone")
