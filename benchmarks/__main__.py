@@ -33,7 +33,7 @@ from benchmarks.parts import (
     write_whole,
 )
 from benchmarks.processes import end_group
-from experiments.runner import MEMORY_SETTINGS
+from experiments.runner import MEMORY_SETTINGS, allocator_settings
 from selfrefine.errors import InputError
 from selfrefine.scales import SCALES
 
@@ -105,7 +105,7 @@ def output_of(command: list[str], limit_s: float | None) -> tuple[str, bool]:
         stdout=subprocess.PIPE,
         text=True,
         # As the runner trains on a CPU, and so that no thread spins beside the one timed.
-        env={**os.environ, **MEMORY_SETTINGS, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **MEMORY_SETTINGS, **allocator_settings(), "OMP_NUM_THREADS": "1"},
         process_group=0,
     )
     assert process.stdout is not None

@@ -107,10 +107,10 @@ def described_commit() -> str:
         return "unknown"
 
 
-def code_digest() -> str:
-    """Twelve hexadecimal digits of the benchmarks' code and of the code that they measure."""
+def code_digest(packages: tuple[str, ...] = MEASURED_CODE) -> str:
+    """Twelve hexadecimal digits of the packages' code: the benchmarks' and what they measure."""
     digest = hashlib.sha256()
-    for path in sorted(path for name in MEASURED_CODE for path in (ROOT / name).rglob("*.py")):
+    for path in sorted(path for name in packages for path in (ROOT / name).rglob("*.py")):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode())
         digest.update(content)

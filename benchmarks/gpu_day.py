@@ -31,22 +31,28 @@ from pathlib import Path
 
 from benchmarks.parts import BENCHMARKS, write_whole
 from benchmarks.processes import end_group
+from experiments.runner import allocator_settings
 
 ROOT = Path(__file__).parent.parent
+CODE = ("benchmarks", "experiments", "reports", "selfrefine", "tests")
+"""What a step's outcome may depend on."""
 
 REQUIRED = {
     "torch": "everything", "torchaudio": "Hybrid Demucs", "timm": "the classifier",
     "numba": "drawing and effects", "scipy": "effects", "soundfile": "audio files",
     "tqdm": "the runner", "pytest": "the tests", "pandas": "reports", "tabulate": "reports",
-    "jinja2": "reports", "matplotlib": "reports",
+    "jinja2": "reports", "matplotlib": "reports", "pedalboard": "the band, and tests of effects",
+    "pyloudnorm": "tests of loudness",
 }  # fmt: skip
 """Modules, and what needs them."""
 USEFUL = {
-    "triton": "effects on the GPU", "pedalboard": "the band and the effects' tests",
-    "pyloudnorm": "loudness' tests", "openunmix": "X-UMX's filter, and its peer",
+    "triton": "effects on the GPU", "openunmix": "X-UMX's filter, and its peer",
     "pretty_midi": "the band", "espeakng_loader": "the band", "pyworld": "the band",
     "museval": "the peer of scoring",
 }  # fmt: skip
+
+BAND = ("openunmix", "pretty_midi", "espeakng_loader", "pyworld")
+"""What lite's songs and X-UMX's scores need."""
 
 LONG_BENCHMARKS = {"mixing": 480, "training": 500}
 """Seconds within which they end, where two minutes would not do."""
@@ -63,12 +69,13 @@ LEAST_SECONDS = 60.0
 @dataclass(frozen=True)
 class Step:
     """A command, ended after `seconds`. One that `goes_on` from where it was ended may begin in
-    less time than that."""
+    less time than that. It `needs` these modules, beside the required ones."""
 
     name: str
     seconds: float
     words: tuple[str, ...]
     goes_on: bool = False
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,11 +96,19 @@ def steps_of(store: Path, output: Path) -> list[Step]:
         Step("tests", 240, pytest_words("--ignore=tests/test_gpu_training.py")),
         Step("tests of trainings", 500, pytest_words("tests/test_gpu_training.py")),
         *(
-            Step(f"benchmark {name}", LONG_BENCHMARKS.get(name, 120), (*bench, "--only", name))
+            Step(
+                f"benchmark {name}",
+                LONG_BENCHMARKS.get(name, 120),
+                (*bench, "--only", name),
+                needs=("openunmix",) if name == "training" else (),
+            )
             for name in BENCHMARKS
         ),
-        Step("lite: classifiers and X-UMX", 1800, (*run, "table2/x-umx-*", *lite), goes_on=True),
-        Step("lite: Demucs", 2400, (*run, "table2", *lite), goes_on=True),
+        Step(
+            "lite: classifiers and X-UMX", 1800, (*run, "table2/x-umx-*", *lite),
+            goes_on=True, needs=BAND,
+        ),
+        Step("lite: Demucs", 2400, (*run, "table2", *lite), goes_on=True, needs=BAND),
         Step("lite: table", 120, ("reports", "table2", *lite, "--output", str(store / "reports"))),
         Step("lite: results", 60, ("reports", "export", *lite, "--to", str(output / "lite"))),
         Step(
@@ -118,10 +133,15 @@ def run_day(
     """
     began = time.monotonic()
     known = read_outcomes(folder)
+    ran = {name for name, outcome in known.items() if outcome.commit == commit}
+    done = {name for name in ran if known[name].code == 0}
     begun = False
-    for step in steps:
-        before = known.get(step.name)
-        if before is not None and before.code == 0 and before.commit == commit:
+    # What was never run goes first: a step that fails each time would leave the others no time.
+    for step in sorted(steps, key=lambda step: step.name in ran):
+        if step.name in done:
+            continue
+        if lacking := [name for name in step.needs if find_spec(name) is None]:
+            print(f"skipped {step.name}: install {', '.join(lacking)}", flush=True)
             continue
         limit = step.seconds
         if seconds is not None:
@@ -149,7 +169,7 @@ def run_step(step: Step, limit: float, commit: str) -> Outcome:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, **QUIET},
+        env={**os.environ, **QUIET, **allocator_settings()},
         process_group=0,
     )
     assert process.stdout is not None
@@ -281,7 +301,7 @@ def main() -> int:
     steps = steps_of(args.store, output)
     seconds = None if args.minutes is None else 60 * args.minutes
     outcomes: dict[str, Outcome] = {}
-    commit = f"{described_commit()}, code {code_digest()}"
+    commit = f"{described_commit()}, code {code_digest(CODE)}"
     try:
         outcomes = run_day(steps, args.store / "gpu-day", commit, seconds)
     except KeyboardInterrupt:

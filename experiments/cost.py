@@ -7,6 +7,7 @@ side.
 """
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from experiments.data import root_of, split_songs
 from experiments.naming import describe
-from experiments.runner import tell
+from experiments.runner import allocator_settings, tell
 from experiments.stages import (
     BandSongs,
     Classifier,
@@ -161,6 +162,7 @@ def measured_here(store: Store) -> TrialOf:
 def tried(settings: Settings, stem_bytes: float, root: Path, words: str) -> Trial:
     def attempt() -> Trial:
         tell(f"timing a few steps of: {words}")
+        os.environ.update(allocator_settings())
         # In a process of its own, so that planning keeps no network in memory.
         with get_context("spawn").Pool(1) as pool:
             try:

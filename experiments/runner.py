@@ -162,6 +162,16 @@ def nvidia_devices() -> bool:
     return any(DEVICES.glob("nvidia[0-9]*"))
 
 
+def allocator_settings() -> dict[str, str]:
+    """What a process that uses the GPU should have in its environment from its start: batches that
+    differ then leave fewer gaps. Nothing where the user chose, and on WSL2, where the first
+    allocation would fail."""
+    chosen = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ)
+    if chosen or not (gpu_here() and nvidia_devices()):
+        return {}
+    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+
+
 def fork_server(machine: Machine) -> ForkServerContext:
     """Workers fork from a server that has loaded torch once. Its environment is set here, before
     any library reads it."""
@@ -173,9 +183,7 @@ def fork_server(machine: Machine) -> ForkServerContext:
         # Where every core has a worker, a drawing thread only gets in the networks' way.
         spare = (machine.workers or machine.cores) < machine.cores
         os.environ.setdefault("SELFREFINE_DRAW_AHEAD", str(int(spare)))
-    elif nvidia_devices() and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
-        # Batches that differ leave fewer gaps. The first allocation fails so on WSL2.
-        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    os.environ.update(allocator_settings())
     for name, value in MEMORY_SETTINGS.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")

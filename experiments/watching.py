@@ -93,6 +93,7 @@ def recognition_measure(stems: AudioSet, settings: Classifier, device: torch.dev
     mixtures = draw_mixtures(pool, candidates, settings, MIXTURES, generator, settings.effects)
     truth = mixtures.labels.bool().numpy()
 
+    @torch.no_grad()
     def measure(model: nn.Module) -> Values:
         outputs = [
             probabilities(model, magnitudes(audio.to(device), settings)).cpu().numpy()

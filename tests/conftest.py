@@ -59,7 +59,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(autouse=True)
 def device_of_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests marked `gpu` use the GPU; all others the CPU."""
+    """Tests marked `gpu` use the GPU; all others the CPU, in float32 as torch begins: a training
+    before may have chosen a shorter format for products."""
+    torch.set_float32_matmul_precision("highest")
     if request.node.get_closest_marker("gpu"):
         monkeypatch.delenv("SELFREFINE_DEVICE", raising=False)
 

@@ -99,6 +99,24 @@ def test_a_call_begins_only_what_its_minutes_hold_and_the_next_goes_on(tmp_path:
     assert [runs(step.name, tmp_path) for step in steps] == [1, 1, 1]
 
 
+def test_a_step_that_fails_each_time_leaves_the_others_their_time(tmp_path: Path) -> None:
+    failing, large = counting("failing", tmp_path, 1), counting("large", tmp_path)
+    steps = [Step("failing", 150, failing.words), Step("large", 150, large.words)]
+    run_day(steps, tmp_path / "day", "c1", 155.0)
+    run_day(steps, tmp_path / "day", "c1", 155.0)
+    assert [runs(step.name, tmp_path) for step in steps] == [1, 1]
+
+
+def test_a_step_whose_packages_are_missing_is_named_and_keeps_no_other_from_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needy, plain = counting("needy", tmp_path), counting("plain", tmp_path)
+    steps = [Step("needy", 60, needy.words, needs=("json", "no_such_package")), plain]
+    found = run_day(steps, tmp_path / "day", "c1", None)
+    assert list(found) == ["plain"]
+    assert "skipped needy: install no_such_package" in capsys.readouterr().out
+
+
 def test_the_day_holds_tests_every_benchmark_and_lite_with_its_cheap_rows_first(
     tmp_path: Path,
 ) -> None:
@@ -160,4 +178,4 @@ def test_without_a_gpu_it_says_so_and_without_an_environment_it_takes_python3(
         text=True,
         check=True,
     )
-    assert made.stdout.startswith("python3 -m benchmarks.gpu_day --minutes 9")
+    assert "\npython3 -m benchmarks.gpu_day --minutes 9" in "\n" + made.stdout

@@ -160,17 +160,22 @@ def cosine(left: torch.Tensor, right: torch.Tensor) -> float:
     return float(a @ b / (a.norm() * b.norm()))
 
 
+def rounding_of(gradients: dict[str, torch.Tensor]) -> float:
+    """A norm under which a weight's gradient may be rounding alone: batch normalisation takes out
+    what X-UMX's input means add, a softmax what the bias of Demucs' keys does."""
+    return 1e-6 * float(torch.cat([g.double().flatten() for g in gradients.values()]).norm())
+
+
 @pytest.mark.parametrize("name", PAPER)
 def test_every_gradient_at_the_papers_size_is_the_cpus_in_float32(name: str) -> None:
     expected_loss, expected, _ = gradients_of(name, torch.device("cpu"), short=False)
     loss, found, _ = gradients_of(name, GPU, short=False)
     assert loss == pytest.approx(expected_loss, rel=1e-4)
     assert found.keys() == expected.keys()
+    noise = rounding_of(expected)
     for weight, gradient in expected.items():
-        if gradient.norm() == 0:
-            continue
-        error = (found[weight] - gradient).double().norm() / gradient.double().norm()
-        assert error < 0.02, f"{weight}: {error}"
+        error = (found[weight] - gradient).double().norm()
+        assert error < 0.02 * gradient.double().norm() + noise, f"{weight}: {error}"
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -187,10 +192,11 @@ def test_no_gradient_vanishes_in_training_precision(name: str) -> None:
         for weight, _ in module.named_parameters()
     ]
     assert (len(recurrent) > 0) == (name != "classifier")
+    noise = rounding_of(expected)
     for weight, gradient in expected.items():
-        if gradient.norm() > 0:
-            assert found[weight].norm() > 0, weight
-            assert found[weight].isfinite().all(), weight
+        assert found[weight].isfinite().all(), weight
+        if gradient.double().norm() > noise:
+            assert found[weight].double().norm() > 0.5 * gradient.double().norm(), weight
     for weight in recurrent:
         assert cosine(found[weight], expected[weight]) > 0.95, weight
 
@@ -246,7 +252,7 @@ def test_nothing_waits_for_the_gpu_between_two_readings_of_the_losses(
             train(small_stems, SMALL[name], Place(tmp_path, GPU, listen))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    waits = [str(each.message) for each in caught if "synchronizing" in str(each.message)]
+    waits = [str(each.message) for each in caught if "called a synchronizing" in str(each.message)]
     # Steps 21 to 40, and the reading of their losses.
     assert [report.step for report in reports] == [20, 40]
     assert len(waits) <= 1, waits
@@ -263,9 +269,13 @@ def test_the_branches_side_by_side_are_those_one_after_another() -> None:
         model.zero_grad()
         output = model(mixture)
         output.square().mean().backward()
-        found.append([output.detach(), *(p.grad.clone() for p in model.parameters())])
-    for own, other in zip(*found, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5 * float(other.abs().max()))
+        found.append((output.detach(), {n: p.grad.clone() for n, p in model.named_parameters()}))
+    (output, beside), (other, apart) = found
+    torch.testing.assert_close(output, other, rtol=1e-3, atol=1e-4)
+    noise = rounding_of(apart)
+    for weight, gradient in apart.items():
+        error = (beside[weight] - gradient).double().norm()
+        assert error < 0.01 * gradient.double().norm() + noise, weight
 
 
 def train_in_a_process(folder: Path, stems: Path) -> None:

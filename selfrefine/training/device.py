@@ -50,10 +50,11 @@ def items_at_once(batch: int, known: int | None = None) -> int:
 
 
 def memory_left(device: torch.device) -> int:
-    """Bytes that a stem set may take of a GPU once a training has shown its need. A tenth of the
-    memory stays free: batches differ, and other trainings may run on the same GPU."""
+    """Bytes that a stem set may take of a GPU beside what torch held of it at most so far. A tenth
+    of the memory stays free: batches differ, and other trainings may run on the same GPU."""
     free, total = torch.cuda.mem_get_info(device)
-    return max(0, free - total // 10)
+    given_back = torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
+    return max(0, free - given_back - total // 10)
 
 
 def draws_ahead(device: torch.device) -> bool:

@@ -3,6 +3,7 @@
 A batch depends on the seed and the step alone, so it is the same whoever draws it, and when.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from selfrefine.training.speed import wait
 
 TIMED_DRAWS = 4
 """Over how many draws one is timed on a GPU: with `source_uses` they do not cost alike."""
+
+log = logging.getLogger(__name__)
 
 BatchT = TypeVar("BatchT")
 Draw = Callable[[int, torch.Generator], BatchT]
@@ -51,23 +54,32 @@ def drawn_batches(
         if device.type == "cpu":
             stack.enter_context(one_thread())
         drawing = stack.enter_context(ThreadPoolExecutor(1, "draw", torch.set_num_threads, (1,)))
-        yield one_ahead(drawing, drawn, now, steps)
+        yield one_ahead(drawing, drawn, now, pool, steps)
 
 
 def one_ahead(
     drawing: ThreadPoolExecutor,
     drawn: Callable[[int], BatchT],
     now: Callable[[int], BatchT],
+    pool: StemPool | None,
     steps: range,
 ) -> Iterator[BatchT]:
-    """A batch that did not fit into memory beside the step before is drawn `now`."""
+    """A batch that did not fit into memory beside the step before is drawn `now`, with `pool` away
+    from the GPU; where it was, no batch is drawn ahead any more."""
     coming = [drawing.submit(drawn, step) for step in steps[:1]]
+    ahead = True
     for step in steps:
         # The future is let go of here, and with it the error of a failed attempt.
-        found = unless_out_of_memory(coming.pop().result)
+        found = unless_out_of_memory(coming.pop().result) if coming else None
+        if found is None and ahead:
+            ahead = pool is not None and take_back(pool)
+            log.warning(
+                "memory does not hold a batch that is drawn ahead: %s",
+                "the stems stay on the host" if ahead else "batches are drawn in turn",
+            )
         batch = found[0] if found else now(step)
         del found
-        if step + 1 in steps:
+        if ahead and step + 1 in steps:
             coming.append(drawing.submit(drawn, step + 1))
         yield batch
         del batch

@@ -45,12 +45,10 @@ class Fitting:
         InputError where not even one item fits."""
         self._keep()
         before = self.at_once
-        while True:
-            found = unless_out_of_memory(lambda: attempt(self.at_once))
-            if found is not None:
-                break
+        while (found := unless_out_of_memory(lambda: attempt(self.at_once))) is None:
             self._restore()
-            self._shrink()
+            if not self._shrink():
+                return self._last(attempt)
         if self.at_once != before:
             self._say(self._words(step))
         return found[0]
@@ -69,18 +67,28 @@ class Fitting:
         for kept, buffer in zip(self._kept, self._buffers, strict=True):
             buffer.copy_(kept)
 
-    def _shrink(self) -> None:
-        """Frees memory, and asks for less of it."""
+    def _shrink(self) -> bool:
+        """Frees memory, and has less of it asked for, if that can be."""
+        smaller = True
         if self._pool is not None and take_back(self._pool):
             self._say("memory ran out: the stems stay on the host, and the step is repeated")
         elif self.at_once > 1:
             self.at_once = halved(self.at_once)
         else:
+            smaller = False
+        free_memory(self._device)
+        return smaller
+
+    def _last(self, attempt: Step) -> Tensor:
+        """One item in all the memory that there is; what then fails is told in its own words."""
+        try:
+            return attempt(self.at_once)
+        except RuntimeError as error:
             raise InputError(
                 f"the memory of {self._device} does not hold the network and one item of a batch; "
-                "end what else uses it, or train on another device (SELFREFINE_DEVICE)"
-            )
-        free_memory(self._device)
+                "end what else uses it, or train on another device (SELFREFINE_DEVICE): "
+                f"{str(error).splitlines()[0]}"
+            ) from error
 
     def _words(self, step: int) -> str:
         words = (

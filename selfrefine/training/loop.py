@@ -141,8 +141,6 @@ def train(
     device = place.device
     model.to(device).train()
     optimiser = adamw(model, schedule)
-    checkpoint = place.folder / "checkpoint.pt"
-    first = load_checkpoint(checkpoint, model, optimiser) if checkpoint.exists() else 0
     at_once = items_at_once(task.items, place.items_at_once)
     fitting = Fitting(model, task.pool, at_once, task.items, device, place.say)
     batch = None
@@ -161,23 +159,34 @@ def train(
             loss += part_loss.detach()
         return loss
 
-    def gradient(short: bool) -> Tensor:
-        fitting.without_effect(partial(gradients, first, short))
+    def first_gradient(short: bool) -> Tensor:
+        fitting.without_effect(partial(gradients, 0, short))
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     short = multiplies_in_bf16(device)
+    if short and is_doubtful(device):
+        # By the untrained network and the first batch, also when resuming: the answer is the same.
+        batch = draw_now(task.draw, task.pool, seed, 0, device)
+        short = short_is_right(first_gradient)
+        batch = None
+        if not short:
+            place.say("bf16 is not computed rightly for this network on this CPU: float32 instead")
+    checkpoint = place.folder / "checkpoint.pt"
+    first = load_checkpoint(checkpoint, model, optimiser) if checkpoint.exists() else 0
     if first < schedule.steps:
         # Compiles what drawing needs and fills a bank of sources: once, and so no part of a step.
         batch = draw_now(task.draw, task.pool, seed, first, device)
-        if short and is_doubtful(device) and not short_is_right(gradient):
-            short = False
-            place.say("bf16 is not computed rightly for this network on this CPU: float32 instead")
         if device.type == "cuda":
-            # Without an effect: the network's need of memory shows, and the stems take the rest.
-            fitting.without_effect(partial(gradients, first, short))
+            # Without an effect: cuDNN chooses its algorithms, in more memory than they need later;
+            # then the network's own need shows, and the stems take the rest.
+            for _ in range(2):
+                free_memory(device)
+                fitting.without_effect(partial(gradients, first, short))
             optimiser.zero_grad(set_to_none=True)
             if task.pool is not None:
-                place_on_device(task.pool, memory_left(device))
+                pool, room = task.pool, memory_left(device)
+                # Another training may have taken it meanwhile; then they stay on the host.
+                unless_out_of_memory(lambda: place_on_device(pool, room))
             least_data = seconds_of_a_draw(task.draw, task.pool, seed, first + 1, device)
     pace = CheckpointPace(model)
     losses = Losses()

@@ -11,9 +11,15 @@ Result = TypeVar("Result")
 ALLOCATION_FAILED = (
     "CUDA out of memory",
     "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    # cuBLAS makes its workspace with its handle.
+    "CUBLAS_STATUS_NOT_INITIALIZED",
     "CUFFT_ALLOC_FAILED",
+    "CUFFT_INTERNAL_ERROR",
+    # After each of a convolution's plans has found too little memory.
+    "unable to find an engine to execute this computation",
     "DefaultCPUAllocator: can't allocate memory",
 )
 """Of libraries and devices that have no error of their own for it."""
