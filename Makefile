@@ -59,7 +59,8 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 	if [ -z "$$found" ]; then echo "error: needs Python 3.11 or 3.12 on the PATH" >&2; exit 2; fi; \
 	echo "setting up .venv with $$found from requirements.lock (5 GB, torch with it)"; \
 	$$found -m venv --clear .venv && { { $(PIP) --require-hashes -r bootstrap.lock && \
-	  .venv/bin/uv pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock; } || \
+	  .venv/bin/uv pip sync --quiet --compile-bytecode --python $(PYTHON) --require-hashes \
+    requirements.lock; } || \
 	  $(PIP) --require-hashes -r requirements.lock; } && \
 	$(PIP) --no-build-isolation --no-deps -e . && \
 	touch $@
