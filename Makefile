@@ -60,7 +60,7 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 	echo "setting up .venv with $$found from requirements.lock (5 GB, torch with it)"; \
 	$$found -m venv --clear .venv && { { $(PIP) --require-hashes -r bootstrap.lock && \
 	  .venv/bin/uv pip sync --quiet --compile-bytecode --python $(PYTHON) --require-hashes \
-    requirements.lock; } || \
+	    requirements.lock; } || \
 	  $(PIP) --require-hashes -r requirements.lock; } && \
 	$(PIP) --no-build-isolation --no-deps -e . && \
 	touch $@
