@@ -35,8 +35,8 @@ from selfrefine.training.memory import free_memory, halved, slices, unless_out_o
 from selfrefine.training.precision import (
     autocast,
     is_doubtful,
+    layers_wrong_in_bf16,
     multiplies_in_bf16,
-    short_is_right,
 )
 from selfrefine.training.speed import peak_flops, peak_memory, step_flops
 
@@ -78,13 +78,12 @@ def in_bf16(side: Side, batch: Batch, at_once: int, device: torch.device) -> boo
     if side.plain or not is_doubtful(device):
         return True
 
-    def gradient(short: bool) -> Tensor:
-        model = side.build().to(device).train()
-        torch.manual_seed(0)
-        gradients(side, model, batch, at_once, short, device)
-        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    model = side.build().to(device).train()
 
-    return short_is_right(gradient)
+    def step() -> None:
+        gradients(side, model, batch, at_once, False, device)
+
+    return not layers_wrong_in_bf16(model, step)
 
 
 def gradients(

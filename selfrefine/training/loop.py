@@ -28,8 +28,8 @@ from selfrefine.training.memory import free_memory, unless_out_of_memory
 from selfrefine.training.precision import (
     autocast,
     is_doubtful,
+    layers_wrong_in_bf16,
     multiplies_in_bf16,
-    short_is_right,
 )
 from selfrefine.training.speed import step_flops, wait
 
@@ -159,18 +159,19 @@ def train(
             loss += part_loss.detach()
         return loss
 
-    def first_gradient(short: bool) -> Tensor:
-        fitting.without_effect(partial(gradients, 0, short))
-        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
     short = multiplies_in_bf16(device)
     if short and is_doubtful(device):
         # By the untrained network and the first batch, also when resuming: the answer is the same.
         batch = draw_now(task.draw, task.pool, seed, 0, device)
-        short = short_is_right(first_gradient)
-        batch = None
-        if not short:
-            place.say("bf16 is not computed rightly for this network on this CPU: float32 instead")
+        exact_step = partial(fitting.without_effect, partial(gradients, 0, False))
+        wrong = layers_wrong_in_bf16(model, exact_step)
+        batch, short = None, not wrong
+        optimiser.zero_grad(set_to_none=True)
+        if wrong:
+            place.say(
+                f"this CPU computes {len(wrong)} of the network's layers wrong in bf16, as "
+                f"{wrong[0]}: it trains in float32"
+            )
     checkpoint = place.folder / "checkpoint.pt"
     first = load_checkpoint(checkpoint, model, optimiser) if checkpoint.exists() else 0
     if first < schedule.steps:
