@@ -47,7 +47,7 @@ def test_make_bench_runs_every_benchmark_there_is() -> None:
     ("name", "words"),
     [
         ("refining", ["--profile", "smoke"]),
-        ("mixing", ["--profile", "smoke", "--examples", "32", "--steps", "3"]),
+        ("mixing", ["--profile", "smoke", "--examples", "32", "--steps", "1"]),
         ("training", ["--profile", "smoke", "--steps", "1"]),
         ("evaluation", ["--seconds", "2"]),
         ("check_data", ["--songs", "1", "--minutes", "0.1"]),
