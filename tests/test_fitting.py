@@ -128,8 +128,9 @@ def scarce(
     monkeypatch.setattr(module, name, loss)
 
 
-@pytest.mark.parametrize("settings", [CLASSIFIER, HDEMUCS_SETTINGS])
-@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "backward"), [(CLASSIFIER, False), (CLASSIFIER, True), (HDEMUCS_SETTINGS, True)]
+)
 def test_memory_that_runs_out_at_the_first_step_trains_what_a_split_batch_does(
     settings: Settings,
     backward: bool,

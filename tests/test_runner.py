@@ -311,10 +311,10 @@ def runner_of(tmp_path: Path) -> Iterator[RunnerOf]:
     script = "import sys; from tests.waiting_stages import run; run(*sys.argv[1:])"
     leaders = []
 
-    def begin(stages: str, *words: str) -> subprocess.Popen[str]:
+    def begin(stages: str) -> subprocess.Popen[str]:
         leaders.append(
             subprocess.Popen(
-                [sys.executable, "-c", script, stages, str(tmp_path), *words],
+                [sys.executable, "-c", script, stages, str(tmp_path)],
                 cwd=ROOT,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -371,12 +371,12 @@ def test_a_stage_without_gpu_runs_beside_one_on_the_gpu_and_leaves_it_alone(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "end",
-    ["ctrl-c", "sigterm", "sigkill", "terminal-fails", "worker-killed"],
+    ["ctrl-c", "sigkill", "worker-killed"],
 )
 def test_however_a_run_ends_no_worker_and_no_child_of_one_is_left(
     end: str, runner_of: RunnerOf, tmp_path: Path
 ) -> None:
-    runner = runner_of("parents", end)
+    runner = runner_of("parents")
     while not (tmp_path / "worker").exists():
         assert runner.poll() is None
         time.sleep(0.01)
@@ -384,8 +384,6 @@ def test_however_a_run_ends_no_worker_and_no_child_of_one_is_left(
     match end:
         case "ctrl-c":  # which a terminal sends to the group in front
             os.killpg(runner.pid, signal.SIGINT)
-        case "sigterm":
-            runner.terminate()
         case "sigkill":
             runner.kill()
         case "worker-killed":
@@ -396,9 +394,7 @@ def test_however_a_run_ends_no_worker_and_no_child_of_one_is_left(
     printed, said = runner.communicate()
     expected: dict[str, tuple[int, str]] = {
         "ctrl-c": (130, ""),
-        "sigterm": (-signal.SIGTERM, ""),
         "sigkill": (-signal.SIGKILL, ""),
-        "terminal-fails": (1, ""),
         "worker-killed": (0, f"its process ended by signal {signal.SIGKILL:d}\n"),
     }
     assert (code, printed) == expected[end], said
