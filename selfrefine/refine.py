@@ -77,10 +77,16 @@ def stem_probabilities(
     return (row for row, _ in stem_windows(model, stems, settings, refining, device))
 
 
-def label_set(probability: tuple[float, ...], thresholds: tuple[float, ...]) -> tuple[str, ...]:
-    """The classes whose probability is at least their threshold; none means: drop the stem."""
+def label_set(
+    probability: tuple[float, ...], thresholds: tuple[float, ...], most_probable: bool = False
+) -> tuple[str, ...]:
+    """The classes whose probability is at least their threshold. Where no class passes: none,
+    which means that the stem is dropped; with `most_probable`, the most probable class alone."""
     rows = zip(CLASSES, probability, thresholds, strict=True)
-    return tuple(name for name, value, threshold in rows if value >= threshold)
+    passing = tuple(name for name, value, threshold in rows if value >= threshold)
+    if passing or not most_probable:
+        return passing
+    return (CLASSES[max(range(len(CLASSES)), key=lambda place: probability[place])],)
 
 
 def write_probabilities(path: Path, rows: list[StemProbability]) -> None:

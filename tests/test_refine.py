@@ -76,6 +76,12 @@ def test_a_label_set_holds_the_classes_at_or_over_their_thresholds() -> None:
     assert label_set(probability, (0.99, 0.99, 0.99, 0.99)) == ()
 
 
+def test_where_no_class_passes_the_most_probable_one_can_be_taken() -> None:
+    probability = (0.9, 0.89, 0.95, 0.0)
+    assert label_set(probability, (0.99, 0.99, 0.99, 0.99), most_probable=True) == ("drums",)
+    assert label_set(probability, (0.9, 0.9, 0.9, 0.9), most_probable=True) == ("vocals", "drums")
+
+
 def test_probabilities_survive_their_file(tone_stems: AudioSet, tmp_path: Path) -> None:
     rows = list(stem_probabilities(model(), tone_stems, SETTINGS, Refining(), torch.device("cpu")))
     write_probabilities(tmp_path / "probabilities.csv", rows)
