@@ -1,13 +1,14 @@
 # Every target sets up what it needs (.venv from requirements.lock) and does only what is missing.
 PROFILE ?= mini
 DATA ?= band
+TEST ?= band
 SEEDS ?= 1
 STORE ?= runs
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check
-SCALE = --profile $(PROFILE) --data $(DATA) --store $(STORE)
+SCALE = --profile $(PROFILE) --data $(DATA) --test $(TEST) --store $(STORE)
 TABLES := table1 table2 table3 table4 table5
 
 # $(call run-and-report,TARGETS,REPORTS): the reports are written even when a stage failed; make

@@ -1,137 +1,370 @@
-"""How hard the embedded band is for features that should not solve it.
+"""The embedded band beside real music.
 
-    python -m benchmarks.band_difficulty [--train 48] [--test 24] [--seconds 30]
+    OMP_NUM_THREADS=1 python -m benchmarks.band_difficulty [--real DIR …] [--songs 48]
+        [--seconds 14] [--separator [--test-dir DIR]] [--json FILE]
 
-Prints, for each pair of domains (trained on, tested on), the accuracy of a linear classifier that
-tells the four stems apart from 3 s windows, by (i) level, pan and width; (ii) the energies of five
-bands; (iii) both, with spectral flatness, centroid, zero crossings and onset rate. Chance is .25.
-Aims: (i) at most .4, (ii) at most .65, (iii) at most .8, and less across domains than within.
-Then how much of the time stems and tracks sound, and what a song costs.
+Prints statistics of songs (`benchmarks.band_statistics` says how each is taken), a column for all
+real songs together and one for each domain of the band. The aim: the band's columns near the real
+ones. In order:
+
+- balanced accuracy of a linear classifier that tells the classes apart by trivial features, with
+  songs of its own source held out, and trained on another source; chance is .25;
+- what stems are like: centroid, width, flatness, level, how much of the time they sound;
+- how much their registers overlap, and whose the low registers are;
+- what an ideal mask reaches, and the mixture itself;
+- with --separator, what X-UMX at mini reaches that was trained on uncorrupted stems of each source.
+  Of the real songs every fifth is tested on, or those of --test-dir.
+
+A DIR holds songs as stems, <song>/<class>.<ext>, or as tracks, <song>/tracks/<class>__<instrument>;
+or such folders called train, validation and test. Expected cost on one core: 1 s a song of the
+band, 2 s a real one of 40 s; with --separator, minutes a source.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import time
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
-from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
+from benchmarks.band_statistics import (
+    FEATURE_SETS,
+    MONO_DB,
+    SAMPLE_RATE,
+    WIDTH_WORDS,
+    WINDOW,
+    FeatureTable,
+    Song,
+    Values,
+    accuracy_across,
+    activity,
+    feature_table,
+    levels,
+    low_register_shares,
+    own_accuracy,
+    register_overlap,
+    sdr_summary,
+    separability,
+    song_sdr,
+    timbre,
+)
 from selfrefine.classes import CLASSES
-from selfrefine.data.band import DOMAINS, play_song
+from selfrefine.data.band import DOMAINS, play_songs
+from selfrefine.data.folder import (
+    SPLIT_FOLDERS,
+    SongFiles,
+    songs_of_stems,
+    songs_of_tracks,
+)
+from selfrefine.errors import InputError
+from selfrefine.scales import MINI
+from selfrefine.settings import Separator, SilenceRemoval
 
-SAMPLE_RATE = 16000
-WINDOW_S = 3.0
-FRAME_S = 0.1
-ACTIVE_DB = -30.0
-BAND_EDGES_HZ = (30.0, 150.0, 500.0, 1500.0, 4000.0, 8000.0)
-TEST_SEED_OFFSET = 1000
-FEATURE_SETS = {
-    "(i) level, pan, width": slice(0, 3),
-    "(ii) five bands": slice(3, 8),
-    "(iii) all": slice(0, 12),
-}
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
+REAL = "real"
+TEST_EVERY = 5
+"""One real song in so many is tested on, where no folder of test songs is named."""
 
-def features(window: np.ndarray) -> np.ndarray:
-    """The twelve features of one window (channel=2, sample) at SAMPLE_RATE."""
-    power = np.mean(np.square(window, dtype=np.float64), axis=1) + 1e-12
-    mid, side = (window[0] + window[1]) / 2, (window[0] - window[1]) / 2
-    width = _db(np.mean(side**2)) - _db(np.mean(mid**2))
-    hop, size = 256, 1024
-    frames = np.lib.stride_tricks.sliding_window_view(mid, size)[::hop] * np.hanning(size)
-    spectrum = np.abs(np.fft.rfft(frames, axis=1)) ** 2 + 1e-12
-    mean = spectrum.mean(axis=0)
-    hz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
-    bands = [
-        _db(mean[(hz >= low) & (hz < high)].sum())
-        for low, high in itertools.pairwise(BAND_EDGES_HZ)
-    ]
-    flatness = _db(np.exp(np.mean(np.log(mean)))) - _db(mean.mean())
-    centroid = np.log2((hz * mean).sum() / mean.sum() + 1)
-    crossings = np.mean(np.diff(np.signbit(mid)))
-    flux = np.maximum(np.diff(np.log(spectrum.reshape(len(spectrum), -1)), axis=0), 0).mean(axis=1)
-    peaks = (flux[1:-1] > flux[:-2]) & (flux[1:-1] > flux[2:]) & (flux[1:-1] > 1.4 * flux.mean())
-    level, balance = _db(power.mean()), _db(power[0]) - _db(power[1])
-    onsets = peaks.sum() / WINDOW_S
-    return np.array([level, balance, width, *bands, flatness, centroid, crossings, onsets])
+NAME_WIDTH, CELL_WIDTH = 28, 10
+
+Statistics = dict[str, Values]
+"""What a group of rows is of, and the rows' values by name."""
 
 
-def activity(audio: np.ndarray, sample_rate: int) -> float:
-    """Share of 0.1 s frames of (channel, sample) audio within 30 dB of the loudest frame."""
-    size = round(FRAME_S * sample_rate)
-    frames = audio[:, : audio.shape[1] // size * size].reshape(len(audio), -1, size)
-    power = np.mean(np.square(frames, dtype=np.float64), axis=(0, 2))
-    return float(np.mean(power >= power.max() * 10 ** (ACTIVE_DB / 10)))
+@dataclass(frozen=True)
+class Split:
+    """Songs to train a separator on and songs to test it on."""
+
+    train: Sequence[Song]
+    test: Sequence[Song]
 
 
-def windows_of(stem: np.ndarray) -> list[np.ndarray]:
-    """Features of a stem's 3 s windows, those 30 dB under the loudest left out."""
-    size = round(WINDOW_S * SAMPLE_RATE)
-    pieces = [stem[:, k : k + size] for k in range(0, stem.shape[1] - size + 1, size)]
-    powers = [float(np.mean(p**2)) for p in pieces]
-    floor = max(powers) * 10 ** (ACTIVE_DB / 10)
-    return [features(p) for p, power in zip(pieces, powers, strict=True) if power >= floor]
+def song_of(name: str, signals: Sequence[tuple[str, np.ndarray]]) -> Song:
+    """A song of classes and their signals `(channel=2, sample)`, padded to the longest and summed.
+    Stems that are silent throughout are left out."""
+    length = max(audio.shape[1] for _, audio in signals)
+    stems = {label: np.zeros((2, length), dtype=np.float32) for label in CLASSES}
+    for label, audio in signals:
+        stems[label][:, : audio.shape[1]] += audio
+    return Song(name, {label: stem for label, stem in stems.items() if stem.any()})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="How hard the embedded band is.")
-    parser.add_argument("--train", type=int, default=48, help="training songs per domain")
-    parser.add_argument("--test", type=int, default=24, help="test songs per domain")
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of a song")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    sets: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
-    stem_activity: dict[str, list[float]] = {c: [] for c in CLASSES}
-    track_activity: dict[str, list[float]] = {c: [] for c in CLASSES}
-    began = time.process_time()
-    playing = 0.0
-    for domain in DOMAINS:
-        for split, songs, seed in (
-            ("train", args.train, args.seed),
-            ("test", args.test, args.seed + TEST_SEED_OFFSET),
-        ):
-            rows, labels = [], []
-            for index in range(songs):
-                began = time.process_time()
-                tracks = play_song(domain, seed, index, args.seconds, SAMPLE_RATE)
-                playing += time.process_time() - began
-                for label, stem in enumerate(CLASSES):
-                    audio = [t.audio for t in tracks if t.stem == stem]
-                    track_activity[stem] += [activity(a, SAMPLE_RATE) for a in audio]
-                    total = np.sum(audio, axis=0)
-                    stem_activity[stem].append(activity(total, SAMPLE_RATE))
-                    found = windows_of(total)
-                    rows += found
-                    labels += [label] * len(found)
-            sets[domain, split] = np.array(rows), np.array(labels)
+def song_files(root: Path) -> list[SongFiles]:
+    """The songs of a folder and its splits. A song with both has its stems read, not its tracks.
 
-    pairs = [(a, b) for a in DOMAINS for b in DOMAINS]
-    print("features".ljust(26) + "".join(f"{a} -> {b}".rjust(10) for a, b in pairs))
-    for name, columns in FEATURE_SETS.items():
-        cells = []
-        for trained, tested in pairs:
-            x, y = sets[trained, "train"]
-            model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-            model.fit(x[:, columns], y)
-            x, y = sets[tested, "test"]
-            cells.append(model.score(x[:, columns], y))
-        print(name.ljust(26) + "".join(f"{c:10.2f}" for c in cells))
-    for what, shares in (("stem", stem_activity), ("track", track_activity)):
-        print(
-            f"active share of a {what}, mean (lowest): "
-            + ", ".join(f"{c} {np.mean(s):.2f} ({min(s):.2f})" for c, s in shares.items())
+    Raises InputError for a missing folder, and for one without a song in it.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; check the path")
+    found = []
+    for folder in [root, *(root / name for name in SPLIT_FOLDERS)]:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        songs = {song.name: song for song in songs_of_tracks(entries)}
+        songs |= {song.name: song for song in songs_of_stems(entries)}
+        found += [songs[name] for name in sorted(songs)]
+    if not found:
+        raise InputError(
+            f"{root}: no song found; expected <song>/<class>.<ext> or "
+            f"<song>/tracks/<class>__<instrument>.<ext>, the class one of {', '.join(CLASSES)}"
         )
-    songs = len(DOMAINS) * (args.train + args.test)
-    print(f"CPU time of a song of {args.seconds:g} s: {playing / songs:.2f} s")
+    return found
 
 
-def _db(power: float) -> float:
-    return float(10 * np.log10(power + 1e-12))
+def folder_songs(root: Path) -> list[Song]:
+    """The songs of a folder. What cannot be used is said.
+
+    Raises InputError as `song_files` does, and for a file that cannot be read.
+    """
+    from selfrefine.data.song_set import read_stem
+
+    songs = []
+    for files in song_files(root):
+        stems = [file for file in files.files if file.label]
+        audio = [read_stem(file, SAMPLE_RATE, lambda sentence: None) for file in stems]
+        labels = [file.label[0] for file in stems]
+        song = song_of(files.name, list(zip(labels, audio, strict=True)))
+        if max(signal.shape[1] for signal in audio) < WINDOW:
+            say(f"{root}/{files.name}: shorter than 3 s, left out")
+        elif not song.stems:
+            say(f"{root}/{files.name}: silent, left out")
+        else:
+            songs.append(song)
+    return songs
+
+
+def band_songs(
+    domain: str, seed: int, count: int, seconds: float, processes: int
+) -> Iterator[Song]:
+    """The first songs of a domain."""
+    with closing(play_songs(domain, seed, range(count), seconds, SAMPLE_RATE, processes)) as songs:
+        for index, tracks in enumerate(songs):
+            yield song_of(f"{domain}{index:03d}", [(track.stem, track.audio) for track in tracks])
+
+
+def split_real(folders: Mapping[Path, Sequence[Song]], test_folder: Path | None) -> Split:
+    """Holds out the songs of one folder, or every fifth of all.
+
+    Raises InputError where nothing is left to train on or to test on.
+    """
+    if test_folder is None:
+        songs = [song for of_folder in folders.values() for song in of_folder]
+        train = [song for n, song in enumerate(songs) if (n + 1) % TEST_EVERY]
+        split = Split(train, songs[TEST_EVERY - 1 :: TEST_EVERY])
+    else:
+        if test_folder not in folders:
+            raise InputError(f"--test-dir {test_folder}: name it after --real as well")
+        train = [s for root, songs in folders.items() if root != test_folder for s in songs]
+        split = Split(train, folders[test_folder])
+    if not split.train or not split.test:
+        raise InputError(
+            f"{len(split.train)} real songs to train a separator on and {len(split.test)} to test "
+            "it on; give more folders or songs"
+        )
+    return split
+
+
+def classifier_accuracies(tables: Mapping[str, FeatureTable], tested: str) -> Statistics:
+    """Of classifiers trained on each source, by feature set; the source's own first."""
+    others = {source: table for source, table in tables.items() if source != tested}
+    return {
+        f"balanced accuracy by {words}": {
+            "own songs, held out": own_accuracy(tables[tested], columns)
+        }
+        | {
+            f"trained on {source}": accuracy_across(table, tables[tested], columns)
+            for source, table in others.items()
+        }
+        for words, columns in FEATURE_SETS.items()
+    }
+
+
+def describe(songs: Sequence[Song], table: FeatureTable) -> Statistics:
+    """All statistics of a source but those of classifiers and separators."""
+    return {
+        "songs with the class": {
+            name: sum(name in song.stems for song in songs) for name in CLASSES
+        },
+        **timbre(table),
+        **levels(songs),
+        **activity(songs),
+        "register overlap": register_overlap(songs),
+        **low_register_shares(songs),
+        **separability(songs),
+    }
+
+
+def separator_scores(
+    splits: Mapping[str, Split], settings: Separator, seed: int
+) -> dict[str, Statistics]:
+    """SDR in dB of X-UMX, trained on each source's songs, on the test songs of every source: by the
+    source tested on."""
+    import torch
+
+    from selfrefine.models.separator import separate_song
+    from selfrefine.training.device import prepare, training_device
+
+    device = training_device()
+    prepare(device)
+    found: dict[str, Statistics] = {source: {} for source in splits}
+    for trained, split in splits.items():
+        say(f"training X-UMX on {len(split.train)} songs: {trained}")
+        with tempfile.TemporaryDirectory() as temporary:
+            model = trained_separator(split.train, settings, seed, Path(temporary), device)
+        for tested, other in splits.items():
+            scores = []
+            for song in other.test:
+                mixture = torch.from_numpy(song.mixture).to(device)
+                estimates = separate_song(model, settings, mixture).cpu().numpy()
+                scores.append(song_sdr(song, dict(zip(CLASSES, estimates, strict=True))))
+            found[tested][f"X-UMX trained on {trained}, SDR (dB)"] = sdr_summary(scores)
+    return found
+
+
+def trained_separator(
+    songs: Sequence[Song], settings: Separator, seed: int, folder: Path, device: torch.device
+) -> nn.Module:
+    """A separator trained on the songs' stems, silence removed, as the experiments train one."""
+    from selfrefine.audio.silence import remove_silence
+    from selfrefine.data.audio_set import AudioSetWriter, open_audio_set
+    from selfrefine.models.separator import build_separator
+    from selfrefine.training.checkpoint import load_model
+    from selfrefine.training.loop import Place
+    from selfrefine.training.separator import train_separator
+
+    with AudioSetWriter(folder / "stems", SAMPLE_RATE) as writer:
+        for song in songs:
+            for name, stem in song.stems.items():
+                audio = remove_silence(stem, SAMPLE_RATE, SilenceRemoval())
+                writer.add(song.name, name, (name,), audio)
+    stems = open_audio_set(folder / "stems")
+    train_separator(stems, settings, seed, Place(folder, device))
+    return load_model(build_separator(settings), folder / "model.pt", device)
+
+
+def compare(args: argparse.Namespace) -> dict[str, Statistics]:
+    """The statistics by source. Raises InputError for folders and numbers that cannot be used."""
+    if args.test_dir and not args.separator:
+        raise InputError("--test-dir says what --separator is tested on; give --separator too")
+    if args.seconds * SAMPLE_RATE < WINDOW:
+        raise InputError(f"--seconds {args.seconds:g}: statistics need songs of at least 3 s")
+    if args.songs < 2 or min(args.train_songs, args.test_songs) < 1:
+        raise InputError("give at least 2 songs, and at least 1 to train on and 1 to test on")
+    sources: dict[str, Sequence[Song]] = {}
+    splits: dict[str, Split] = {}
+    if args.real:
+        folders = {root: folder_songs(root) for root in args.real}
+        sources[REAL] = [song for songs in folders.values() for song in songs]
+        if len(sources[REAL]) < 2:
+            raise InputError("fewer than 2 real songs can be used; one has to be held out")
+        if args.separator:
+            split = split_real(folders, args.test_dir)
+            splits[REAL] = replace(split, train=split.train[: args.train_songs])
+    used = args.train_songs + args.test_songs
+    count = max(args.songs, used) if args.separator else args.songs
+    for domain in DOMAINS:
+        say(f"playing {count} songs: band {domain}")
+        songs = list(band_songs(domain, args.seed, count, args.seconds, args.processes))
+        sources[f"band {domain}"] = songs[: args.songs]
+        splits[f"band {domain}"] = Split(songs[: args.train_songs], songs[args.train_songs : used])
+    tables = {source: feature_table(songs) for source, songs in sources.items()}
+    found = {
+        source: {**classifier_accuracies(tables, source), **describe(songs, tables[source])}
+        for source, songs in sources.items()
+    }
+    if args.separator:
+        for source, scores in separator_scores(splits, MINI.xumx, args.seed).items():
+            found[source] |= scores
+    return found
+
+
+def table_lines(found: Mapping[str, Statistics]) -> list[str]:
+    """A column a source; a line a group of values, then one a value."""
+    groups: dict[str, dict[str, None]] = {}
+    for statistics in found.values():
+        for group, values in statistics.items():
+            groups.setdefault(group, {}).update(dict.fromkeys(values))
+    lines = [line("", found)]
+    for group, names in groups.items():
+        lines.append(group)
+        for name in names:
+            cells = [statistics.get(group, {}).get(name, math.nan) for statistics in found.values()]
+            lines.append(line(f"  {name}", [cell(group, value) for value in cells]))
+    return lines
+
+
+def line(name: str, cells: Iterable[str]) -> str:
+    return name.ljust(NAME_WIDTH) + "".join(cell.rjust(CELL_WIDTH) for cell in cells)
+
+
+def cell(group: str, value: float) -> str:
+    """About three digits; a dash for what is not known."""
+    if math.isnan(value):
+        return "-"
+    if group == WIDTH_WORDS and value <= MONO_DB:
+        return "mono"
+    if value == round(value) or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def write_json(path: Path, found: Mapping[str, Statistics]) -> None:
+    """By source, group and name; null for what is not known. The file appears whole or not at
+    all."""
+    values = {
+        source: {
+            group: {name: None if math.isnan(v) else v for name, v in of_group.items()}
+            for group, of_group in statistics.items()
+        }
+        for source, statistics in found.items()
+    }
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(json.dumps(values, indent=1) + "\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); check the path") from error
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The embedded band beside real music.")
+    add = parser.add_argument
+    add("--real", type=Path, nargs="+", default=[], metavar="DIR", help="folders of real songs")
+    add("--songs", type=int, default=48, help="songs of each domain to take statistics of")
+    add("--seconds", type=float, default=14.0, help="length of a song of the band")
+    add("--seed", type=int, default=0)
+    add("--processes", type=int, default=1, help="songs of the band played at once")
+    add("--separator", action="store_true", help="train X-UMX at mini on each source")
+    add("--train-songs", type=int, default=48, help="most songs a separator is trained on")
+    add("--test-songs", type=int, default=24, help="further songs of each domain to test it on")
+    add("--test-dir", type=Path, metavar="DIR", help="which of the real folders to test it on")
+    add("--json", type=Path, metavar="FILE", help="write the values there too")
+    args = parser.parse_args()
+    try:
+        found = compare(args)
+        print("\n".join(table_lines(found)))
+        if args.json:
+            write_json(args.json, found)
+    except InputError as error:
+        say(str(error))
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,7 +16,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m experiments", description="The paper's experiments, from one registry."
     )
     verbs = commands.add_subparsers(dest="command", required=True)
-    verbs.add_parser("list", help="every target: tables and their rows")
+    listing = verbs.add_parser("list", help="every target: tables and their rows")
+    add_data_and_test(listing)
     for name, text in (
         ("plan", "the stages that targets need, which exist, and the time the rest will take"),
         ("run", "compute what is missing"),
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("targets", nargs="+", metavar="TARGET")
         verb.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
-        verb.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
+        add_data_and_test(verb)
         verb.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
         verb.add_argument(
             "--seeds", type=positive, default=1, help="runs of each training, from its own seed"
@@ -44,6 +45,15 @@ def parser() -> argparse.ArgumentParser:
     return commands
 
 
+def add_data_and_test(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
+    verb.add_argument(
+        "--test",
+        default="band",
+        help="band: the test songs of --data; folder: the songs under $TEST_PATH beside them",
+    )
+
+
 def positive(word: str) -> int:
     number = int(word)
     if number < 1:
@@ -54,14 +64,15 @@ def positive(word: str) -> int:
 def main() -> int:
     args = parser().parse_args()
     try:
+        if args.command == "list":
+            return list_targets(args.data, args.test)
+        asked = (args.targets, args.profile, args.data, args.store, args.seeds)
         match args.command:
-            case "list":
-                return list_targets()
             case "plan":
-                return plan(args.targets, args.profile, args.data, args.store, args.seeds, args.gpu)
+                return plan(*asked, args.gpu, args.test)
             case "show":
-                return show(args.targets, args.profile, args.data, args.store, args.seeds)
-        return run(args.targets, args.profile, args.data, args.store, args.seeds, args.workers)
+                return show(*asked, args.test)
+        return run(*asked, args.workers, args.test)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

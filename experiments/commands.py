@@ -6,10 +6,11 @@ from pathlib import Path
 
 from experiments.cost import Cost, expected_cost, measured_here
 from experiments.counted_gpu import DEVICE, counted_machine, counted_trial
-from experiments.data import VALIDATION, bind
+from experiments.data import NOISY, TEST, UNCORRUPTED, VALIDATION, bind, can_give
 from experiments.estimates import estimated_seconds
 from experiments.machine import refuse_bad_machine
 from experiments.naming import describe
+from experiments.own_songs import find_own_songs, own_songs
 from experiments.profiles import Profile, profile_named, scaled
 from experiments.registry import TARGETS, Row, rows_of
 from experiments.runner import FOR_WATCHING, machine_here, report_failures, run_missing, tell
@@ -22,22 +23,95 @@ from experiments.stages import (
     expression,
     identity,
     inputs,
+    tested_on,
     with_seed,
 )
 from experiments.store import Store
 from experiments.validation import needed_to_watch, validation_songs
+from selfrefine.errors import InputError
+
+TESTS = ("band", "folder")
+"""What rows are tested on: the data choice's own test songs, or those under $TEST_PATH."""
 
 
-def resolved(row: Row, profile: Profile, data: str) -> Stage:
-    """A row's stage at a scale and on data: what is hashed, stored and run."""
-    stage: Stage = bind(scaled(row.stage, profile), data, profile.data)
-    return stage
+def scaled_row(row: Row, profile: Profile) -> Stage:
+    """A row's stage at a scale; its data sets are still names."""
+    stage: Stage = scaled(row.stage, profile)
+    return stage if row.change is None else row.change(stage)
 
 
-def resolved_rows(names: list[str], profile: Profile, data: str) -> dict[str, tuple[Row, Stage]]:
-    """By `table/row`, the rows that targets name and their resolved stages."""
-    wanted = {label: row for name in names for label, row in rows_of(name).items()}
-    return {label: (row, resolved(row, profile, data)) for label, row in wanted.items()}
+def on_test(stage: Stage, profile: Profile, test: str) -> Stage:
+    """`stage` tested on the songs that `test` names. Raises InputError for a name that is none, and
+    for own songs that cannot be used."""
+    if "folder" not in tests_of(test):
+        return stage
+    tested: Stage = tested_on(stage, TEST, own_songs(profile.data.sample_rate))
+    return tested
+
+
+def resolved(row: Row, profile: Profile, data: str, test: str = "band") -> Stage:
+    """A row's stage at a scale, on data and under a test: what is hashed, stored and run."""
+    stage = on_test(scaled_row(row, profile), profile, test)
+    bound: Stage = bind(stage, data, profile.data)
+    return bound
+
+
+def rows_on(names: list[str], data: str) -> dict[str, Row]:
+    """By `table/row`, the rows that targets name, without those that the data choice cannot give.
+
+    Raises InputError where that leaves none.
+    """
+    given = {label: row for label, row in named_rows(names).items() if can_give(data, row.stage)}
+    if not given:
+        raise InputError(f"{left_out(names, data)}; choose other rows, or another --data")
+    return given
+
+
+def named_rows(names: list[str]) -> dict[str, Row]:
+    return {label: row for name in names for label, row in rows_of(name).items()}
+
+
+def left_out(names: list[str], data: str) -> str:
+    """Which of the rows that targets name a data choice cannot give, and why; "" for none."""
+    labels = [label for label, row in named_rows(names).items() if not can_give(data, row.stage)]
+    if not labels:
+        return ""
+    rows = "row needs" if len(labels) == 1 else "rows need"
+    return (
+        f"{len(labels)} {rows} the truth of the noisy set, which {data} does not know: "
+        f"{', '.join(labels)}"
+    )
+
+
+def resolved_rows(
+    names: list[str], profile: Profile, data: str, test: str = "band"
+) -> dict[str, tuple[Row, Stage]]:
+    """By `table/row`, the rows that targets name and their resolved stages. Rows that the data
+    choice cannot give are left out."""
+    return {
+        label: (row, resolved(row, profile, data, test))
+        for label, row in rows_on(names, data).items()
+    }
+
+
+def tests_of(test: str) -> tuple[str, ...]:
+    """What is computed for a test: own songs are scored beside the data's own. Raises InputError
+    for a name that is none."""
+    if test not in TESTS:
+        raise InputError(f"no test called {test!r}; choose one of {', '.join(TESTS)}")
+    return TESTS[: TESTS.index(test) + 1]
+
+
+def wanted_stages(
+    names: list[str], profile: Profile, data: str, test: str, seeds: int
+) -> list[Stage]:
+    """The stages that targets end in, for every test and seed."""
+    return [
+        each
+        for tested in tests_of(test)
+        for _, stage in resolved_rows(names, profile, data, tested).values()
+        for each in seeded(stage, seeds)
+    ]
 
 
 def seeded(stage: Stage, seeds: int) -> list[Stage]:
@@ -46,46 +120,73 @@ def seeded(stage: Stage, seeds: int) -> list[Stage]:
 
 
 def groups_of(
-    names: list[str], profile: Profile, data: str, seeds: int, watching: bool = False
+    names: list[str],
+    profile: Profile,
+    data: str,
+    seeds: int,
+    watching: bool = False,
+    test: str = "band",
 ) -> dict[Stage, list[str]]:
     """By stage that targets need, every table and row of the registry that needs it, those asked
     for first: whichever is run first, the stage is found under all. `watching` adds what trainings
-    are watched with, in a group of its own first.
+    are watched with, in a group of its own first. What only the test on own songs needs is in
+    groups that say so.
 
     Stages are compared before songs are put in their data sets' places, so that data which only
     other rows need are never looked at, and need not be there.
     """
-    asked = {label: row for name in names for label, row in rows_of(name).items()}
-    others = {label: row for table in TARGETS for label, row in rows_of(table).items()}
-    needed = {
-        label: closure(seeded(scaled(row.stage, profile), seeds))
-        for label, row in (asked | others).items()
-    }
+    asked = rows_on(names, data)
+    rows = asked | rows_on([*TARGETS], data)
     known: dict[Stage, dict[str, None]] = {}
-    for label, stages in needed.items():
-        for stage in stages:
-            known.setdefault(stage, {}).update(dict.fromkeys((label.split("/")[0], label)))
-    wanted = dict.fromkeys(stage for label in asked for stage in needed[label])
+    wanted: dict[Stage, None] = {}
+    for tested in tests_of(test):
+        suffix = "" if tested == "band" else " on own songs"
+        needed = {
+            label: closure(seeded(on_test(scaled_row(row, profile), profile, tested), seeds))
+            for label, row in rows.items()
+        }
+        before = set(known)
+        for label, stages in needed.items():
+            groups = (label.split("/")[0] + suffix, label + suffix)
+            for stage in stages:
+                if stage not in before:
+                    known.setdefault(stage, {}).update(dict.fromkeys(groups))
+        wanted |= dict.fromkeys(stage for label in asked for stage in needed[label])
     for stage in closure([Trimmed(VALIDATION)]) if watching else []:
         if stage not in wanted:
             wanted[stage] = None
             known[stage] = {FOR_WATCHING: None} | known.get(stage, {})
-    groups: dict[Stage, dict[str, None]] = {}
+    found: dict[Stage, dict[str, None]] = {}
     for stage in wanted:
         bound = bind(stage, data, profile.data)
         # What stands for a data set can be made of songs in turn.
         for each in closure([bound]) if isinstance(stage, DataSet) else [bound]:
-            groups.setdefault(each, {}).update(known[stage])
-    return {stage: list(found) for stage, found in groups.items()}
+            found.setdefault(each, {}).update(known[stage])
+    if NOISY in wanted and UNCORRUPTED in known:
+        # The songs behind the noisy set are those of the uncorrupted rows too.
+        found[bind(UNCORRUPTED, data, profile.data)].update(known[UNCORRUPTED])
+    return {stage: list(names) for stage, names in found.items()}
 
 
-def list_targets() -> int:
+def list_targets(data: str = "band", test: str = "band") -> int:
     for table in TARGETS.values():
-        print(f"{table.name} ({len(table.rows)} rows): {table.title}")
-        for row in table.rows:
-            print(f"  {table.name + '/' + row.name:36s} {', '.join(row.labels)}")
+        rows = [row for row in table.rows if can_give(data, row.stage)]
+        print(f"{table.name} ({len(rows)} rows): {table.title}")
+        for row in rows:
+            ours = " (ours, not the paper's)" if row.ours else ""
+            print(f"  {table.name + '/' + row.name:36s} {', '.join(row.labels)}{ours}")
     print("all: the tables and the figure")
+    say_left_out([*TARGETS], data)
+    if "folder" in tests_of(test):
+        songs = find_own_songs()
+        print(f"also tested on {len(songs)} own songs: {', '.join(song.name for song in songs)}")
     return 0
+
+
+def say_left_out(names: list[str], data: str) -> None:
+    words = left_out(names, data)
+    if words:
+        tell(f"note   left out: {words}")
 
 
 def plan(
@@ -95,12 +196,13 @@ def plan(
     store_path: Path,
     seeds: int,
     gpu: str | None = None,
+    test: str = "band",
 ) -> int:
     """Times are of this machine, or as counted for the GPU named."""
     profile = profile_named(profile_name)
-    rows = resolved_rows(names, profile, data)
+    stages = closure(wanted_stages(names, profile, data, test, seeds))
+    say_left_out(names, data)
     store = Store(store_path)
-    stages = closure([each for _, stage in rows.values() for each in seeded(stage, seeds)])
     songs = validation_songs(data, profile.data, tell)
     stages += [each for each in needed_to_watch(stages, songs, store) if each not in stages]
     machine = counted_machine(gpu) if gpu else machine_here(None)
@@ -148,31 +250,41 @@ def run(
     store_path: Path,
     seeds: int,
     workers: int | None,
+    test: str = "band",
 ) -> int:
     profile = profile_named(profile_name)
-    rows = resolved_rows(names, profile, data)
+    wanted = wanted_stages(names, profile, data, test, seeds)
+    say_left_out(names, data)
     store = Store(store_path)
-    wanted = [stage for _, target in rows.values() for stage in seeded(target, seeds)]
     if not all(store.done(stage) for stage in closure(wanted)):
         refuse_bad_machine()
     songs = validation_songs(data, profile.data, tell)
-    groups = groups_of(names, profile, data, seeds, watching=songs is not None)
+    groups = groups_of(names, profile, data, seeds, songs is not None, test)
     tags = [profile.name, data]
     failures = run_missing(wanted, store, groups, tags, workers, songs)
     if failures:
         again = ["python", "-m", "experiments", "run", *names, "--profile", profile.name]
         again += ["--data", data, "--store", str(store_path)]
         again += ["--seeds", str(seeds)] if seeds != 1 else []
+        again += ["--test", test] if test != "band" else []
         report_failures(failures, shlex.join(again))
         return 1
     tell(f"{', '.join(names)}: all {len(closure(wanted))} stages are done")
     return 0
 
 
-def show(names: list[str], profile_name: str, data: str, store_path: Path, seeds: int) -> int:
+def show(
+    names: list[str],
+    profile_name: str,
+    data: str,
+    store_path: Path,
+    seeds: int,
+    test: str = "band",
+) -> int:
     profile = profile_named(profile_name)
+    rows = resolved_rows(names, profile, data, test)
     store = Store(store_path)
-    for label, (row, target) in resolved_rows(names, profile, data).items():
+    for label, (row, target) in rows.items():
         print(f"{label}: {', '.join(row.labels)}")
         for stage in seeded(target, seeds):
             print(json.dumps(expression(stage), indent=1))

@@ -19,7 +19,15 @@ from experiments import stages
 from experiments.data import folder_songs
 from experiments.examples import SONGS, write_examples
 from experiments.outputs import MULTI, SINGLE, Output, read_outputs, write_outputs
+from experiments.own_songs import read_own_songs
 from experiments.song_signals import references_and_mixture, sum_clips
+from experiments.stem_sets import (
+    chosen_thresholds,
+    known_truth,
+    refined_labels,
+    stem_set,
+    true_labels,
+)
 from experiments.store import Store
 from experiments.trial import device_words, known_to_fit
 from experiments.watching import Measure, Values, Watcher, recognition_measure, separation_measure
@@ -31,7 +39,6 @@ from selfrefine.data.audio_set import (
     by_song,
     open_audio_set,
     single_labelled,
-    with_labels,
 )
 from selfrefine.data.band import play_songs
 from selfrefine.data.corruption import (
@@ -48,13 +55,7 @@ from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.separator import build_separator, separate_song
 from selfrefine.recognise import mixture_outputs
-from selfrefine.refine import (
-    count_labels,
-    label_set,
-    read_probabilities,
-    stem_probabilities,
-    write_probabilities,
-)
+from selfrefine.refine import count_labels, stem_probabilities, write_probabilities
 from selfrefine.settings import Refining
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
@@ -108,6 +109,11 @@ def _(stage: stages.BandSongs, work: Work) -> Result:
 @compute.register
 def _(stage: stages.FolderSongs, work: Work) -> Result:
     return folder_songs(stage, work.folder, work.count, work.say)
+
+
+@compute.register
+def _(stage: stages.OwnSongs, work: Work) -> Result:
+    return read_own_songs(stage, work.folder, work.count, work.say)
 
 
 @compute.register
@@ -252,15 +258,22 @@ def _(stage: stages.RecognitionScore, work: Work) -> Result:
 
 @compute.register
 def _(stage: stages.Relabelled, work: Work) -> Result:
-    rows = read_probabilities(work.store.folder(stage.of) / "probabilities.csv")
+    labels = refined_labels(stage, work.store)
     thresholds = chosen_thresholds(stage.thresholds, work.store)
-    labels = {(row.song, row.name): label_set(row.probability, thresholds) for row in rows}
     result: Result = {**count_labels(labels), "thresholds": list(thresholds)}
     truth = known_truth(stage.of.stems, work.store)
     if truth is not None:
         result["accuracy"] = asdict(label_accuracy(labels, truth))
         result["confusion"] = confusion(labels, truth)
     return result
+
+
+@compute.register
+def _(stage: stages.TrulyLabelled, work: Work) -> Result:
+    labels = true_labels(stage, work.store)
+    stems = open_audio_set(work.store.folder(stage.of)).clips
+    kept = {(clip.song, clip.name): labels[clip.song, clip.name] for clip in stems}
+    return {**count_labels(kept)}
 
 
 @compute.register
@@ -294,8 +307,10 @@ def _(stage: stages.SeparationScore, work: Work) -> Result:
             references, mixture = references_and_mixture(songs, clips)
             separated = separate_song(model, settings, torch.from_numpy(mixture).to(device))
             estimates = separated.cpu().numpy()
-            pending.append((song, scoring.submit(song_scores, references, estimates, rate)))
-            if number < SONGS:
+            held = np.array([any(clip.label == (name,) for clip in clips) for name in CLASSES])
+            pending.append((song, scoring.submit(song_scores, references, estimates, held, rate)))
+            # Nobody's own songs leave their folder: their licences are not known.
+            if number < SONGS and not isinstance(stage.test, stages.OwnSongs):
                 write_examples(work.folder, song, references, mixture, estimates, rate)
             while len(pending) > behind:
                 note_scores()
@@ -309,40 +324,18 @@ def _(stage: stages.SeparationScore, work: Work) -> Result:
     return {"sdr": sdr, "average": float(np.mean(list(sdr.values()))), "tracks": tracks}
 
 
-def song_scores(references: np.ndarray, estimates: np.ndarray, rate: int) -> np.ndarray:
-    """A song's SDR in dB, `(class,)`, of sources `(class, channel, sample)`."""
-    return track_sdr(frame_sdr(references, estimates, rate, rate))
-
-
-def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
-    """The clips to train on, under the labels that the stage gives them."""
-    if isinstance(stage, stages.Trimmed):
-        return open_audio_set(store.folder(stage))
-    rows = read_probabilities(store.folder(stage.of) / "probabilities.csv")
-    thresholds = chosen_thresholds(stage.thresholds, store)
-    labels = {(row.song, row.name): label_set(row.probability, thresholds) for row in rows}
-    return with_labels(stem_set(stage.of.stems, store), labels)
-
-
-def chosen_thresholds(
-    thresholds: stages.Thresholds | stages.AdaptiveThresholds, store: Store
-) -> tuple[float, ...]:
-    """Per class, in CLASSES' order."""
-    if isinstance(thresholds, stages.AdaptiveThresholds):
-        found = store.result(thresholds)["thresholds"]
-        return tuple(found[name] for name in CLASSES)
-    return thresholds
+def song_scores(
+    references: np.ndarray, estimates: np.ndarray, held: np.ndarray, rate: int
+) -> np.ndarray:
+    """A song's SDR in dB, `(class,)`, of sources `(class, channel, sample)`. Only the classes that
+    the song has, `held` `(class,)`, are scored, among themselves as in museval; others are NaN."""
+    scores = np.full(len(CLASSES), np.nan)
+    scores[held] = track_sdr(frame_sdr(references[held], estimates[held], rate, rate))
+    return scores
 
 
 def by_class(values: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in zip(CLASSES, values, strict=True)}
-
-
-def known_truth(stems: stages.Trimmed, store: Store) -> Labels | None:
-    """The true label sets of a corrupted set's stems, None for other sets."""
-    if not isinstance(stems.of, stages.Corrupted):
-        return None
-    return read_truth(store.folder(stems.of) / "truth.csv")
 
 
 def warn_of_thin_classes(stems: AudioSet, work: Work) -> None:

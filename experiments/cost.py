@@ -16,6 +16,7 @@ from pathlib import Path
 
 from experiments.data import root_of, split_songs
 from experiments.naming import describe
+from experiments.own_songs import find_own_songs
 from experiments.runner import allocator_settings, tell
 from experiments.stages import (
     BandSongs,
@@ -23,6 +24,7 @@ from experiments.stages import (
     Corrupted,
     DataSet,
     FolderSongs,
+    OwnSongs,
     Probabilities,
     RecognitionOutputs,
     SeparationScore,
@@ -30,10 +32,12 @@ from experiments.stages import (
     Stage,
     StemSet,
     Trimmed,
+    TrulyLabelled,
 )
 from experiments.store import Store
 from experiments.trial import Settings, Trial, device_words, kept_or_tried, try_training
 from selfrefine.classes import CLASSES
+from selfrefine.data.folder import SongFiles
 from selfrefine.errors import InputError
 
 DECODED_PER_SECOND = 150.0
@@ -68,7 +72,7 @@ def expected_cost(stage: Stage, trial_of: TrialOf) -> Cost:
     match stage:
         case BandSongs():
             return Cost(stage.songs * stage.seconds * PLAYED_SHARE)
-        case FolderSongs() | Corrupted():
+        case FolderSongs() | OwnSongs() | Corrupted():
             return Cost(stem_seconds(stage) / DECODED_PER_SECOND)
         case Trimmed():
             return Cost(stem_seconds(stage.of) / TRIMMED_PER_SECOND)
@@ -120,7 +124,12 @@ def memory_words(stage: Classifier | Separator, trial: Trial) -> str:
 
 
 def base(stems: StemSet) -> Trimmed:
-    return stems if isinstance(stems, Trimmed) else stems.of.stems
+    match stems:
+        case Trimmed():
+            return stems
+        case TrulyLabelled():
+            return stems.of
+    return stems.of.stems
 
 
 @cache
@@ -132,16 +141,18 @@ def stem_seconds(songs: Stage) -> float:
         case Corrupted():
             return stem_seconds(songs.of)
         case FolderSongs():
-            return folder_seconds(songs)
+            dataset = DataSet(songs.name, songs.split)
+            return folder_seconds(split_songs(root_of(dataset), dataset, songs.tracks))
+        case OwnSongs():
+            return folder_seconds(find_own_songs())
     return 0.0
 
 
-def folder_seconds(songs: FolderSongs) -> float:
+def folder_seconds(songs: list[SongFiles]) -> float:
     from selfrefine.data.header import read_header
 
-    dataset = DataSet(songs.name, songs.split)
     seconds = 0.0
-    for song in split_songs(root_of(dataset), dataset, songs.tracks):
+    for song in songs:
         # The stems of a song are equally long; one header stands for all.
         stems = [file for file in song.files if file.label]
         seconds += read_header(stems[0]).seconds * len({file.label for file in stems})

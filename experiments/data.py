@@ -1,7 +1,8 @@
 """What stands in the place of the paper's data sets: one function a choice of DATA.
 
 The registry speaks of `DataSet("musdb18", …)` with the splits train (clean),
-validation and test, and of `DataSet("sdxdb23", "train")` (noisy). A choice maps each to songs.
+validation and test, and of `DataSet("sdxdb23", …)` with the splits train (noisy) and uncorrupted.
+A choice maps each to songs.
 """
 
 import os
@@ -17,6 +18,8 @@ from experiments.stages import (
     DataSet,
     FolderSongs,
     Stage,
+    TrulyLabelled,
+    closure,
     rebuild,
 )
 from selfrefine.data.folder import VALIDATION_FOLDERS, SongFiles, find_songs, fingerprint
@@ -25,6 +28,8 @@ from selfrefine.errors import InputError
 from selfrefine.settings import Corruption
 
 BAND_SEED = 2023
+NOISY_DOMAIN = "b"
+"""Of the band, the domain that stands for the label-noise set; "a" stands for MUSDB18."""
 VALIDATION_OFFSET = 400
 TEST_OFFSET = 500
 """Index of the first validation and test song of a domain: no song is in two splits."""
@@ -56,20 +61,24 @@ def band(dataset: DataSet, scale: DataScale) -> Stage:
         return songs("a", TEST_OFFSET, scale.test_songs)
     if dataset == VALIDATION:
         return songs("a", VALIDATION_OFFSET, scale.validation_songs)
-    return Corrupted(songs("b", 0, scale.noisy_songs), scale.noise)
+    uncorrupted = songs(NOISY_DOMAIN, 0, scale.noisy_songs)
+    return uncorrupted if dataset == UNCORRUPTED else Corrupted(uncorrupted, scale.noise)
 
 
 def musdb(dataset: DataSet, scale: DataScale) -> Stage:
-    """MUSDB18-HQ or MUSDB18 under $MUSDB_PATH, the label-noise set under $LABELNOISE_PATH."""
+    """MUSDB18-HQ or MUSDB18 under $MUSDB_PATH, the label-noise set under $LABELNOISE_PATH, of which
+    nobody has an uncorrupted version. Raises InputError where that is asked for."""
+    if dataset == UNCORRUPTED:
+        raise InputError("musdb does not know the noisy set without its label noise")
     return folder_stage(dataset, scale, tracks=False)
 
 
 def multitrack(dataset: DataSet, scale: DataScale) -> Stage:
     """Clean multitracks under $MULTITRACK_PATH; the noisy set is their training split with 40% of
     the instrument tracks filed under wrong stems."""
-    if dataset == NOISY:
+    if dataset in (NOISY, UNCORRUPTED):
         tracks = folder_stage(DataSet("multitrack", "train"), scale, tracks=True)
-        return Corrupted(tracks, Corruption(0.0, 0.4, 0.0))
+        return tracks if dataset == UNCORRUPTED else Corrupted(tracks, Corruption(0.0, 0.4, 0.0))
     return folder_stage(DataSet("multitrack", dataset.split), scale, tracks=False)
 
 
@@ -83,12 +92,26 @@ CLEAN = DataSet("musdb18", "train")
 VALIDATION = DataSet("musdb18", "validation")
 TEST = DataSet("musdb18", "test")
 NOISY = DataSet("sdxdb23", "train")
+UNCORRUPTED = DataSet("sdxdb23", "uncorrupted")
+"""The songs of the noisy set before their labels went wrong."""
+
+WITHOUT_TRUTH = ("musdb",)
+"""Choices that do not know what is wrong in their noisy set."""
 
 PATH_VARIABLES = {
     "musdb18": "MUSDB_PATH",
     "sdxdb23": "LABELNOISE_PATH",
     "multitrack": "MULTITRACK_PATH",
 }
+
+
+def can_give(data: str, stage: Stage) -> bool:
+    """Whether a data choice has what a stage is made from: the truth of the noisy set is not known
+    everywhere."""
+    asks_truth = any(
+        each == UNCORRUPTED or isinstance(each, TrulyLabelled) for each in closure([stage])
+    )
+    return not (asks_truth and data in WITHOUT_TRUTH)
 
 
 def bind(stage: Stage, data: str, scale: DataScale) -> Any:

@@ -11,6 +11,7 @@ from selfrefine.scales import MINI
 
 MINI_SECONDS = {
     "band-songs": 60.0,
+    "own-songs": 15.0,
     "corrupted": 4.0,
     "trimmed": 3.0,
     "classifier": 70.0,
@@ -19,6 +20,7 @@ MINI_SECONDS = {
     "recognition-score": 0.1,
     "adaptive-thresholds": 0.1,
     "relabelled": 0.1,
+    "truly-labelled": 0.1,
     "separator": 80.0,
     "separation-score": 15.0,
 }

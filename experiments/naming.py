@@ -1,5 +1,7 @@
 """Stages in a reader's words."""
 
+from experiments.data import NOISY, NOISY_DOMAIN, UNCORRUPTED
+from experiments.registry import EFFECTS, MOST_PROBABLE
 from experiments.stages import (
     AdaptiveThresholds,
     BandSongs,
@@ -7,6 +9,7 @@ from experiments.stages import (
     Corrupted,
     DataSet,
     FolderSongs,
+    OwnSongs,
     Probabilities,
     RecognitionOutputs,
     RecognitionScore,
@@ -14,8 +17,10 @@ from experiments.stages import (
     SeparationScore,
     Separator,
     Stage,
+    StemSet,
     Thresholds,
     Trimmed,
+    TrulyLabelled,
     trained_seed,
 )
 from selfrefine.settings import XUMX
@@ -36,12 +41,14 @@ def without_seed(stage: Stage) -> str:
             return f"band {stage.domain}, songs {stage.first}-{stage.first + stage.songs - 1}"
         case FolderSongs():
             return f"{stage.name} {stage.split} songs"
+        case OwnSongs():
+            return "own songs"
         case Corrupted():
             return f"{without_seed(stage.of)}, corrupted"
         case Trimmed():
             return f"stems of {without_seed(stage.of)}"
         case Classifier():
-            return f"Psi_{training_name(stage)}"
+            return f"Psi_{training_name(stage)}{reading_name(stage)}"
         case Probabilities():
             return f"{without_seed(stage.by)} on {without_seed(stage.stems)}"
         case RecognitionOutputs():
@@ -50,14 +57,19 @@ def without_seed(stage: Stage) -> str:
             songs = without_seed(stage.of.stems.of)
             return f"thresholds of {without_seed(stage.of.by)} chosen on {songs}"
         case RecognitionScore():
-            return f"recognition by {without_seed(stage.of.by)}"
+            own = "on own songs " if isinstance(stage.of.stems.of, OwnSongs) else ""
+            return f"recognition {own}by {without_seed(stage.of.by)}"
         case Relabelled():
-            return f"labels by {without_seed(stage.of.by)} at {threshold_name(stage.thresholds)}"
+            at = threshold_name(stage.thresholds)
+            return f"labels by {without_seed(stage.of.by)} at {at}{rule_name(stage)}"
+        case TrulyLabelled():
+            return f"true labels of {without_seed(stage.of)}"
         case Separator():
             network = "X-UMX" if isinstance(stage.settings.network, XUMX) else "Demucs"
             return f"{network} on {set_name(stage.train)}{schedule_name(stage.settings)}"
         case SeparationScore():
-            return f"SDR of {without_seed(stage.separator)}"
+            own = "on own songs " if isinstance(stage.test, OwnSongs) else ""
+            return f"SDR {own}of {without_seed(stage.separator)}"
     return type(stage).__name__
 
 
@@ -66,6 +78,20 @@ def threshold_name(thresholds: Thresholds | AdaptiveThresholds) -> str:
         return f"adaptive thresholds from {without_seed(thresholds.of.stems.of)}"
     low, high = min(thresholds), max(thresholds)
     return f"{low:g}" if low == high else f"{low:g}-{high:g}"
+
+
+def rule_name(stage: Relabelled) -> str:
+    """What becomes of stems that pass no threshold, where it is not what the registry has."""
+    if stage.most_probable == MOST_PROBABLE:
+        return ""
+    return " (most probable)" if stage.most_probable else " (drop)"
+
+
+def reading_name(classifier: Classifier) -> str:
+    """Of a classifier made under another reading of the paper."""
+    if classifier.settings.effects != EFFECTS:
+        return " (other effects)"
+    return rule_name(classifier.train) if isinstance(classifier.train, Relabelled) else ""
 
 
 def schedule_name(settings: Settings) -> str:
@@ -83,7 +109,7 @@ def training_name(classifier: Classifier) -> str:
         refinements += 1
         train = train.of.by.train
     if refinements == 0:
-        return "noisy" if is_noisy(train) else "clean"
+        return set_name(train)
     return "refined" + ("" if refinements == 1 else f"{refinements}")
 
 
@@ -109,15 +135,32 @@ def refining_iteration(stage: Stage) -> int | None:
     return None
 
 
-def set_name(stems: Trimmed | Relabelled) -> str:
-    if isinstance(stems, Relabelled):
-        return without_seed(stems).replace("labels by", "w/")
-    return "noisy" if is_noisy(stems) else "clean"
+def set_name(stems: StemSet) -> str:
+    match stems:
+        case Relabelled():
+            return without_seed(stems).replace("labels by", "w/")
+        case TrulyLabelled():
+            return "true labels"
+    if is_noisy(stems):
+        return "noisy"
+    return "uncorrupted" if could_be_noisy(stems) else "clean"
 
 
 def is_noisy(stems: Trimmed) -> bool:
     """Whether a stem set carries label noise: it was corrupted here, or is the real noisy set."""
     source = stems.of
     return isinstance(source, Corrupted) or (
-        isinstance(source, DataSet | FolderSongs) and source.name == "sdxdb23"
+        isinstance(source, DataSet | FolderSongs) and DataSet(source.name, source.split) == NOISY
     )
+
+
+def could_be_noisy(stems: Trimmed) -> bool:
+    """Whether a clean stem set is of the songs that the noisy set is made from."""
+    match stems.of:
+        case DataSet():
+            return stems.of == UNCORRUPTED
+        case BandSongs():
+            return stems.of.domain == NOISY_DOMAIN
+        case FolderSongs():
+            return stems.of.tracks
+    return False

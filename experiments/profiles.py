@@ -35,11 +35,14 @@ class Profile:
         return self.scale.name
 
 
+BAND_NOISE = Corruption(swapped_songs=0.85, moved_tracks=0.06, bleeding_stems=0.0)
+"""Whole-stem mistakes dominate and nothing bleeds, as in the real label-noise set."""
+
 DATA_SCALES = {
-    SMOKE: DataScale(16000, 2, 3, 2, 2, 10.0, Corruption()),
-    MINI: DataScale(16000, 70, 90, 10, 12, 14.0, Corruption()),
-    LITE: DataScale(SAMPLE_RATE, 24, 60, 8, 12, 60.0, Corruption()),
-    PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, Corruption()),
+    SMOKE: DataScale(16000, 2, 3, 2, 2, 10.0, BAND_NOISE),
+    MINI: DataScale(16000, 100, 160, 12, 48, 10.0, BAND_NOISE),
+    LITE: DataScale(SAMPLE_RATE, 24, 60, 8, 12, 60.0, BAND_NOISE),
+    PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, BAND_NOISE),
 }
 
 PAPER_THRESHOLDS = (PAPER_THRESHOLD,) * 4

@@ -2,14 +2,18 @@
 
 Rows are written at the paper's scale and with the paper's data sets; profiles, data choices and
 seeds come later. A row differs from its neighbour by what it differs in. Two rows that are equal
-stages are one run: the whole paper is six classifiers and seventeen separators.
+stages are one run: the whole paper is six classifiers and seventeen separators, and the reference
+rows that it does not have are four separators more.
 """
 
 import fnmatch
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
-from experiments.data import CLEAN, NOISY, TEST, VALIDATION
+from experiments.data import CLEAN, NOISY, TEST, UNCORRUPTED, VALIDATION
 from experiments.stages import (
     AdaptiveThresholds,
     Classifier,
@@ -23,11 +27,14 @@ from experiments.stages import (
     StemSet,
     Thresholds,
     Trimmed,
+    TrulyLabelled,
+    rebuild,
 )
 from selfrefine import settings
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
-from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX
+from selfrefine.scales import MINI, PAPER_THRESHOLD
+from selfrefine.settings import LIGHTER_EFFECTS, PAPER_HDEMUCS, PAPER_XUMX, EffectRanges
 
 SEPARATION_CELLS = (*CLASSES, "avg")
 """SDR (dB) per class and averaged."""
@@ -36,12 +43,20 @@ SEPARATION_CELLS = (*CLASSES, "avg")
 @dataclass(frozen=True)
 class Row:
     """A row of a table. `labels` stand under the table's head; `paper` holds the printed cells
-    by name, those that are known. A recognition cell's name is like "multi avg F1"."""
+    by name, those that are known. A recognition cell's name is like "multi avg F1".
+
+    `ours` marks a reference row that the paper's table does not have. `gap` names two rows of the
+    table, a noisy and an uncorrupted one: the row closes a share of the gap between them. `change`
+    is made to the stage at a profile's scale, so that its values stand at every profile.
+    """
 
     name: str
     labels: tuple[str, ...]
     stage: Stage
     paper: Mapping[str, float] = field(default_factory=dict, hash=False)
+    ours: bool = False
+    gap: tuple[str, str] | None = None
+    change: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,11 +74,22 @@ class Table:
 
 clean = Trimmed(CLEAN)
 noisy = Trimmed(NOISY)
+uncorrupted = Trimmed(UNCORRUPTED)
+truly_labelled = TrulyLabelled(noisy)
+
+MOST_PROBABLE = True
+"""Whether a stem that passes no threshold keeps its most probable class; else it is dropped. The
+paper leaves it unsaid."""
+
+EFFECTS = MINI.classifier.effects
+OTHER_EFFECTS = EffectRanges() if EFFECTS == LIGHTER_EFFECTS else LIGHTER_EFFECTS
+"""The effects of random mixing that mini has, and those of the other strength."""
 
 
-def refined(by: Classifier, threshold: float = 0.9) -> Relabelled:
+def refined(by: Classifier, threshold: float = PAPER_THRESHOLD) -> Relabelled:
     """The noisy stems as relabelled by a classifier: always the original ones."""
-    return Relabelled(Probabilities(noisy, by), (threshold, threshold, threshold, threshold))
+    thresholds = (threshold, threshold, threshold, threshold)
+    return Relabelled(Probabilities(noisy, by), thresholds, MOST_PROBABLE)
 
 
 def refined_classifiers(first: Classifier, iterations: int) -> tuple[Classifier, ...]:
@@ -91,11 +117,30 @@ def recognition(of: Classifier, thresholds: Thresholds = (0.9, 0.9, 0.9, 0.9)) -
 
 def adaptively_refined(by: Classifier, split: Trimmed) -> Relabelled:
     """The noisy stems relabelled at the thresholds with the highest F1 on a split."""
-    return Relabelled(Probabilities(noisy, by), AdaptiveThresholds(outputs(by, split)))
+    thresholds = AdaptiveThresholds(outputs(by, split))
+    return Relabelled(Probabilities(noisy, by), thresholds, MOST_PROBABLE)
 
 
 def score(separator: settings.Separator, train: StemSet) -> SeparationScore:
     return SeparationScore(Separator(train, separator), TEST)
+
+
+def with_refining(stage: Stage, **values: Any) -> Any:
+    """`stage` with fields of every refinement behind it replaced."""
+
+    def change(part: Any) -> Any:
+        return replace(part, **values) if isinstance(part, Relabelled) else part
+
+    return rebuild(stage, change)
+
+
+def with_effects(stage: Stage, effects: EffectRanges) -> Any:
+    """`stage` with the effects of every classifier behind it replaced."""
+
+    def change(part: Any) -> Any:
+        return replace(part, effects=effects) if isinstance(part, settings.Classifier) else part
+
+    return rebuild(stage, change)
 
 
 def sdr(*printed: float) -> dict[str, float]:
@@ -134,6 +179,8 @@ TABLE1 = Table(
 
 TRAINING_DATA: dict[str, StemSet] = {
     "clean": clean,
+    "uncorrupted": uncorrupted,
+    "true labels": truly_labelled,
     "noisy": noisy,
     "w/ Psi_clean": refined(psi_clean),
     "w/ Psi_noisy": refined(psi_noisy),
@@ -159,14 +206,29 @@ TABLE2 = Table(
     ("network", "training data"),
     tuple(
         Row(
-            f"{network.lower()}-{data.removeprefix('w/ ').lower().replace('_', '-')}",
+            f"{network.lower()}-{re.sub('[_ ]', '-', data.removeprefix('w/ ').lower())}",
             (network, data),
-            score(PAPER_XUMX if network == "X-UMX" else PAPER_HDEMUCS, TRAINING_DATA[data]),
-            printed,
+            score(separator, train),
+            TABLE2_PAPER.get((network, data), {}),
+            ours=(network, data) not in TABLE2_PAPER,
+            gap=(f"{network.lower()}-noisy", f"{network.lower()}-uncorrupted"),
         )
-        for (network, data), printed in TABLE2_PAPER.items()
+        for network, separator in (("Demucs", PAPER_HDEMUCS), ("X-UMX", PAPER_XUMX))
+        for data, train in TRAINING_DATA.items()
     ),
 )
+
+
+def measured_against(noisy_row: str, *rows: Row) -> tuple[Row, ...]:
+    """Rows of X-UMX that each close a share of the gap between two of them: the noisy one and
+    "uncorrupted"."""
+    return tuple(replace(row, gap=(noisy_row, "uncorrupted")) for row in rows)
+
+
+NOISY_ROW = Row(
+    "noisy", ("noisy",), score(PAPER_XUMX, noisy), TABLE2_PAPER["X-UMX", "noisy"], ours=True
+)
+UNCORRUPTED_ROW = Row("uncorrupted", ("uncorrupted",), score(PAPER_XUMX, uncorrupted), ours=True)
 
 proposed = refined(psi_refined)
 SINGLE_ONLY = replace(PAPER_XUMX, single_share=1.0)
@@ -176,7 +238,8 @@ TABLE3 = Table(
     "table3",
     "SDR (dB) of X-UMX when one part of the method is changed",
     ("method",),
-    (
+    measured_against(
+        "noisy",
         Row(
             "proposed",
             ("proposed",),
@@ -213,6 +276,8 @@ TABLE3 = Table(
             score(PAPER_XUMX, refined(ITERATIONS[4])),
             sdr(4.65, 3.87, 5.07, 2.89, 4.12),
         ),
+        NOISY_ROW,
+        UNCORRUPTED_ROW,
     ),
 )
 
@@ -246,8 +311,10 @@ TABLE5 = Table(
     "table5",
     "SDR (dB) of X-UMX by the number of refinements of its training data",
     ("refinements",),
-    (
+    measured_against(
+        "refined-0",
         Row("clean", ("clean",), score(PAPER_XUMX, clean), TABLE2_PAPER["X-UMX", "clean"]),
+        UNCORRUPTED_ROW,
         Row("refined-0", ("0 (noisy)",), score(PAPER_XUMX, noisy), TABLE2_PAPER["X-UMX", "noisy"]),
         *(
             Row(
@@ -275,17 +342,50 @@ FIGURE4 = Table(
     ),
 )
 
+PROPOSED = score(PAPER_XUMX, proposed)
+WHERE_NONE_PASSES = {
+    False: ("drop", "stems that pass no threshold dropped"),
+    True: ("most-probable", "most probable class where none passes"),
+}
+"""By `most_probable` of a refinement, a row's name and label."""
+EFFECTS_ROW = (
+    ("lighter-effects", "lighter effects")
+    if OTHER_EFFECTS == LIGHTER_EFFECTS
+    else ("stronger-effects", "stronger effects")
+)
+
 OPTIONS = Table(
     "options",
     "SDR (dB) of X-UMX under readings of the paper that are not the default",
     ("option",),
-    (
+    measured_against(
+        "noisy",
         Row(
             "adaptive-thresholds-on-test",
             ("adaptive thresholds, chosen on the test songs",),
             score(PAPER_XUMX, adaptively_refined(psi_refined, Trimmed(TEST))),
             sdr(4.70, 3.72, 3.70, 2.62, 3.68),
         ),
+        Row(
+            WHERE_NONE_PASSES[not MOST_PROBABLE][0],
+            (WHERE_NONE_PASSES[not MOST_PROBABLE][1],),
+            PROPOSED,
+            change=partial(with_refining, most_probable=not MOST_PROBABLE),
+        ),
+        Row(
+            "drop-half",
+            (f"threshold = 0.5, {WHERE_NONE_PASSES[False][1]}",),
+            PROPOSED,
+            change=partial(with_refining, thresholds=(0.5,) * 4, most_probable=False),
+        ),
+        Row(
+            EFFECTS_ROW[0],
+            (EFFECTS_ROW[1],),
+            PROPOSED,
+            change=partial(with_effects, effects=OTHER_EFFECTS),
+        ),
+        NOISY_ROW,
+        UNCORRUPTED_ROW,
     ),
 )
 

@@ -16,6 +16,10 @@ from typing import Any, ClassVar
 
 from selfrefine import settings as method
 
+ADDED = {"added": True}
+"""Metadata of a dataclass field that came after results were published. Its default means "as
+before", and an identity leaves the field out while it holds that. Settings mark theirs alike."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -68,7 +72,16 @@ class FolderSongs(Stage):
     fingerprint: str
 
 
-Songs = DataSet | BandSongs | FolderSongs
+@dataclass(frozen=True)
+class OwnSongs(Stage):
+    """A user's own songs, of one or more folders, to test on. The identity is the fingerprint of
+    their files, as in FolderSongs."""
+
+    sample_rate: int
+    fingerprint: str
+
+
+Songs = DataSet | BandSongs | FolderSongs | OwnSongs
 
 
 @dataclass(frozen=True)
@@ -154,15 +167,27 @@ class RecognitionScore(Stage):
 
 @dataclass(frozen=True)
 class Relabelled(Stage):
-    """The stem set under the label sets that the probabilities and thresholds give."""
+    """The stem set under the label sets that the probabilities and thresholds give. Where no class
+    passes, the stem is dropped, or with `most_probable` keeps its most probable class."""
 
     unit: ClassVar[str] = "stem"
 
     of: Probabilities
     thresholds: Thresholds | AdaptiveThresholds = (0.9, 0.9, 0.9, 0.9)
+    most_probable: bool = field(default=False, metadata=ADDED)
 
 
-StemSet = Trimmed | Relabelled
+@dataclass(frozen=True)
+class TrulyLabelled(Stage):
+    """The stems of a corrupted set under their true label sets; a stem that holds no class is left
+    out."""
+
+    unit: ClassVar[str] = "stem"
+
+    of: Trimmed
+
+
+StemSet = Trimmed | Relabelled | TrulyLabelled
 
 
 @dataclass(frozen=True)
@@ -181,7 +206,7 @@ class Separator(Stage):
         """2 where sources can carry several labels: in version 1 the sum of their estimates was
         rounded to bf16."""
         drawn = self.settings.multi_chance > 0 and self.settings.single_share < 1
-        return 2 if drawn and isinstance(self.train, Relabelled) else 1
+        return 2 if drawn and not isinstance(self.train, Trimmed) else 1
 
 
 @dataclass(frozen=True)
@@ -239,6 +264,21 @@ def with_seed(stage: Any, seed: int) -> Any:
     return rebuild(stage, change)
 
 
+def tested_on(stage: Any, test: Songs, songs: Songs) -> Any:
+    """The same stage with `songs` in the place of its `test` songs; what a training is made from
+    stays, even where test songs chose its thresholds."""
+    if stage == test:
+        return songs
+    if isinstance(stage, Classifier | Separator):
+        return stage
+    parts = {
+        entry.name: tested_on(value, test, songs)
+        for entry in dataclasses.fields(stage)
+        if isinstance(value := getattr(stage, entry.name), Stage)
+    }
+    return replace(stage, **parts) if parts else stage
+
+
 def trained_seed(stage: Stage) -> int:
     """The seed that the trainings behind a stage ran from; 0 where nothing was trained."""
     if isinstance(stage, Classifier | Separator):
@@ -247,14 +287,24 @@ def trained_seed(stage: Stage) -> int:
 
 
 def expression(value: Any) -> Any:
-    """`value` as JSON: a dataclass becomes its name, its version when a stage, and its fields."""
+    """`value` as JSON: a dataclass becomes its name, its version when a stage, and its fields, but
+    for added ones that hold their default."""
     if not dataclasses.is_dataclass(value):
         return list(value) if isinstance(value, tuple) else value
     head: dict[str, Any] = {"is": type(value).__name__}
     if isinstance(value, Stage):
         head["version"] = value.version
-    fields = dataclasses.fields(value)
+    fields = [entry for entry in dataclasses.fields(value) if not as_before(value, entry)]
     return head | {entry.name: expression(getattr(value, entry.name)) for entry in fields}
+
+
+def as_before(value: Any, entry: "dataclasses.Field[Any]") -> bool:
+    """Whether a field was added and holds its default."""
+    if not entry.metadata.get("added"):
+        return False
+    factory = entry.default_factory
+    default = entry.default if factory is dataclasses.MISSING else factory()
+    return bool(getattr(value, entry.name) == default)
 
 
 @cache

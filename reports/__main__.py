@@ -25,9 +25,14 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
+    parser.add_argument(
+        "--test",
+        default="band",
+        help="band: rows on the test songs of --data; folder: on the songs under $TEST_PATH",
+    )
     parser.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
     parser.add_argument(
-        "--results", type=Path, help="exported results, instead of a store, profile and data"
+        "--results", type=Path, help="exported results, instead of a store, profile, data and test"
     )
     parser.add_argument("--output", type=Path, default=Path("reports/output"))
     parser.add_argument("--to", type=Path, help="where `export` puts the small result files")
@@ -44,10 +49,9 @@ def main(words: list[str] | None = None) -> int:
         if args.targets == ["wandb-dashboard"]:
             from reports.wandb_dashboard import update_dashboard
 
-            folder = args.output / f"{results.data}-{results.profile}"
-            print(f"the dashboard is at {update_dashboard(results, folder)}")
+            print(f"the dashboard is at {update_dashboard(results, args.output / results.name)}")
             return 0
-        write_reports(names, results, args.output / f"{results.data}-{results.profile}")
+        write_reports(names, results, args.output / results.name)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -69,7 +73,7 @@ def chosen(targets: list[str]) -> list[str]:
 
 def found_results(args: argparse.Namespace) -> Results:
     if args.results is None:
-        return collect(Store(args.store), profile_named(args.profile), args.data)
+        return collect(Store(args.store), profile_named(args.profile), args.data, args.test)
     results = load(args.results)
     old = outdated(results)
     if old:

@@ -5,73 +5,25 @@ A figure is a function from the results to a drawing and its numbers, None when 
 not run.
 """
 
-import csv
-import io
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.outputs import MULTI, SINGLE, read_outputs
 from experiments.registry import TABLE2, TABLE3, TABLE4, TABLE5
 from experiments.validation import STEP, read_validation
+from reports.drawing import CLASS_COLOURS, INK, MUTED, PAPER_COLOUR, STYLE, Drawing, csv_of
+from reports.gap_figure import gap
 from reports.measures import Measures, track_table
 from reports.results import Record, Results
-from reports.sheets import TESTS
-from reports.writers import write_text
+from reports.sheets import TESTS, count_range
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import curves, unsure_share
 
-CLASS_COLOURS = dict(zip(CLASSES, ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce"), strict=True))
-INK, MUTED, PAPER_COLOUR = "#1f2937", "#6b7280", "#9ca3af"
-LINE_COLOURS = ("#15803d", MUTED, "#7dd3fc", "#1d4ed8", "#c2410c", "#7e22ce")
+LINE_COLOURS = ("#15803d", "#a16207", "#0f766e", MUTED, "#7dd3fc", "#1d4ed8", "#c2410c")
+"""Of the rows of a panel, in their order."""
 PAPER_THRESHOLD = 0.9
-
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.grid": True,
-    "grid.color": "#e5e7eb",
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "text.color": INK,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "selfrefine",
-    "figure.constrained_layout.use": True,
-}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure, the numbers behind it as CSV, and a sentence on what it shows."""
-
-    figure: Figure
-    csv: str
-    caption: str
-
-
-def csv_of(head: list[str], rows: list[list[object]]) -> str:
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(head)
-    table.writerows(
-        [f"{value:.4f}" if isinstance(value, float) else value for value in row] for row in rows
-    )
-    return out.getvalue()
 
 
 def figure4(results: Results, measures: Measures) -> Drawing | None:
@@ -177,9 +129,12 @@ def refining(results: Results, measures: Measures) -> Drawing | None:
             ends: list[object] = [across.low, across.high] if across else ["", ""]
             paper = TABLE5.row(f"refined-{k}").paper[name]
             rows.append([k, name, measure.value, *ends, over.low, over.high, paper])
-    bars = "across seeds" if all(seeded) else "over test songs (bootstrap)"
+    counts_of_seeds = [len(found[k]["avg"].seeds) for k in counts]
+    over_seeds = f"across {count_range(counts_of_seeds)} seeds"
+    over_songs = f"over {found[counts[0]]['avg'].items} test songs (bootstrap)"
+    bars = over_seeds if all(seeded) else over_songs
     if any(seeded) and not all(seeded):
-        bars = "across seeds where there are several, else over test songs"
+        bars = f"{over_seeds} where there are several, else {over_songs}"
     head = ["refinements", "column", "sdr", "seeds_low", "seeds_high", "songs_low", "songs_high"]
     caption = f"SDR of X-UMX by the number of refinements (Table 5). Bars: 95% {bars}."
     return Drawing(figure, csv_of([*head, "paper"], rows), caption)
@@ -195,7 +150,7 @@ def tracks(results: Results, measures: Measures) -> Drawing | None:
     shown += [
         (f"X-UMX: {row.labels[0]}", record)
         for row in TABLE3.rows[1:]
-        if (record := results.first(f"table3/{row.name}")) is not None
+        if not row.ours and (record := results.first(f"table3/{row.name}")) is not None
     ]
     shown += [
         (f"X-UMX: {count} refinements", record)
@@ -337,6 +292,7 @@ def training(results: Results, measures: Measures) -> Drawing | None:
 
 FIGURES: dict[str, Callable[[Results, Measures], Drawing | None]] = {
     "figure4": figure4,
+    "gap": gap,
     "refining": refining,
     "tracks": tracks,
     "labels": labels,
@@ -345,6 +301,7 @@ FIGURES: dict[str, Callable[[Results, Measures], Drawing | None]] = {
 
 TITLES = {
     "figure4": "Figure 4: precision and recall against the threshold",
+    "gap": "Table 2: the share of the gap that each row closes",
     "refining": "SDR against refining iteration",
     "tracks": "SDR song by song",
     "labels": "Labels before and after refining",
@@ -355,13 +312,3 @@ TITLES = {
 def draw(name: str, results: Results, measures: Measures) -> Drawing | None:
     with plt.rc_context(STYLE):
         return FIGURES[name](results, measures)
-
-
-def write_figure(name: str, drawing: Drawing, folder: Path) -> None:
-    """`name`.png, .svg and .csv."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context(STYLE):
-        drawing.figure.savefig(folder / f"{name}.png", dpi=160)
-        drawing.figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    plt.close(drawing.figure)
-    write_text(folder / f"{name}.csv", drawing.csv)

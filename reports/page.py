@@ -14,9 +14,18 @@ from reports.audit import Audited
 from reports.claims import COMPARISON_HEAD, FAILS, HOLDS, HOW, NOT_RUN, Claim, comparison_rows
 from reports.figures import FIGURES, TITLES
 from reports.results import Record, Results
-from reports.sheets import COLUMNS, Cell, Line, Sheet, group, items_note, number, seeds_note, spread
+from reports.sheets import (
+    Cell,
+    Line,
+    ShareCell,
+    Sheet,
+    caption,
+    group,
+    number,
+    spread,
+)
 from reports.studies import shown_studies
-from reports.writers import interval_head, interval_rows, interval_text
+from reports.writers import interval_head, interval_rows, interval_text, share_text
 from selfrefine.classes import CLASSES
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -81,12 +90,11 @@ def page(
         results=results,
         facts=facts(results, claims),
         sheets=sheets,
-        columns=COLUMNS,
+        heading=heading,
         group=group,
         shown_cell=shown_cell,
         cell_title=cell_title,
-        seeds_note=seeds_note,
-        items_note=items_note,
+        caption=caption,
         interval_head=interval_head,
         interval_rows=interval_rows,
         claims=claims,
@@ -135,8 +143,15 @@ def anchor(row: str) -> str:
     return "from-" + row.replace("/", "-")
 
 
-def shown_cell(cell: Cell, line: Line) -> Markup:
-    """Ours, and below it the paper's and the difference."""
+def heading(name: str) -> str:
+    """ "Table 2" for table2, "Options" for options."""
+    return f"Table {name[-1]}" if name.startswith("table") else name.capitalize()
+
+
+def shown_cell(cell: Cell | ShareCell, line: Line) -> Markup:
+    """Ours, and below it the paper's and the difference; a share, and below it its interval."""
+    if isinstance(cell, ShareCell):
+        return shown_share(cell)
     if cell.ours is None:
         ours = Markup('<span class="missing">{}</span>').format(NOT_RUN)
     else:
@@ -152,17 +167,41 @@ def shown_cell(cell: Cell, line: Line) -> Markup:
     return ours + Markup("<small>{}</small>").format(below)
 
 
-def cell_title(cell: Cell, line: Line, sheet: Sheet) -> str:
-    """The intervals, shown when a pointer rests on a cell."""
-    if cell.ours is None:
+def shown_share(cell: ShareCell) -> Markup:
+    value, across = cell.share.value, cell.share.across_seeds
+    if value is None:
+        return Markup('<span class="missing">{}</span>').format(share_text(value))
+    below = interval_text(across.low, across.high, 0) if across else ""
+    return Markup("<b>{}</b><small>{}</small>").format(share_text(value), below)
+
+
+def cell_title(cell: Cell | ShareCell, line: Line) -> str:
+    """The intervals and what they are over, shown when a pointer rests on a cell."""
+    if isinstance(cell, ShareCell):
+        share, unit, decimals = cell.share, "%", 0
+        if share.over_items is None:
+            return share.reason
+        across, over, seeds, items = (
+            share.across_seeds,
+            share.over_items,
+            share.seeds,
+            share.items,
+        )
+    elif cell.ours is None:
         return ""
-    across, items = cell.ours.across_seeds, cell.ours.over_items
-    seeds = (
-        f"{len(cell.ours.seeds)} seeds, 95% {interval_text(across.low, across.high, line.decimals)}"
+    else:
+        unit, decimals = "", line.decimals
+        across, over = cell.ours.across_seeds, cell.ours.over_items
+        seeds, items = len(cell.ours.seeds), cell.ours.items
+    told = (
+        f"across {seeds} seeds (95%) {interval_text(across.low, across.high, decimals)}{unit}"
         if across
         else "one run, no interval across seeds"
     )
-    return f"{seeds}; over {sheet.items} {interval_text(items.low, items.high, line.decimals)}"
+    return (
+        f"{told}; over {items} {cell.noun} (95%) {interval_text(over.low, over.high, decimals)}"
+        f"{unit}"
+    )
 
 
 def data_uri(path: Path, media_type: str) -> str:

@@ -3,21 +3,33 @@ that `python -m reports export` wrote."""
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from experiments import outputs, validation
-from experiments.commands import resolved_rows
+from experiments.commands import resolved_rows, tests_of
 from experiments.examples import FOLDER as EXAMPLES
 from experiments.naming import describe
 from experiments.profiles import Profile, deviations, profile_named
-from experiments.stages import Stage, closure, identity, inputs, kind, trained_seed, with_seed
+from experiments.registry import Row
+from experiments.stages import (
+    SeparationScore,
+    Stage,
+    closure,
+    identity,
+    inputs,
+    kind,
+    trained_seed,
+    with_seed,
+)
 from experiments.store import Store, write_json
 from selfrefine.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
+"""Of exported results. Format 1 knows no test but the data's own, and reads as such."""
 FILE = "results.json"
 LINK = "wandb.json"
 """Tracking's file in a stage's folder, with the address of its run."""
@@ -43,7 +55,11 @@ class Record:
 @dataclass(frozen=True)
 class Results:
     """`rows` has by `table/row` the identities of the finished stages, one a seed; `stages` every
-    finished stage behind them. Their files lie under `root`, as in a store."""
+    finished stage behind them. Their files lie under `root`, as in a store.
+
+    `test` is "folder" where the rows were tested on a user's own songs. `data_rows` then has the
+    same separators tested on the data's own test songs.
+    """
 
     data: str
     profile: str
@@ -52,6 +68,31 @@ class Results:
     rows: dict[str, tuple[str, ...]]
     stages: dict[str, Record]
     root: Path
+    test: str = "band"
+    data_rows: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def on_folder(self) -> bool:
+        return self.test == "folder"
+
+    @property
+    def name(self) -> str:
+        """Of the folder that reports go to."""
+        return f"{self.data}-{self.profile}{'-on-folder' if self.on_folder else ''}"
+
+    @property
+    def test_songs(self) -> str:
+        """What the separators are tested on, as text: "36 songs of a folder"."""
+        if not self.on_folder:
+            return "the data's own test songs"
+        scores = (each for each in map(self.first, self.rows) if each is not None)
+        tracks = (len(each.result["tracks"]) for each in scores if "tracks" in each.result)
+        count = next(tracks, None)
+        return "songs of a folder" if count is None else f"{count} songs of a folder"
+
+    def on_data(self) -> "Results":
+        """The same trainings, tested on the data's own test songs."""
+        return replace(self, test="band", rows=self.data_rows, data_rows={})
 
     def runs(self, label: str) -> list[Record]:
         """A row's finished stages by seed; none when it was not run."""
@@ -91,18 +132,20 @@ class Results:
         return sum(record.run.get("seconds", 0.0) for record in self.stages.values())
 
 
-def collect(store: Store, profile: Profile, data: str) -> Results:
-    """Every row's finished stages of seeds 0 to 9."""
-    rows: dict[str, tuple[str, ...]] = {}
+def collect(store: Store, profile: Profile, data: str, test: str = "band") -> Results:
+    """Every row's finished stages of seeds 0 to 9. Raises InputError for a test that is none, and
+    for own songs that cannot be used."""
+    tests_of(test)
     stages: dict[str, Record] = {}
-    for label, (_, stage) in resolved_rows(["*"], profile, data).items():
-        seeds = dict.fromkeys(with_seed(stage, seed) for seed in range(MOST_SEEDS))
-        done = [each for each in seeds if store.done(each)]
-        rows[label] = tuple(identity(each) for each in done)
-        # A row that did not end still shows what came before its end.
-        for each in closure(done or [stage]):
-            if identity(each) not in stages and store.done(each):
-                stages[identity(each)] = record_of(each, store)
+    rows = finished_rows(resolved_rows(["*"], profile, data, test), store, stages)
+    data_rows = {}
+    if test == "folder":
+        scores = {
+            label: (row, stage)
+            for label, (row, stage) in resolved_rows(["*"], profile, data).items()
+            if isinstance(stage, SeparationScore)
+        }
+        data_rows = finished_rows(scores, store, stages)
     return Results(
         data,
         profile.name,
@@ -111,7 +154,26 @@ def collect(store: Store, profile: Profile, data: str) -> Results:
         rows,
         stages,
         store.root,
+        test,
+        data_rows,
     )
+
+
+def finished_rows(
+    rows: Mapping[str, tuple[Row, Stage]], store: Store, stages: dict[str, Record]
+) -> dict[str, tuple[str, ...]]:
+    """By `table/row`, the identities of the finished stages; `stages` gets all that is behind
+    them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for label, (_, stage) in rows.items():
+        seeds = dict.fromkeys(with_seed(stage, seed) for seed in range(MOST_SEEDS))
+        done = [each for each in seeds if store.done(each)]
+        found[label] = tuple(identity(each) for each in done)
+        # A row that did not end still shows what came before its end.
+        for each in closure(done or [stage]):
+            if identity(each) not in stages and store.done(each):
+                stages[identity(each)] = record_of(each, store)
+    return found
 
 
 def record_of(stage: Stage, store: Store) -> Record:
@@ -138,7 +200,8 @@ def tracking_link(path: Path) -> str:
 
 def export(results: Results, folder: Path, listened: list[str]) -> None:
     """Writes what `load` needs: every result, the classifiers' outputs on the test items, what
-    trainings reached on validation songs, and the audio examples of the rows `listened` to."""
+    trainings reached on validation songs, and the audio examples of the rows `listened` to: none of
+    a user's own songs."""
     folder.mkdir(parents=True, exist_ok=True)
     copied = [
         (record, outputs.FILE)
@@ -151,7 +214,9 @@ def export(results: Results, folder: Path, listened: list[str]) -> None:
         if record.kind in ("classifier", "separator")
     ]
     copied += [
-        (record, EXAMPLES) for label in listened if (record := results.first(label)) is not None
+        (record, EXAMPLES)
+        for label in listened
+        if (record := results.first(label)) is not None and not results.on_folder
     ]
     for record, name in copied:
         source = results.folder(record) / name
@@ -172,19 +237,24 @@ def load(folder: Path) -> Results:
     path = folder / FILE
     try:
         found = json.loads(path.read_text())
-        if found["format"] != FORMAT:
-            raise InputError(f"{path}: format {found['format']}, this version reads {FORMAT}")
+        if found["format"] not in (1, FORMAT):
+            raise InputError(
+                f"{path}: format {found['format']}, this version reads 1 and {FORMAT}; export the "
+                "results again"
+            )
         return Results(
             found["data"],
             found["profile"],
             found["meaning"],
             tuple(found["deviations"]),
-            {label: tuple(ids) for label, ids in found["rows"].items()},
+            ids_by_label(found["rows"]),
             {
                 id: Record(**{**record, "inputs": tuple(record["inputs"])})
                 for id, record in found["stages"].items()
             },
             folder,
+            found.get("test", "band"),
+            ids_by_label(found.get("data_rows", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -192,12 +262,16 @@ def load(folder: Path) -> Results:
         ) from error
 
 
+def ids_by_label(rows: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    return {label: tuple(ids) for label, ids in rows.items()}
+
+
 def outdated(results: Results) -> list[str]:
     """Rows whose results are not of the stages that the registry names today."""
     try:
         profile = profile_named(results.profile)
-        rows = resolved_rows(["*"], profile, results.data)
-    except InputError:  # the data is not on this machine, so nothing can be named
+        rows = resolved_rows(["*"], profile, results.data, results.test)
+    except InputError:  # the songs are not on this machine, so nothing can be named
         return []
     return [
         label

@@ -1,25 +1,34 @@
 """A table of the paper as lines of cells, ours beside the printed ones; writers turn it into
 Markdown, CSV, LaTeX and HTML."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 
 from experiments.outputs import MULTI, SINGLE
-from experiments.registry import Row, Table
+from experiments.registry import OPTIONS, TABLES, Row, Table
 from experiments.stages import RecognitionScore
-from reports.measures import RECOGNITION_MEASURES, Measure, Measures
+from reports.gap import Share, gap_shares
+from reports.measures import RECOGNITION_MEASURES, Measure, Measures, all_measures
+from reports.results import Results
 from selfrefine.classes import CLASSES
 
 COLUMNS = (*CLASSES, "avg")
+GAP = "gap closed"
 TESTS = {SINGLE: "single-labelled stems", MULTI: "random mixtures"}
+REPORTED = {**TABLES, OPTIONS.name: OPTIONS}
+MARK = "†"
+"""Behind the label of a row that the paper does not have."""
+MARK_NOTE = f"{MARK} reference rows of ours, not in the paper's table."
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`ours` is None when the row was not run, `paper` where the printed cell is lost."""
+    """`ours` is None when the row was not run, `paper` where there is no printed cell or it is
+    lost. `noun` names the items that the bootstrap resamples."""
 
     ours: Measure | None
     paper: float | None
+    noun: str
 
     @property
     def difference(self) -> float | None:
@@ -29,67 +38,194 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class ShareCell:
+    """A share of the gap; `noun` as in a cell."""
+
+    share: Share
+    noun: str
+
+
+@dataclass(frozen=True)
 class Line:
-    """A printed line: the row behind it (`table/row`), its labels, and a cell a column."""
+    """A printed line: the row behind it (`table/row`), its labels, and a cell a column. `ours`
+    marks a row that the paper does not have."""
 
     row: str
     labels: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[Cell | ShareCell, ...]
     decimals: int
+    ours: bool = False
 
     @property
     def average(self) -> Cell:
-        return self.cells[-1]
+        cell = self.cells[COLUMNS.index("avg")]
+        assert isinstance(cell, Cell)
+        return cell
+
+    @property
+    def title(self) -> str:
+        """The last label, marked."""
+        return f"{self.labels[-1]} {MARK}" if self.ours else self.labels[-1]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table to print. `items` names what the bootstrap resamples."""
+    """A table to print. `items` says what the bootstrap resamples, as "48 test songs"; `notes`
+    stand under the table."""
 
     name: str
     title: str
     head: tuple[str, ...]
+    columns: tuple[str, ...]
     lines: tuple[Line, ...]
     items: str
+    notes: tuple[str, ...] = ()
 
 
-def sheet(table: Table, measures: Measures) -> Sheet:
-    """A table's lines: one a row for SDR; one a test, measure and row for recognition."""
+@dataclass(frozen=True)
+class DataTest:
+    """The test on the data's own songs, shown beside one on a folder's: its columns' name, and its
+    measures."""
+
+    name: str
+    measures: Measures
+
+
+def sheets_of(results: Results, measures: Measures) -> dict[str, Sheet]:
+    """By name, the tables of the paper, and the options where one of them was run."""
+    beside = None
+    if results.on_folder:
+        beside = DataTest(f"{results.data} test", all_measures(results.on_data()))
+    return {
+        name: sheet(table, measures, beside)
+        for name, table in REPORTED.items()
+        if table is not OPTIONS or was_run(table, measures)
+    }
+
+
+def was_run(table: Table, measures: Measures) -> bool:
+    """Whether a row is there that is no reference row."""
+    return any(not row.ours and measures.get(f"{table.name}/{row.name}") for row in table.rows)
+
+
+def sheet(table: Table, measures: Measures, beside: DataTest | None = None) -> Sheet:
+    """A table's lines: one a row for SDR; one a test, measure and row for recognition. `beside` is
+    given for a test on a folder."""
     if isinstance(table.rows[0].stage, RecognitionScore):
-        return recognition_sheet(table, measures)
-    lines = tuple(
-        line(table, row, row.labels, COLUMNS, measures.get(f"{table.name}/{row.name}", {}), 2)
-        for row in table.rows
-    )
-    title = f"{table.title}: median of 1 s frames, then of test songs"
-    return Sheet(table.name, title, table.head, lines, "test songs")
-
-
-def recognition_sheet(table: Table, measures: Measures) -> Sheet:
+        return recognition_sheet(table, measures, beside)
+    noun = "test songs" if beside is None else "songs of a folder"
+    # A reference row is left out where the data cannot give it, or results are older than it.
+    rows = [row for row in table.rows if not row.ours or f"{table.name}/{row.name}" in measures]
+    names = {row.name for row in rows}
+    has_gap = any(row.gap is not None and names.issuperset(row.gap) for row in rows)
+    columns = (*COLUMNS, GAP) if has_gap else COLUMNS
+    tests = [(measures, noun)]
+    if beside is not None:
+        columns += tuple(f"{beside.name} {name}" for name in ("avg", *columns[len(COLUMNS) :]))
+        tests.append((beside.measures, "test songs"))
+    shares = [gap_shares(table, found) if has_gap else {} for found, _ in tests]
     lines = []
+    for row in rows:
+        cells: list[Cell | ShareCell] = []
+        for (found, what), share in zip(tests, shares, strict=True):
+            own = found.get(f"{table.name}/{row.name}", {})
+            shown = ("avg",) if cells else COLUMNS
+            cells += [Cell(own.get(name), printed(row, name), what) for name in shown]
+            cells += [ShareCell(share.get(row.name, Share(None)), what)] if has_gap else []
+        lines.append(Line(f"{table.name}/{row.name}", row.labels, tuple(cells), 2, row.ours))
+    title = f"{table.title}: median of 1 s frames, then of test songs"
+    notes = (
+        *class_notes(lines),
+        *([gap_note(lines)] if has_gap else []),
+        *gap_reasons(lines, columns),
+        *([beside_note(lines, beside)] if beside is not None else []),
+        *([MARK_NOTE] if any(each.ours for each in lines) else []),
+    )
+    items = items_of([each.average for each in lines], noun)
+    return Sheet(table.name, title, table.head, columns, tuple(lines), items, notes)
+
+
+def printed(row: Row, name: str) -> float | None:
+    return None if row.ours else row.paper.get(name)
+
+
+def recognition_sheet(table: Table, measures: Measures, beside: DataTest | None) -> Sheet:
+    lines = []
+    of_folder = "" if beside is None else " of a folder's songs"
     for test, shown in TESTS.items():
+        noun = ("stems" if test == SINGLE else "mixtures") + of_folder
         for measure in RECOGNITION_MEASURES.values():
             names = tuple(f"{test} {column} {measure}" for column in COLUMNS)
             unit = f"{measure} (%)" if measure == "accuracy" else measure
             for row in table.rows:
                 found = measures.get(f"{table.name}/{row.name}", {})
-                decimals = 1 if measure == "accuracy" else 3
+                cells = tuple(Cell(found.get(name), printed(row, name), noun) for name in names)
                 labels = (shown, unit, *row.labels)
-                lines.append(line(table, row, labels, names, found, decimals))
+                decimals = 1 if measure == "accuracy" else 3
+                label = f"{table.name}/{row.name}"
+                lines.append(Line(label, labels, cells, decimals, row.ours))
     head = ("test", "measure", *table.head)
-    return Sheet(table.name, table.title, head, tuple(lines), "stems or mixtures")
+    items = items_of([each.average for each in lines], "stems or mixtures" + of_folder)
+    return Sheet(table.name, table.title, head, COLUMNS, tuple(lines), items)
 
 
-def line(
-    table: Table,
-    row: Row,
-    labels: tuple[str, ...],
-    names: tuple[str, ...],
-    measures: Mapping[str, Measure],
-    decimals: int,
-) -> Line:
-    cells = tuple(Cell(measures.get(name), row.paper.get(name)) for name in names)
-    return Line(f"{table.name}/{row.name}", labels, cells, decimals)
+def items_of(cells: list[Cell], noun: str) -> str:
+    """The items that cells are over, as "192 stems or 400 mixtures"; the noun where nothing was
+    run."""
+    found = dict.fromkeys(f"{each.ours.items} {each.noun}" for each in cells if each.ours)
+    return " or ".join(found) or noun
+
+
+def class_notes(lines: list[Line]) -> list[str]:
+    """How many of the songs have each class, where not all have."""
+    cells = next((each.cells[: len(COLUMNS)] for each in lines if each.average.ours), ())
+    counts = [each.ours.items for each in cells if isinstance(each, Cell) and each.ours]
+    if len(set(counts)) < 2:
+        return []
+    pairs = ", ".join(f"{name} in {count}" for name, count in zip(CLASSES, counts, strict=False))
+    return [f"Songs with a class: {pairs}; its median is over those."]
+
+
+def gap_note(lines: list[Line]) -> str:
+    """What a share is of, and what stands in its brackets."""
+    counts = [each.share.seeds for each in share_cells(lines) if each.share.seeds > 1]
+    brackets = f"; in brackets the 95% interval across {count_range(counts)} seeds (Fieller's)"
+    return (
+        "Gap closed: (row − noisy) / (uncorrupted − noisy) of the averages, seeds and songs "
+        f"paired{brackets if counts else ''}."
+    )
+
+
+def share_cells(lines: list[Line]) -> list[ShareCell]:
+    """Those of a first share column that say a share."""
+    cells = (cell for each in lines for cell in each.cells[len(COLUMNS) : len(COLUMNS) + 1])
+    return [each for each in cells if isinstance(each, ShareCell) and each.share.value is not None]
+
+
+def gap_reasons(lines: list[Line], columns: tuple[str, ...]) -> list[str]:
+    """Why shares are missing: a sentence a column and reason, with the rows that it is of."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        for column, cell in zip(columns, line.cells, strict=True):
+            if isinstance(cell, ShareCell) and cell.share.reason:
+                rows.setdefault((column, cell.share.reason), []).append(", ".join(line.labels))
+    return [
+        f"No {column} for {'; '.join(names)}: {reason}." for (column, reason), names in rows.items()
+    ]
+
+
+def beside_note(lines: list[Line], beside: DataTest) -> str:
+    """What the columns beside a folder's test are."""
+    cells = [line.cells[place] for line in lines for place in range(len(COLUMNS), len(line.cells))]
+    counts = [each.ours.items for each in cells if isinstance(each, Cell) and each.ours]
+    songs = f"{count_range(counts)} test songs" if counts else "test songs"
+    return f"{beside.name.capitalize()}: the same trainings on the data's own {songs}."
+
+
+def count_range(counts: list[int]) -> str:
+    """ "5", or "3 to 5"."""
+    low, high = min(counts), max(counts)
+    return f"{high}" if low == high else f"{low} to {high}"
 
 
 def group(sheet: Sheet, place: int) -> str:
@@ -100,8 +236,8 @@ def group(sheet: Sheet, place: int) -> str:
 
 
 def number(value: float | None, decimals: int, signed: bool = False) -> str:
-    """With a true minus sign; an en dash for None."""
-    if value is None:
+    """With a true minus sign; an en dash for None and for what is no number."""
+    if value is None or math.isnan(value):
         return "–"
     return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", "−")
 
@@ -121,14 +257,18 @@ def seeds_note(sheet: Sheet) -> str:
         return "Nothing of this table was run."
     if max(counts) == 1:
         return "One run a row (seed 0): there is no interval across seeds."
-    most = "" if min(counts) == max(counts) else f"{min(counts)} to "
     alone = "; rows with one run have none" if min(counts) == 1 else ""
     return (
-        f"Mean of {most}{max(counts)} seeds, ± half the 95% interval across seeds "
+        f"Mean over seeds, ± half the 95% interval across {count_range(counts)} seeds "
         f"(Student's t){alone}."
     )
 
 
 def items_note(sheet: Sheet) -> str:
-    """What the other interval is."""
-    return f"Interval over {sheet.items}: 95%, by bootstrap, averaged over the seeds there are."
+    """What the other interval is over."""
+    return f"Intervals over {sheet.items}: 95%, by bootstrap, averaged over the seeds there are."
+
+
+def caption(sheet: Sheet) -> str:
+    """All that stands under a table: what its intervals are over, and its notes."""
+    return " ".join([seeds_note(sheet), items_note(sheet), *sheet.notes])

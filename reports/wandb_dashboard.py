@@ -22,7 +22,7 @@ from experiments.tracking.stage import ITERATION
 from reports.claims import claims_markdown, decide
 from reports.measures import all_measures
 from reports.results import Results
-from reports.sheets import sheet
+from reports.sheets import sheets_of
 from reports.studies import FOLDER as SWEEPS
 from reports.writers import markdown
 from reports.writing import where
@@ -56,8 +56,13 @@ def update_dashboard(results: Results, folder: Path) -> str:
     """Makes or updates the report and returns its address. `folder` holds the local page and what
     is remembered of the report.
 
-    Raises InputError without an account, without the package, or when the server does not answer.
+    Raises InputError for a test on own songs, without an account, without the package, or when the
+    server does not answer.
     """
+    if results.on_folder:
+        raise InputError(
+            "the dashboard shows the test on the data's own songs; leave out --test folder"
+        )
     silence()
     if wandb_mode() != "online" or not logged_in():
         raise InputError(
@@ -128,7 +133,7 @@ class Texts:
 def local_texts(results: Results, folder: Path) -> Texts:
     measures = all_measures(results)
     return Texts(
-        {name: markdown(sheet(table, measures)) for name, table in TABLES.items()},
+        {name: markdown(table) for name, table in sheets_of(results, measures).items()},
         claims_markdown(decide(measures), where(results)),
         study_pages(folder),
     )

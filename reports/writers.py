@@ -2,24 +2,48 @@
 
 import csv
 import io
+import math
 import os
 from pathlib import Path
 
 from tabulate import tabulate
 
-from reports.sheets import COLUMNS, Cell, Line, Sheet, group, items_note, number, seeds_note, spread
+from reports.measures import Interval
+from reports.sheets import (
+    GAP,
+    Cell,
+    Line,
+    ShareCell,
+    Sheet,
+    caption,
+    group,
+    number,
+    share_cells,
+    spread,
+)
 
 NOT_RUN = "not run"
 
 
-def ours_text(cell: Cell, decimals: int) -> str:
+def ours_text(cell: Cell | ShareCell, decimals: int) -> str:
+    """Ours with its spread; a share in whole per cent, without."""
+    if isinstance(cell, ShareCell):
+        return share_text(cell.share.value)
     if cell.ours is None:
         return NOT_RUN
     return number(cell.ours.value, decimals) + spread(cell.ours, decimals)
 
 
-def paper_text(cell: Cell, decimals: int) -> str:
-    """The paper's and the difference in brackets; nothing where the paper's is lost."""
+def share_text(value: float | None) -> str:
+    return number(value, 0) + ("%" if value is not None else "")
+
+
+def second_text(cell: Cell | ShareCell, decimals: int) -> str:
+    """The paper's and the difference in brackets, nothing where the paper's is lost; of a share,
+    its interval across seeds."""
+    if isinstance(cell, ShareCell):
+        across = cell.share.across_seeds
+        return f"[{interval_text(across.low, across.high, 0)}]" if across else ""
     if cell.paper is None:
         return ""
     if cell.difference is None:
@@ -28,39 +52,59 @@ def paper_text(cell: Cell, decimals: int) -> str:
     return f"({number(cell.paper, decimals)}, {difference})"
 
 
-def text_cell(cell: Cell, decimals: int) -> str:
-    return f"{ours_text(cell, decimals)} {paper_text(cell, decimals)}".rstrip()
+def text_cell(cell: Cell | ShareCell, decimals: int) -> str:
+    return f"{ours_text(cell, decimals)} {second_text(cell, decimals)}".rstrip()
 
 
 def plain_table(sheet: Sheet, style: str) -> str:
     """The table itself, in one of tabulate's styles."""
     rows = [
-        [*line.labels, *(text_cell(cell, line.decimals) for cell in line.cells)]
+        [*line.labels[:-1], line.title, *(text_cell(cell, line.decimals) for cell in line.cells)]
         for line in sheet.lines
     ]
-    return tabulate(rows, [*sheet.head, *COLUMNS], tablefmt=style, disable_numparse=True)
+    return tabulate(rows, [*sheet.head, *sheet.columns], tablefmt=style, disable_numparse=True)
 
 
 def interval_head(sheet: Sheet) -> list[str]:
-    return [*sheet.head, "runs", "avg", "across seeds", f"over {sheet.items}"]
+    names = ["avg", "across seeds (95%)", f"over {sheet.items} (95%)"]
+    shares = [GAP, *(f"its {name}" for name in names[1:])] if share_cells([*sheet.lines]) else []
+    return [*sheet.head, "seeds", *names, *shares]
 
 
 def interval_rows(sheet: Sheet) -> list[list[str]]:
-    """Per line that was run: labels, seeds, average, its intervals across seeds and over items."""
+    """Per line that was run: labels, seeds, average, its intervals across seeds and over items;
+    the same of the share of the gap where shares are known."""
+    with_shares = bool(share_cells([*sheet.lines]))
     rows = []
     for line in sheet.lines:
         measure = line.average.ours
         if measure is None:
             continue
-        across = measure.across_seeds
-        shown = [
-            "none (one run)" if each is None else interval_text(each.low, each.high, line.decimals)
-            for each in (across, measure.over_items)
-        ]
-        rows.append(
-            [*line.labels, str(len(measure.seeds)), number(measure.value, line.decimals), *shown]
-        )
+        row = [*line.labels[:-1], line.title, str(len(measure.seeds))]
+        row.append(number(measure.value, line.decimals))
+        row.append(shown_interval(measure.across_seeds, line.decimals, "none (one run)"))
+        row.append(shown_interval(measure.over_items, line.decimals, ""))
+        if with_shares:
+            found = share_cells([line])
+            row += shown_share(found[0]) if found else ["–", "", ""]
+        rows.append(row)
     return rows
+
+
+def shown_share(cell: ShareCell) -> list[str]:
+    """A share that is known, and both its intervals."""
+    share = cell.share
+    if share.over_items is None:
+        return [share_text(share.value), "by definition", "by definition"]
+    return [
+        share_text(share.value),
+        shown_interval(share.across_seeds, 0, "none (one run)"),
+        shown_interval(share.over_items, 0, ""),
+    ]
+
+
+def shown_interval(interval: Interval | None, decimals: int, none: str) -> str:
+    return none if interval is None else interval_text(interval.low, interval.high, decimals)
 
 
 def interval_text(low: float, high: float, decimals: int) -> str:
@@ -72,7 +116,7 @@ def markdown(sheet: Sheet) -> str:
     lines = [
         plain_table(sheet, "github"),
         "",
-        f"Ours (the paper's, difference). {seeds_note(sheet)} {items_note(sheet)}",
+        f"Ours (the paper's, difference). {caption(sheet)}",
         "",
     ]
     rows = interval_rows(sheet)
@@ -83,30 +127,46 @@ def markdown(sheet: Sheet) -> str:
 
 
 def csv_text(sheet: Sheet) -> str:
-    """Long form: a line a cell, with both intervals, the paper's value and the difference."""
+    """Long form: a line a cell, with both intervals, the paper's value and the difference; whose
+    row it is; shares of a gap in per cent."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     names = [name.replace(" ", "_") for name in sheet.head]
     intervals = ["seeds_low", "seeds_high", "items_low", "items_high"]
-    table.writerow(["row", *names, "column", "ours", "seeds", *intervals, "paper", "difference"])
+    head = ["row", *names, "whose", "column", "ours", "seeds", "items", *intervals]
+    table.writerow([*head, "paper", "difference"])
     for line in sheet.lines:
-        for column, cell in zip(COLUMNS, line.cells, strict=True):
-            table.writerow([line.row, *line.labels, column, *csv_cell(cell)])
+        whose = "ours" if line.ours else "paper"
+        for column, cell in zip(sheet.columns, line.cells, strict=True):
+            table.writerow([line.row, *line.labels, whose, column, *csv_cell(cell)])
     return out.getvalue()
 
 
-def csv_cell(cell: Cell) -> list[str]:
-    numbers: list[float | None] = [None, None, None, None]
-    ours, seeds = None, 0
-    if cell.ours is not None:
-        ours, seeds = cell.ours.value, len(cell.ours.seeds)
-        across, items = cell.ours.across_seeds, cell.ours.over_items
-        if across is not None:
-            numbers[:2] = across.low, across.high
-        numbers[2:] = items.low, items.high
-    values = [ours, *numbers, cell.paper, cell.difference]
-    shown = ["" if value is None else f"{value:.4f}" for value in values]
-    return [shown[0], str(seeds), *shown[1:]]
+def csv_cell(cell: Cell | ShareCell) -> list[str]:
+    """Ours, how many seeds and items it is over, both intervals, the paper's, the difference."""
+    paper = difference = None
+    if isinstance(cell, ShareCell):
+        found = cell.share
+        value, seeds, items = found.value, found.seeds, found.items
+        across, over = found.across_seeds, found.over_items
+    else:
+        paper, difference = cell.paper, cell.difference
+        value, seeds, items, across, over = None, 0, 0, None, None
+        if cell.ours is not None:
+            value, seeds, items = cell.ours.value, len(cell.ours.seeds), cell.ours.items
+            across, over = cell.ours.across_seeds, cell.ours.over_items
+    ends = [end for each in (across, over) for end in csv_ends(each)]
+    return [csv_number(value), str(seeds), str(items), *ends, *map(csv_number, (paper, difference))]
+
+
+def csv_ends(interval: Interval | None) -> list[str]:
+    if interval is None:
+        return ["", ""]
+    return [csv_number(interval.low), csv_number(interval.high)]
+
+
+def csv_number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 LATEX_SPECIAL = {
@@ -122,6 +182,7 @@ LATEX_SPECIAL = {
     "^": r"\textasciicircum{}",
     "−": "$-$",
     "±": r"$\pm$",
+    "†": r"$\dagger$",
     "–": "--",
 }
 
@@ -133,15 +194,15 @@ def latex_escaped(text: str) -> str:
 def latex(sheet: Sheet) -> str:
     """A `table` that needs \\usepackage{booktabs}. Ours, and smaller in a line below the paper's
     and the difference; labels but the last are a line of their own where they change."""
-    heads = " & ".join(latex_escaped(name) for name in (sheet.head[-1], *COLUMNS))
+    heads = " & ".join(latex_escaped(name) for name in (sheet.head[-1], *sheet.columns))
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
         "  \\centering\\small\\setlength{\\tabcolsep}{4pt}",
         f"  \\caption{{{latex_escaped(sheet.title)}. Ours (the paper's, difference). "
-        f"{latex_escaped(seeds_note(sheet))}}}",
+        f"{latex_escaped(caption(sheet))}}}",
         f"  \\label{{tab:{sheet.name}}}",
-        f"  \\begin{{tabular}}{{l{'r' * len(COLUMNS)}}}",
+        f"  \\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}",
         "    \\toprule",
         f"    {heads} \\\\",
     ]
@@ -150,7 +211,7 @@ def latex(sheet: Sheet) -> str:
         if title or place == 0:
             lines.append("    \\midrule")
         if title:
-            span = f"\\multicolumn{{{1 + len(COLUMNS)}}}{{l}}"
+            span = f"\\multicolumn{{{1 + len(sheet.columns)}}}{{l}}"
             lines.append(f"    {span}{{\\emph{{{title}}}}} \\\\")
         lines += [f"    {row} \\\\" for row in latex_rows(line)]
     lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}", ""]
@@ -158,13 +219,13 @@ def latex(sheet: Sheet) -> str:
 
 
 def latex_rows(line: Line) -> list[str]:
-    """Ours, and the paper's where any is known."""
-    label = latex_escaped(line.labels[-1])
+    """Ours, and below it what is known of the paper's and of a share's interval."""
+    label = latex_escaped(line.title)
     ours = [latex_escaped(ours_text(cell, line.decimals)) for cell in line.cells]
-    papers = [latex_escaped(paper_text(cell, line.decimals)) for cell in line.cells]
-    small = [f"{{\\scriptsize {paper}}}" if paper else "" for paper in papers]
+    seconds = [latex_escaped(second_text(cell, line.decimals)) for cell in line.cells]
+    small = [f"{{\\scriptsize {second}}}" if second else "" for second in seconds]
     rows = [" & ".join([label, *ours])]
-    if any(papers):
+    if any(seconds):
         rows.append(" & ".join(["", *small]))
     return rows
 

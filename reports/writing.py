@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from experiments.registry import TABLES
 from reports.audit import audit_markdown, label_audit
 from reports.claims import Claim, claims_markdown, decide
-from reports.figures import FIGURES, draw, write_figure
+from reports.drawing import write_figure
+from reports.figures import FIGURES, draw
 from reports.measures import Measures, all_measures
 from reports.page import page
 from reports.results import Results
-from reports.sheets import Sheet, sheet
+from reports.sheets import REPORTED, Sheet, caption, sheets_of
 from reports.writers import csv_text, latex, markdown, plain_table, write_text
 
 PAGE = "report"
-REPORTS = (*TABLES, *FIGURES, "claims", PAGE)
+REPORTS = (*REPORTED, *FIGURES, "claims", PAGE)
 
 LISTENED = ["table2/x-umx-clean", "table2/x-umx-noisy", "table2/x-umx-psi-refined"]
 """The rows whose examples the page plays."""
@@ -23,17 +23,20 @@ def write_reports(names: list[str], results: Results, folder: Path) -> None:
     """Every report named, into `folder`; the tables and the verdicts to the terminal as well."""
     measures = all_measures(results)
     claims = decide(measures)
-    sheets = {name: sheet(table, measures) for name, table in TABLES.items()}
+    sheets = sheets_of(results, measures)
     for name in names:
-        if name in TABLES:
+        if name in sheets:
             write_table(sheets[name], results, folder)
+        elif name in REPORTED:
+            print(f"{name}: nothing of it was run")
         elif name == "claims":
             write_text(folder / "claims.md", claims_markdown(claims, where(results)))
             print_verdicts(claims)
     captions = write_figures(names, results, measures, folder)
     if PAGE in names:
         audits = label_audit(results)
-        text = page(results, list(sheets.values()), claims, captions, audits, LISTENED, folder)
+        heard = [] if results.on_folder else LISTENED  # nobody's own songs are passed on
+        text = page(results, list(sheets.values()), claims, captions, audits, heard, folder)
         write_text(folder / f"{PAGE}.html", text)
     print(f"\nwritten to {folder}: {', '.join(names)}")
 
@@ -55,7 +58,10 @@ def write_figures(
 
 
 def where(results: Results) -> str:
-    return f"Data `{results.data}`, profile `{results.profile}`: {results.meaning}."
+    return (
+        f"Data `{results.data}`, profile `{results.profile}`: {results.meaning}. Tested on "
+        f"{results.test_songs}."
+    )
 
 
 def write_table(table: Sheet, results: Results, folder: Path) -> None:
@@ -77,12 +83,15 @@ def write_table(table: Sheet, results: Results, folder: Path) -> None:
     write_text(folder / f"{table.name}.csv", csv_text(table))
     write_text(folder / f"{table.name}.tex", latex(table))
     print(
-        f"\n{table.title}\n{results.profile}: {results.meaning}; ours (the paper's, difference)\n"
+        f"\n{table.title}\n{results.profile}: {results.meaning}; tested on {results.test_songs}; "
+        "ours (the paper's, difference)\n"
     )
     print(plain_table(table, "simple"))
+    print(f"\n{caption(table)}")
 
 
 def print_verdicts(claims: list[Claim]) -> None:
     print("\nThe paper's claims, here:\n")
     for claim in claims:
-        print(f"{claim.number:3d}. {claim.text}: {claim.verdict}")
+        lacking = f" ({claim.lacking} would tell)" if claim.lacking else ""
+        print(f"{claim.number:3d}. {claim.text}: {claim.verdict}{lacking}")

@@ -80,16 +80,23 @@ def write_audit(path: Path, audit: Audit) -> None:
 
 
 def decision_counts(stems: list[AuditedStem]) -> list[tuple[str, int]]:
+    """Stems by decision; last, where there are some, how many took the most probable class."""
     meanings = {
         "keep": "keep: the given label stands",
         "relabel": "relabel: one other class",
         "multi": "multi: several classes",
         "drop": "drop: no class, or not usable",
     }
-    return [
+    counts = [
         (words, sum(stem.decision.decision == name for stem in stems))
         for name, words in meanings.items()
     ]
+    most_probable = sum(stem.decision.most_probable for stem in stems)
+    if most_probable:
+        counts.append(
+            ("of them by the most probable class: none passes the threshold", most_probable)
+        )
+    return counts
 
 
 def confusion_rows(stems: list[AuditedStem]) -> list[tuple[str, list[int]]]:
@@ -182,7 +189,7 @@ audio { width: 100%; height: 2.2rem; } svg { background: #f6f6f6; }
 <p class="small">{{ item.stem.file }}</p>
 <p>given {{ item.given }}, refined
 <span class="{{ item.stem.decision }}">{{ item.refined }}</span> ({{ item.stem.decision }},
-iteration {{ item.stem.iteration }})</p>
+iteration {{ item.stem.iteration }}){% if item.stem.note %}: {{ item.stem.note }}{% endif %}</p>
 <p>{% for name, value in item['values'] %}<span style="color:{{ colours[name] }}">{{ name }}
 {{ '%.2f'|format(value) }}</span> {% endfor %}</p></div><div>
 {% if item.plot %}<svg width="{{ width }}" height="{{ height }}" role="img"

@@ -200,7 +200,11 @@ def summary(scores: list[TrackScore], metric: str) -> dict[str, float]:
 
 
 def write_museval_json(score: TrackScore, folder: Path) -> Path:
-    """Writes a song's frames in the form of museval's track store, which its tools read."""
+    """Writes a song's frames to `folder`/test/<song>.json, in the form of museval's track store.
+
+    museval's `EvalStore` and `MethodStore` read such a folder by `add_eval_dir`. They need all four
+    metrics: one that was not computed is NaN in every frame.
+    """
     targets = []
     for row, name in enumerate(score.classes):
         frames = [
@@ -208,15 +212,17 @@ def write_museval_json(score: TrackScore, folder: Path) -> Path:
                 "time": float(start),
                 "duration": 1.0,
                 "metrics": {
-                    metric: round(float(values[row, start]), 5)
-                    for metric, values in score.frames.items()
+                    metric: round(float(score.frames[metric][row, start]), 5)
+                    if metric in score.frames
+                    else float("nan")
+                    for metric in METRICS
                 },
             }
             for start in range(score.frames["SDR"].shape[1])
         ]
         targets.append({"name": name, "frames": frames})
-    path = folder / f"{score.song}.json"
-    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "test" / f"{score.song}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps({"targets": targets}, indent=1))
     os.replace(partial, path)

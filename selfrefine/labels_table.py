@@ -30,7 +30,8 @@ class StemDecision:
 
     `file` is its path within the data set; `name` its name within its song. `probability` is per
     class in CLASSES' order, None for a stem that could not be used. `iteration` is the first whose
-    label set was the final one, 0 where none was. `note` says why a stem was left out.
+    label set was the final one, 0 where none was. `most_probable` is true where no class passes the
+    threshold and `refined` is the most probable one. `note` says so, or why a stem was left out.
     """
 
     song: str
@@ -42,6 +43,7 @@ class StemDecision:
     iteration: int
     seconds: float | None
     note: str = ""
+    most_probable: bool = False
 
     @property
     def decision(self) -> str:

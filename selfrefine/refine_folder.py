@@ -34,6 +34,7 @@ class RefineOrder:
     out: Path
     scale: Scale
     threshold: float | None
+    most_probable: bool
     iterations: int
     seed: int
     resume: bool
@@ -52,8 +53,8 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
     loaded = load_classifier(order.classifier, device) if order.classifier else None
     settings = loaded.settings if loaded else order.scale.classifier
     threshold = order.threshold or (loaded.threshold if loaded else order.scale.threshold)
-    refining = Refining(threshold=threshold)
-    work = begin_or_resume(order.out, order_mark(order, songs, settings, threshold))
+    refining = Refining(threshold=threshold, most_probable=order.most_probable)
+    work = begin_or_resume(order.out, order_mark(order, songs, settings, refining))
     refuse_edited_labels(order.out)
     with ProgressBar() as bar:
         progress = Progress(bar.listen, bar.count, bar.say)
@@ -65,7 +66,7 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
             rows = classify(
                 loaded.model, trimmed.stems, settings, refining, folder, device, progress
             )
-            iterations = [Iteration(1, folder, rows, refined_labels(rows, threshold))]
+            iterations = [Iteration(1, folder, rows, refined_labels(rows, refining))]
         else:
             iterations = list(
                 refine_iterations(
@@ -101,14 +102,16 @@ def known_truth(path: Path, songs: list[SongFiles]) -> Labels:
 
 
 def order_mark(
-    order: RefineOrder, songs: list[SongFiles], settings: Classifier, threshold: float
+    order: RefineOrder, songs: list[SongFiles], settings: Classifier, refining: Refining
 ) -> dict[str, Any]:
-    """What must be the same for a run to be resumed."""
+    """What must be the same for a run to be resumed. None counts as not noted: runs of before an
+    option was there can go on without it."""
     classifier = hashlib.sha256(order.classifier.read_bytes()) if order.classifier else None
     return {
         "files": fingerprint(songs),
         "settings": repr(settings),
-        "threshold": threshold,
+        "threshold": refining.threshold,
+        "rule where no class passes": "most probable" if refining.most_probable else None,
         "seed": order.seed,
         "classifier": classifier.hexdigest() if classifier else None,
     }

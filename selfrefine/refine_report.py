@@ -16,6 +16,8 @@ from selfrefine.self_refining import Iteration, deciding_iteration, read_windows
 from selfrefine.settings import Classifier, Refining
 from selfrefine.stem_links import lay_out_stems
 
+MOST_PROBABLE = "no class passes the threshold: the most probable one"
+
 ACCURACY_COLUMNS = ("labels", "label set right", "F1", "precision", "recall", "kept")
 
 
@@ -58,6 +60,10 @@ def write_report(out: Path, refined: Refined, truth: Labels | None, copy: bool, 
         ("stems", f"{len(decisions)}, {seconds / 3600:.2f} h"),
         ("iterations", str(len(refined.iterations))),
         ("threshold", f"{refined.refining.threshold:g}"),
+        (
+            "where no class passes",
+            "the most probable one" if refined.refining.most_probable else "the stem is dropped",
+        ),
     ]
     audit = Audit(
         f"Refined labels of {refined.source.name}",
@@ -86,14 +92,18 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
                 note = refined.trimmed.skipped[key].reason
                 decisions[key] = StemDecision(*key, word, file.label, None, (), 0, None, note)
             else:
+                probability, label = final[key].probability, history[-1][key]
+                fallen_back = bool(label) and max(probability) < refined.refining.threshold
                 decisions[key] = StemDecision(
                     *key,
                     word,
                     file.label,
-                    final[key].probability,
-                    history[-1][key],
+                    probability,
+                    label,
                     deciding_iteration(key, history),
                     refined.trimmed.kept[key].seconds,
+                    MOST_PROBABLE if fallen_back else "",
+                    fallen_back,
                 )
     return decisions
 

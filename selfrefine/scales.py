@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 
 from selfrefine import settings
 from selfrefine.errors import InputError
-from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, XUMX, ConvNeXt, HDemucs
+from selfrefine.settings import (
+    LIGHTER_EFFECTS,
+    PAPER_HDEMUCS,
+    PAPER_XUMX,
+    XUMX,
+    ConvNeXt,
+    HDemucs,
+)
 
 PAPER_THRESHOLD = 0.9
 
@@ -52,6 +59,7 @@ MINI = Scale(
         final_rate=0.05,
         bce_share=0.3,
         source_uses=8,
+        effects=LIGHTER_EFFECTS,
     ),
     xumx=replace(
         PAPER_XUMX,
@@ -76,7 +84,6 @@ MINI = Scale(
         warmup_steps=20,
         final_rate=0.05,
     ),
-    threshold=0.7,
 )
 
 SMOKE = Scale(

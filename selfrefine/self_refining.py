@@ -80,7 +80,7 @@ def refine_iterations(
             model = load_model(build_classifier(settings), own / "model.pt", device)
             classify(model, stems, settings, refining, own, device, progress)
         rows = read_probabilities(own / "probabilities.csv")
-        labels = refined_labels(rows, refining.threshold)
+        labels = refined_labels(rows, refining)
         yield Iteration(number, own, rows, labels)
         training = single_labelled(with_labels(stems, labels))
         lost = held - {name for clip in training.clips for name in clip.label}
@@ -88,8 +88,8 @@ def refine_iterations(
             named = " and ".join(name for name in CLASSES if name in lost)
             progress.say(
                 f"stopped after iteration {number} of {count}: no stem was found to hold {named} "
-                "alone, so the next classifier could not learn it; a lower --threshold, longer "
-                "training or more songs may help"
+                "alone, so the next classifier could not learn it; a lower --threshold, "
+                "--most-probable, longer training or more songs may help"
             )
             return
 
@@ -130,9 +130,12 @@ def window_centres(count: int, settings: Classifier, refining: Refining) -> np.n
     return (np.arange(count) * step + settings.segment / 2) / settings.sample_rate
 
 
-def refined_labels(rows: list[StemProbability], threshold: float) -> Labels:
-    thresholds = (threshold,) * len(CLASSES)
-    return {(row.song, row.name): label_set(row.probability, thresholds) for row in rows}
+def refined_labels(rows: list[StemProbability], refining: Refining) -> Labels:
+    thresholds = (refining.threshold,) * len(CLASSES)
+    return {
+        (row.song, row.name): label_set(row.probability, thresholds, refining.most_probable)
+        for row in rows
+    }
 
 
 def deciding_iteration(key: tuple[str, str], history: list[Labels]) -> int:

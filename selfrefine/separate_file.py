@@ -2,7 +2,8 @@
 
 The file is read in windows of a minute that overlap by five seconds; each is resampled to the
 model's rate, separated, resampled back, and faded into its neighbours. The loudness that the model
-is to hear is that of the whole file, measured in a first pass.
+is to hear is that of the whole file, measured in a first pass. X-UMX's recurrent layers and its
+Wiener filter see a window, not the file.
 """
 
 import contextlib

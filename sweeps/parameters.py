@@ -14,7 +14,6 @@ from experiments.stages import (
     Relabelled,
     SeparationScore,
     Thresholds,
-    Trimmed,
     rebuild,
 )
 from selfrefine import settings
@@ -110,7 +109,7 @@ def change_iterations(row: SeparationScore, count: int) -> SeparationScore:
 def iterations(row: SeparationScore) -> int:
     count = 1
     train = refinement(row).of.by.train
-    while not isinstance(train, Trimmed):
+    while isinstance(train, Relabelled):
         train = train.of.by.train
         count += 1
     return count

@@ -119,26 +119,28 @@ def test_all_classes_sound_at_the_right_length_without_clipping(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_stems_and_most_tracks_sound_most_of_the_time(domain: str) -> None:
-    stems: list[float] = []
-    tracks: list[float] = []
-    for index in range(5):
-        played = play_song(domain, 11, index, 24.0, RATE)
-        stems += [active_share(audio) for audio in stems_of(played).values()]
-        tracks += [active_share(track.audio) for track in played]
-    assert np.mean(np.array(stems) >= 0.9) >= 0.95
-    assert np.mean(stems) >= 0.97
-    assert np.mean(np.array(tracks) >= 0.5) >= 0.9
+def test_voices_pause_and_the_others_sound_most_of_the_time(domain: str) -> None:
+    songs = [stems_of(play_song(domain, 11, index, 20.0, RATE)) for index in range(6)]
+    shares = {c: np.mean([active_share(song[c]) for song in songs]) for c in CLASSES}
+    assert 0.6 <= shares["vocals"] <= 0.92
+    assert all(0.8 <= shares[c] <= 1.0 for c in ("bass", "drums", "other"))
+    assert shares["vocals"] < min(shares["bass"], shares["drums"], shares["other"])
 
 
-def test_the_domains_share_few_instruments_and_voices() -> None:
+@pytest.mark.parametrize("seconds", [1.0, 4.0, 10.0])
+def test_someone_sings_however_short_the_song(seconds: float) -> None:
+    for domain in DOMAINS:
+        for index in range(4):
+            lead = compose(domain, 5, index, seconds).vocals[0]
+            assert lead.lines[0].notes[0].start < seconds
+
+
+def test_the_domains_share_no_voice_and_a_minority_of_the_instruments() -> None:
     a, b = (DOMAIN_BY_NAME[name] for name in DOMAINS)
     for pool in ("others", "basses", "kits", "grooves", "singers"):
         ours, theirs = ({x.name for x in getattr(d, pool)} for d in (a, b))
-        assert len(ours & theirs) <= 0.25 * min(len(ours), len(theirs)), pool
+        assert len(ours & theirs) <= 0.5 * min(len(ours), len(theirs)), pool
     assert not {s.voice for s in a.singers} & {s.voice for s in b.singers}
-    heard = [{t.name for k in range(6) for t in compose(d, 0, k, 8.0).other} for d in DOMAINS]
-    assert len(heard[0] & heard[1]) <= 0.25 * min(map(len, heard))
 
 
 def test_songs_differ_in_tempo_key_and_instruments() -> None:
@@ -252,28 +254,26 @@ def test_vowels_are_stretched_to_their_notes() -> None:
 
 
 @pytest.mark.slow
-def test_level_pan_and_width_do_not_tell_the_class() -> None:
-    linear_model = pytest.importorskip("sklearn.linear_model")
-    rows: list[list[list[float]]] = []
+def test_stems_stand_where_engineers_put_them() -> None:
+    widths: dict[str, list[float]] = {c: [] for c in CLASSES}
+    centres: dict[str, list[float]] = {c: [] for c in CLASSES}
+    kicks = []
     for index in range(12):
-        song = []
-        for audio in stems_of(play_song(DOMAINS[index % 2], 21, index, 8.0, RATE)).values():
-            left, right = np.mean(audio.astype(np.float64) ** 2, axis=1)
-            side, middle = np.var(audio[0] - audio[1]), np.var(audio[0] + audio[1])
-            ratios = np.array([left + right, left / right, side / middle])
-            song.append(list(10 * np.log10(ratios + 1e-9)))
-        rows.append(song)
-    # (song, class, feature): trained on 9 songs, tested on 3, in four folds.
-    data = np.array(rows)
-    labels = np.tile(np.arange(len(CLASSES)), 9)
-    hits = []
-    for fold in range(4):
-        held_out = np.arange(12) // 3 == fold
-        model = linear_model.LogisticRegression(max_iter=1000)
-        model.fit(data[~held_out].reshape(-1, 3), labels)
-        guessed = model.predict(data[held_out].reshape(-1, 3)).reshape(-1, len(CLASSES))
-        hits.append(np.mean(guessed == np.arange(len(CLASSES))))
-    assert np.mean(hits) <= 0.42
+        stems = stems_of(play_song(DOMAINS[index % 2], 21, index, 8.0, RATE))
+        for name, audio in stems.items():
+            middle, side = audio.mean(axis=0), (audio[0] - audio[1]) / 2
+            widths[name].append(10 * np.log10(np.mean(side**2) / np.mean(middle**2) + 1e-9))
+            power = np.abs(np.fft.rfft(middle)) ** 2
+            hertz = np.fft.rfftfreq(len(middle), 1 / RATE)
+            centres[name].append(float((hertz * power).sum() / power.sum()))
+            if name == "drums":
+                kicks.append(power[hertz < 150].sum() / power.sum())
+    width = {name: np.median(values) for name, values in widths.items()}
+    centre = {name: np.median(values) for name, values in centres.items()}
+    assert width["bass"] < width["vocals"] < width["other"]
+    assert width["drums"] < width["other"]
+    assert centre["bass"] < 250 < min(centre["vocals"], centre["other"])
+    assert np.median(kicks) > 0.4
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from experiments.profiles import PROFILES
 from reports.claims import (
@@ -32,8 +33,11 @@ def measures(tmp_path_factory: pytest.TempPathFactory):
 
 
 def measure(values: list[float], spread: float = 0.0) -> Measure:
-    draws = np.linspace(-spread, spread, 101)
-    return Measure(tuple(range(len(values))), np.array(values), np.array(values)[:, None] + draws)
+    """Draws of 48 songs move it by `spread` at one standard deviation, every seed alike."""
+    draws = np.linspace(-1, 1, 2001)
+    draws *= spread / draws.std(ddof=1)
+    seeds = tuple(range(len(values)))
+    return Measure(seeds, np.array(values), np.array(values)[:, None] + draws, 48)
 
 
 def test_the_papers_numbers_uphold_all_ten_claims(measures) -> None:
@@ -71,16 +75,35 @@ def test_a_missing_row_is_not_run_and_the_rest_is_decided(measures) -> None:
 @pytest.mark.parametrize(
     ("values", "spread", "verdict"),
     [
-        ([1.0, 1.1, 0.9], 0.5, HOLDS),
-        ([-1.0, -1.1, -0.9], 0.5, FAILS),
-        ([1.0, 1.1, 0.9], 1.5, UNDECIDED),  # the songs disagree
-        ([3.0, 0.1, 0.1], 0.05, UNDECIDED),  # the seeds disagree
-        ([1.0], 0.5, HOLDS),  # one run: the songs alone decide
-        ([1.0], 1.5, UNDECIDED),
+        ([1.0, 1.1, 0.9], 0.25, HOLDS),
+        ([-1.0, -1.1, -0.9], 0.25, FAILS),
+        ([1.0, 1.1, 0.9], 0.8, UNDECIDED),  # the songs disagree
+        ([3.0, 0.1, 0.1], 0.02, UNDECIDED),  # the seeds disagree
+        ([1.0], 0.25, HOLDS),  # one run: the songs alone decide
+        ([1.0], 0.8, UNDECIDED),
     ],
 )
-def test_every_interval_there_is_must_lie_on_the_claims_side(values, spread, verdict) -> None:
+def test_the_interval_over_seeds_and_songs_must_lie_on_the_claims_side(
+    values: list[float], spread: float, verdict: str
+) -> None:
     assert Comparison("gain", "dB", measure(values, spread), 1.0, above=0.0).verdict == verdict
+
+
+def test_seeds_and_songs_that_each_leave_no_doubt_can_together_leave_one() -> None:
+    found = measure([1.0, 1.5, 0.5, 1.3, 0.7], 0.4)
+    assert found.across_seeds is not None
+    assert found.across_seeds.low > 0
+    assert found.over_items.low > 0
+    assert Comparison("gain", "dB", found, 1.0, above=0.0).verdict == UNDECIDED
+
+
+def test_the_interval_of_seeds_or_songs_alone_is_students() -> None:
+    seeds = measure([1.0, 1.2, 0.7])
+    theirs = stats.t.interval(0.95, 2, loc=seeds.value, scale=stats.sem(seeds.values))
+    assert (seeds.over_both.low, seeds.over_both.high) == pytest.approx(theirs)
+    songs = measure([1.0], 0.3)
+    theirs = stats.t.interval(0.95, 47, loc=1.0, scale=0.3)
+    assert (songs.over_both.low, songs.over_both.high) == pytest.approx(theirs)
 
 
 def test_no_difference_holds_only_when_a_difference_is_ruled_out() -> None:
@@ -88,9 +111,9 @@ def test_no_difference_holds_only_when_a_difference_is_ruled_out() -> None:
         bounds = {"above": -0.1, "below": 0.1}
         return Comparison("gain", "dB", measure(values, spread), 0.0, **bounds).verdict
 
-    assert verdict([0.01], 0.05) == HOLDS
-    assert verdict([0.01], 0.5) == UNDECIDED
-    assert verdict([0.5], 0.2) == FAILS
+    assert verdict([0.01], 0.03) == HOLDS
+    assert verdict([0.01], 0.3) == UNDECIDED
+    assert verdict([0.5], 0.1) == FAILS
 
 
 def test_one_failing_comparison_fails_a_claim_and_one_undecided_leaves_it_open() -> None:
@@ -118,5 +141,8 @@ def test_the_page_of_claims_gives_verdicts_numbers_and_the_papers(measures, tmp_
     assert text.count("| holds") >= 10
     assert "x-umx: w/ Psi_refined − noisy (dB)" in text
     assert "+2.37" in text  # the paper's own gain over noisy
+    assert "(3 seeds)" in text
+    assert "(9 songs)" in text
+    assert "dB against the paper's 2.37 dB; enough" in text
     single = claims_markdown(decide({}), "Where.")
     assert "not run" in single

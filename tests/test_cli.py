@@ -1,6 +1,5 @@
 """The command line as a whole: instant help, one clear error, exit codes."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -131,32 +130,61 @@ def test_a_disk_that_fills_is_one_clear_error(command: str, tmp_path: Path) -> N
         assert soundfile.info(path).frames > 0
 
 
-def test_evaluating_agrees_with_the_metric_and_writes_what_museval_reads(
+def write_estimates(root: Path, song: Path, silence: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy estimates of a song's stems, silent up to a sample; both sides `(class, channel,
+    sample)`."""
+    (root / song.name).mkdir(parents=True)
+    rng = np.random.default_rng(len(list(root.iterdir())))
+    pair = []
+    for name in CLASSES:
+        reference, _ = soundfile.read(song / f"{name}.wav")
+        estimate = reference + rng.uniform(0.01, 0.05) * rng.standard_normal(reference.shape)
+        estimate[:silence] = 0.0
+        soundfile.write(root / song.name / f"{name}.wav", estimate, RATE, subtype="FLOAT")
+        pair.append((reference.T, estimate.T))
+    references, estimates = (np.stack(side) for side in zip(*pair, strict=True))
+    return references, estimates
+
+
+def test_evaluating_agrees_with_the_metric(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_song(tmp_path / "ref" / "Artist - Title", 0, 3.0)
-    (tmp_path / "est" / "Artist - Title").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    pair = []
-    for name in CLASSES:
-        reference, _ = soundfile.read(tmp_path / "ref" / "Artist - Title" / f"{name}.wav")
-        estimate = reference + 0.02 * rng.standard_normal(reference.shape)
-        path = tmp_path / "est" / "Artist - Title" / f"{name}.wav"
-        soundfile.write(path, estimate, RATE, subtype="FLOAT")
-        pair.append((reference.T, estimate.T))
-    references, estimates = (np.stack(side) for side in zip(*pair, strict=True))
-    expected = track_sdr(frame_sdr(references, estimates, RATE, RATE))
-    answer = ask(capsys, "evaluate", tmp_path / "ref", tmp_path / "est", "--out", tmp_path / "json")
+    pair = write_estimates(tmp_path / "est", tmp_path / "ref" / "Artist - Title", 0)
+    expected = track_sdr(frame_sdr(*pair, RATE, RATE))
+    answer = ask(capsys, "evaluate", tmp_path / "ref", tmp_path / "est")
     assert answer.code == 0
     row = next(line for line in answer.out.splitlines() if line.startswith("Artist - Title"))
     np.testing.assert_allclose([float(cell) for cell in row.split()[3:]], expected, atol=0.006)
     assert "SAR" in answer.out
 
+
+@pytest.mark.parametrize("options", [(), ("--sdr-only",)])
+def test_museval_reads_what_evaluating_writes_and_finds_the_same_medians(
+    options: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     museval = pytest.importorskip("museval", exc_type=(ImportError, RuntimeError, OSError))
-    store = json.loads((tmp_path / "json" / "Artist - Title.json").read_text())
-    frames = museval.json2df(store, "Artist - Title")
-    ours = frames[frames.metric == "SDR"].groupby("target").score.median()
-    np.testing.assert_allclose([ours[name] for name in CLASSES], expected, atol=1e-4)
+    # The silent second of "1" is NaN, which medians pass over.
+    songs = {"Artist - 1": RATE, "Artist - 2.5 (Mix)": 0, "Artist - 3": 0}
+    for number, (song, silence) in enumerate(songs.items()):
+        write_song(tmp_path / "ref" / song, number, 2.0)
+        write_estimates(tmp_path / "est", tmp_path / "ref" / song, silence)
+    words = (tmp_path / "ref", tmp_path / "est", "--out", tmp_path / "xumx", *options)
+    answer = ask(capsys, "evaluate", *words)
+    assert answer.code == 0, answer.err
+    methods = museval.MethodStore()
+    methods.add_eval_dir(tmp_path / "xumx")
+    assert set(methods.df["track"]) == set(songs)
+    medians = methods.agg_frames_tracks_scores()["xumx"]
+    rows = [line for line in answer.out.splitlines() if "median of songs" in line]
+    assert len(rows) == (1 if options else 4)
+    for row in rows:
+        metric = row.split(",")[0] if "," in row else "SDR"
+        found = [medians[name][metric] for name in CLASSES]
+        np.testing.assert_allclose([float(cell) for cell in row.split()[-4:]], found, atol=0.006)
+    store = museval.EvalStore()
+    store.add_eval_dir(tmp_path / "xumx")
+    assert "SDR" in repr(store)
 
 
 def test_a_missing_estimate_is_named_before_anything_is_scored(

@@ -42,12 +42,13 @@ def table2(profile=MINI) -> list[SeparationScore]:
 
 
 def test_table_2_has_the_papers_ten_rows_and_averages() -> None:
-    assert [row.labels for row in TABLE2.rows] == [
+    papers = [row for row in TABLE2.rows if not row.ours]
+    assert [row.labels for row in papers] == [
         (network, data)
         for network in ("Demucs", "X-UMX")
         for data in ("clean", "noisy", "w/ Psi_clean", "w/ Psi_noisy", "w/ Psi_refined")
     ]
-    for row in TABLE2.rows:
+    for row in papers:
         # The paper's averages are of the unrounded cells.
         classes = [row.paper[name] for name in CLASSES]
         assert sum(classes) / 4 == pytest.approx(row.paper["avg"], abs=0.011)
@@ -56,7 +57,7 @@ def test_table_2_has_the_papers_ten_rows_and_averages() -> None:
 def test_table_2_shares_its_stages() -> None:
     stages = closure(list(table2()))
     counts = {kind: sum(isinstance(s, kind) for s in stages) for kind in (Classifier, Separator)}
-    assert counts == {Classifier: 3, Separator: 10}
+    assert counts == {Classifier: 3, Separator: 14}
     assert len({identity(stage) for stage in stages}) == len(stages)
 
 

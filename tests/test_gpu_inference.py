@@ -1,7 +1,6 @@
 """Refining, separating, scoring and watching on a GPU give what the CPU gives."""
 
 import dataclasses
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -52,11 +51,6 @@ def separator_on(name: str, device: torch.device) -> torch.nn.Module:
     return build_separator(SEPARATORS[name]).to(device).eval()
 
 
-def needs_filter(name: str) -> None:
-    if name == "xumx" and find_spec("openunmix") is None:
-        pytest.skip("X-UMX separates by the Wiener filter of openunmix")
-
-
 def test_refining_gives_the_cpus_probabilities(tone_stems: AudioSet) -> None:
     found = [
         [
@@ -84,7 +78,6 @@ def test_random_mixtures_are_recognised_as_on_the_cpu(tone_stems: AudioSet) -> N
 
 @pytest.mark.parametrize("name", SEPARATORS)
 def test_a_song_separated_on_the_gpu_is_the_cpus_within_40_db(name: str) -> None:
-    needs_filter(name)
     generator = torch.Generator().manual_seed(0)
     song = 0.1 * torch.randn(2, 5 * 16000, generator=generator)
     separated = [
@@ -119,7 +112,6 @@ def test_watching_a_classifier_measures_the_cpus_values(tone_stems: AudioSet) ->
 
 @pytest.mark.parametrize("name", SEPARATORS)
 def test_watching_a_separator_measures_the_cpus_sdr(name: str, tone_stems: AudioSet) -> None:
-    needs_filter(name)
     settings = dataclasses.replace(SEPARATORS[name], sample_rate=tone_stems.sample_rate)
     found = [
         separation_measure(tone_stems, settings, device)(separator_on(name, device))

@@ -171,6 +171,30 @@ def test_targets_sum_to_the_mixture_at_the_loudness_asked_for(tone_stems: AudioS
         assert meter.integrated_loudness(mixture.numpy().T) == pytest.approx(-20.0, abs=0.05)
 
 
+def test_a_sign_flip_turns_half_of_the_sources_over_and_changes_nothing_else(
+    tone_stems: AudioSet,
+) -> None:
+    pool = load_pool(with_multi(tone_stems), CPU)
+    candidates = separation_candidates(pool)
+    plain, flipped = (
+        draw_separation_batch(
+            pool,
+            candidates,
+            dataclasses.replace(SEPARATOR, sign_flip=sign_flip),
+            32,
+            SEPARATOR.multi_chance,
+            generator(),
+        )
+        for sign_flip in (False, True)
+    )
+    # The mixtures' loudness may differ, so the targets' shapes are compared.
+    sources = [batch.targets.flatten(0, 1).flatten(1) for batch in (plain, flipped)]
+    cosines = torch.cosine_similarity(*sources)[sources[0].abs().amax(dim=1) > 0]
+    np.testing.assert_allclose(cosines.abs(), 1.0, atol=1e-4)
+    assert 0.35 < (cosines < 0).float().mean() < 0.65
+    np.testing.assert_allclose(flipped.targets.sum(dim=1), flipped.mixture, atol=1e-5)
+
+
 def test_a_class_without_single_labelled_stems_is_a_silent_target(tone_stems: AudioSet) -> None:
     clips = tuple(clip for clip in tone_stems.clips if clip.name != "vocals")
     pool = load_pool(dataclasses.replace(tone_stems, clips=clips), CPU)

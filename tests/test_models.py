@@ -8,7 +8,9 @@ import torch
 from openunmix.model import OpenUnmix
 from torchaudio.models import HDemucs as TorchaudioHDemucs
 
+from selfrefine.audio.spectrogram import spectrogram
 from selfrefine.classes import CLASSES
+from selfrefine.models import wiener
 from selfrefine.models.classifier import build_classifier, magnitudes, parameter_count
 from selfrefine.models.grouped_loss import grouped_loss
 from selfrefine.models.hdemucs import (
@@ -200,6 +202,80 @@ def test_wiener_filtered_sources_sum_to_the_mixture() -> None:
     with torch.no_grad():
         sources = separate_xumx(model, mixture)
     assert (sources.sum(dim=0) - mixture).square().mean() < 1e-3 * mixture.square().mean()
+
+
+def wiener_of_the_whole(magnitudes: np.ndarray, mixture: np.ndarray, iterations: int) -> np.ndarray:
+    """openunmix's filter in plain matrices. Magnitudes `(class, frame, channel, bin)`, complex
+    mixture `(frame, channel, bin)` -> complex `(class, frame, channel, bin)`."""
+    scale = max(1.0, np.abs(mixture).max() / 10)
+    x = mixture.astype(np.complex128) / scale
+    y = magnitudes * np.exp(1j * np.angle(x)) / scale
+    for _ in range(iterations):
+        power = np.mean(np.abs(y) ** 2, axis=2)
+        covariance = np.einsum("sfib,sfjb->sbij", y, y.conj())
+        covariance /= (1e-10 + power.sum(axis=1))[..., None, None]
+        mixed = np.einsum("sfb,sbij->fbij", power, covariance) + np.sqrt(1e-10) * np.eye(2)
+        gain = np.einsum("sfb,sbij,fbjk->sfbik", power, covariance, np.linalg.inv(mixed))
+        y = np.einsum("sfbik,fkb->sfib", gain, x)
+    return y * scale
+
+
+@pytest.mark.parametrize("frames_at_once", [7, 64])
+@pytest.mark.parametrize(
+    ("samples", "level", "iterations"), [(900, 1.0, 1), (20000, 30.0, 1), (20000, 0.1, 2)]
+)
+def test_a_track_filtered_in_stretches_is_openunmixs_filtered_at_once(
+    frames_at_once: int,
+    samples: int,
+    level: float,
+    iterations: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wiener, "FRAMES_AT_ONCE", frames_at_once)
+    fft, hop = 512, 128
+    audio = level * noise(2, samples)
+    # The sources are mono below, wide above, and change along the track.
+    audio[1] = 0.8 * audio[0] + audio[1] * torch.linspace(0.0, 1.0, samples)
+    mixture = spectrogram(audio[None], fft, hop, centred=True)[0].permute(2, 0, 1)
+    frames = len(mixture)
+    masks = torch.rand(4, frames, 2, fft // 2 + 1, generator=torch.Generator().manual_seed(1))
+    masks[..., : fft // 8] = masks[:, :, :1, : fft // 8]
+    found = wiener.wiener_waveforms(
+        lambda stretch: masks[:, stretch] * mixture[stretch], mixture, iterations, fft, hop, samples
+    )
+    expected = wiener_of_the_whole((masks * mixture.abs()).numpy(), mixture.numpy(), iterations)
+    waves = torch.istft(
+        torch.from_numpy(expected).permute(0, 2, 3, 1).flatten(0, 1),
+        fft,
+        hop,
+        window=torch.hann_window(fft, dtype=torch.float64),
+        length=samples,
+    ).reshape(4, 2, samples)
+    assert found.shape == waves.shape
+    np.testing.assert_allclose(found, waves, atol=2e-5 * float(waves.abs().max()))
+
+
+def test_xumx_separates_the_same_whatever_the_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = CrossNet(SMALL_XUMX, 16000).eval()
+    mixture = noise(2, 30000)
+    found = []
+    for frames_at_once in (5, 1000):
+        monkeypatch.setattr(wiener, "FRAMES_AT_ONCE", frames_at_once)
+        with torch.no_grad():
+            found.append(separate_xumx(model, mixture))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5 * float(found[1].abs().max()))
+
+
+def test_without_iterations_a_source_is_its_mask_times_the_mixture() -> None:
+    mixture = noise(2, 20000)
+    spectrum = spectrogram(mixture[None], 512, 256, centred=True)[0].permute(2, 0, 1)
+    shares = torch.tensor([0.1, 0.2, 0.3, 0.4])[:, None, None, None]
+    sources = wiener.wiener_waveforms(
+        lambda stretch: shares * spectrum[stretch], spectrum, 0, 512, 256, 20000
+    )
+    for source, share in zip(sources, (0.1, 0.2, 0.3, 0.4), strict=True):
+        np.testing.assert_allclose(source, share * mixture, atol=1e-6)
 
 
 @pytest.mark.parametrize("length", [700, 1000, 1001, 3777])

@@ -1,21 +1,26 @@
 """Reports from a store that holds the paper's numbers: what is written, and that it is right."""
 
 import csv
+import json
 import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
 from scipy import stats
 
 from experiments.profiles import PROFILES
 from experiments.registry import TABLES
 from experiments.store import Store
 from reports.__main__ import main
-from reports.figures import FIGURES
+from reports.claims import NOT_RUN, decide
+from reports.figures import FIGURES, draw
 from reports.measures import (
     Measure,
     all_measures,
@@ -25,7 +30,7 @@ from reports.measures import (
     separation_measures,
 )
 from reports.results import Record, Results, collect, export, load
-from reports.sheets import seeds_note, sheet
+from reports.sheets import REPORTED, caption, sheet, sheets_of
 from reports.writers import latex, latex_escaped, markdown
 from reports.writing import LISTENED, REPORTS, write_reports
 from selfrefine.classes import CLASSES
@@ -66,7 +71,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_report_is_written(written: Path) -> None:
-    expected = {f"{name}{ending}" for name in TABLES for ending in (".md", ".csv", ".tex")}
+    expected = {f"{name}{ending}" for name in REPORTED for ending in (".md", ".csv", ".tex")}
     expected |= {f"{name}{ending}" for name in FIGURES for ending in (".png", ".svg", ".csv")}
     assert {path.name for path in written.iterdir()} == expected | {"claims.md", "report.html"}
     assert all(path.stat().st_size > 100 for path in written.iterdir())
@@ -74,16 +79,48 @@ def test_every_report_is_written(written: Path) -> None:
 
 @pytest.mark.parametrize("name", ["table2", "table3", "table5"])
 def test_a_cell_stands_beside_the_papers_and_their_difference(name: str, written: Path) -> None:
-    cells = rows(written / f"{name}.csv")
+    cells = [cell for cell in rows(written / f"{name}.csv") if cell["column"] != "gap closed"]
     assert len(cells) == 5 * len(TABLES[name].rows)
     for cell in cells:
         row = TABLES[name].row(cell["row"].split("/")[1])
+        assert cell["whose"] == ("ours" if row.ours else "paper")
+        if row.ours:
+            assert (cell["paper"], cell["difference"]) == ("", "")
+            continue
         assert float(cell["paper"]) == row.paper[cell["column"]]
         # The store's songs have the printed cells as their medians.
         assert float(cell["ours"]) == pytest.approx(float(cell["paper"]), abs=0.011)
         assert float(cell["difference"]) == pytest.approx(
             float(cell["ours"]) - float(cell["paper"]), abs=1e-4
         )
+
+
+@pytest.mark.parametrize("name", ["table2", "table3", "table5", "options"])
+def test_every_separator_has_its_share_of_the_gap_in_every_output(name: str, written: Path) -> None:
+    cells = {cell["row"]: cell for cell in rows(written / f"{name}.csv") if cell["column"] == "avg"}
+    shares = {
+        cell["row"]: cell for cell in rows(written / f"{name}.csv") if "gap" in cell["column"]
+    }
+    assert list(shares) == [f"{name}/{row.name}" for row in REPORTED[name].rows]
+    for row in REPORTED[name].rows:
+        noisy, own, uncorrupted = (
+            float(cells[f"{name}/{each}"]["ours"]) for each in (row.gap[0], row.name, row.gap[1])
+        )
+        expected = 100 * (own - noisy) / (uncorrupted - noisy)
+        assert float(shares[f"{name}/{row.name}"]["ours"]) == pytest.approx(expected, abs=0.02)
+    shown = f"{float(shares[f'{name}/{REPORTED[name].rows[0].name}']['ours']):.0f}"
+    assert f"{shown}%" in (written / f"{name}.md").read_text()
+    assert rf"{shown}\%" in (written / f"{name}.tex").read_text()
+    page = (written / "report.html").read_text()
+    assert f"<b>{shown}%</b>" in page.split(f'<h3 id="{name}"')[1].split("</table>")[0]
+
+
+def test_reference_rows_are_marked_in_every_output(written: Path) -> None:
+    for name, mark in (("table2.md", "†"), ("report.html", "†"), ("table2.tex", r"$\dagger$")):
+        text = (written / name).read_text()
+        assert f"uncorrupted {mark}" in text
+        assert f"{mark} reference rows of ours, not in the paper's table." in text
+    assert "†" not in (written / "table1.md").read_text()
 
 
 def test_recognition_tables_hold_every_measure_of_both_tests(written: Path) -> None:
@@ -110,8 +147,9 @@ def test_markdown_says_the_scale_the_intervals_and_the_label_audit(written: Path
 
 def test_several_seeds_give_an_interval_across_them(seeded: Results) -> None:
     measures = all_measures(seeded)
-    table = sheet(TABLES["table5"], measures)
-    assert "Mean of 3 seeds" in seeds_note(table)
+    table = sheets_of(seeded, measures)["table5"]
+    assert "± half the 95% interval across 3 seeds (Student's t)" in caption(table)
+    assert "Intervals over 9 test songs: 95%" in caption(table)
     assert re.search(r"4\.28 ± 0\.01 \(4\.28", markdown(table))
     measure = measures["table5/refined-2"]["avg"]
     assert measure.seeds == (0, 1, 2)
@@ -140,6 +178,29 @@ def test_songs_that_cannot_be_scored_do_not_count() -> None:
     measures = separation_measures([record(tracks)])
     assert measures["avg"].value == 2.0
     assert measures["avg"].resampled.max() == 9.0
+    assert measures["avg"].items == 3
+
+
+def test_a_class_is_scored_over_the_songs_that_have_it() -> None:
+    tracks = np.array([[1.0, 5, 5, 5], [2.0, 6, 6, 6], [math.nan, 7, 7, 7], [math.nan, 8, 8, 8]])
+    measures = separation_measures([record(tracks)])
+    assert measures["vocals"].value == 1.5
+    assert measures["bass"].value == 6.5
+    assert measures["avg"].value == (1.5 + 3 * 6.5) / 4
+    assert [measures[name].items for name in ("vocals", "bass", "avg")] == [2, 4, 4]
+    # Draws of songs without vocals say nothing of the average.
+    assert np.isnan(measures["avg"].resampled).any()
+    assert math.isfinite(measures["avg"].over_items.low)
+    assert math.isfinite(measures["avg"].over_both.low)
+
+
+def test_the_caption_counts_the_songs_of_a_class_where_they_differ() -> None:
+    tracks = np.array([[1.0, 5, 5, 5], [2.0, 6, 6, 6], [math.nan, 7, 7, 7]])
+    measures = {"table2/x-umx-noisy": separation_measures([record(tracks)])}
+    text = caption(sheet(TABLES["table2"], measures))
+    assert "vocals in 2, bass in 3, drums in 3, other in 3" in text
+    whole = {"table2/x-umx-noisy": separation_measures([record(tracks[:2])])}
+    assert "vocals in" not in caption(sheet(TABLES["table2"], whole))
 
 
 def test_differences_are_paired_song_by_song_and_seed_by_seed() -> None:
@@ -173,23 +234,23 @@ def test_weights_count_the_bootstraps_picks() -> None:
 
 
 def test_a_single_run_has_no_interval_across_seeds() -> None:
-    assert Measure((0,), np.array([1.0]), np.zeros((1, 5))).across_seeds is None
+    assert Measure((0,), np.array([1.0]), np.zeros((1, 5)), 9).across_seeds is None
 
 
 @pytest.mark.parametrize("name", list(TABLES))
-def test_latex_is_well_formed(name: str, written: Path) -> None:
+def test_latex_is_well_formed(name: str, results: Results, written: Path) -> None:
     text = (written / f"{name}.tex").read_text()
     assert text.count("{") == text.count("}")
     assert re.findall(r"\\begin\{(\w+)\}", text) == ["table", "tabular"]
     assert re.findall(r"\\end\{(\w+)\}", text) == ["tabular", "table"]
-    empty = sheet(TABLES[name], {})
+    shown = sheets_of(results, all_measures(results))[name]
     columns = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
     assert columns is not None
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     lines = [line for line in body.splitlines() if line.strip().endswith(r"\\")]
-    printed = [any(cell.paper is not None for cell in each.cells) for each in empty.lines]
+    printed = [each.average.paper is not None for each in shown.lines]
     groups = [line for line in lines if "multicolumn" in line]
-    assert len(groups) == len({each.labels[:-1] for each in empty.lines} - {()})
+    assert len(groups) == len({each.labels[:-1] for each in shown.lines} - {()})
     assert len(lines) - len(groups) == 1 + len(printed) + sum(printed)
     for line in set(lines) - set(groups):
         assert len(re.findall(r"(?<!\\)&", line)) == len(columns[1]) - 1
@@ -205,7 +266,7 @@ def test_latex_escapes_what_it_would_read_as_commands() -> None:
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
 def test_latex_compiles(seeded: Results, written: Path, tmp_path: Path) -> None:
     tables = [(written / f"{name}.tex").read_text() for name in TABLES]
-    tables.append(latex(sheet(TABLES["table5"], all_measures(seeded))))
+    tables.append(latex(sheets_of(seeded, all_measures(seeded))["table5"]))
     text = "\n".join(
         [
             r"\documentclass{article}\usepackage{booktabs}\begin{document}",
@@ -283,8 +344,41 @@ def test_trainings_that_nobody_watched_leave_no_figure(
 
 def test_every_song_of_every_row_is_in_the_song_figure(written: Path) -> None:
     found = rows(written / "tracks.csv")
-    assert len({row["row"] for row in found}) == 17
-    assert len(found) == 17 * 10
+    # The paper's seventeen separators and Table 2's reference rows.
+    assert len({row["row"] for row in found}) == 17 + 4
+    assert len(found) == (17 + 4) * 10
+
+
+def test_the_gap_figure_has_every_row_of_table_2_and_its_share(written: Path) -> None:
+    found = rows(written / "gap.csv")
+    assert [row["row"] for row in found] == [f"table2/{row.name}" for row in TABLES["table2"].rows]
+    shares = {
+        cell["row"]: cell["ours"]
+        for cell in rows(written / "table2.csv")
+        if "gap" in cell["column"]
+    }
+    assert {row["row"]: row["gap_closed"] for row in found} == shares
+    assert [row["paper"] == "" for row in found] == [row.ours for row in TABLES["table2"].rows]
+
+
+def test_no_text_of_the_gap_figure_lies_on_another(results: Results, seeded: Results) -> None:
+    for each in (results, seeded):
+        drawing = draw("gap", each, all_measures(each))
+        if drawing is None:
+            continue
+        figure = drawing.figure
+        figure.draw_without_rendering()
+        renderer = figure.canvas.get_renderer()
+        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        boxes = [text.get_window_extent(renderer) for text in texts]
+        overlapping = [
+            (texts[one].get_text(), texts[other].get_text())
+            for one in range(len(boxes))
+            for other in range(one)
+            if boxes[one].overlaps(boxes[other])
+        ]
+        assert overlapping == []
+        plt.close(figure)
 
 
 def test_exported_results_rebuild_every_report_without_the_store(
@@ -307,6 +401,40 @@ def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"format": 9}')
     with pytest.raises(InputError, match="format 9"):
         load(tmp_path)
+
+
+def test_results_of_the_first_format_are_those_of_the_datas_own_test(
+    results: Results, tmp_path: Path
+) -> None:
+    export(results, tmp_path, [])
+    path = tmp_path / "results.json"
+    written = json.loads(path.read_text())
+    del written["test"], written["data_rows"]
+    path.write_text(json.dumps({**written, "format": 1}))
+    again = load(tmp_path)
+    assert (again.rows, again.test, again.data_rows) == (results.rows, "band", {})
+
+
+def test_results_without_reference_rows_make_tables_without_them(results: Results) -> None:
+    older = {
+        label: ids
+        for label, ids in results.rows.items()
+        if not any(label.endswith(row.name) for row in TABLES["table2"].rows if row.ours)
+        and label.split("/")[1] not in ("noisy", "uncorrupted")
+    }
+    shown = sheets_of(replace(results, rows=older), all_measures(replace(results, rows=older)))
+    assert "gap closed" not in shown["table2"].columns
+    assert len(shown["table2"].lines) == 10
+    assert "†" not in markdown(shown["table2"])
+
+
+def test_the_committed_results_can_be_read() -> None:
+    committed = load(Path(__file__).parents[1] / "results" / "band-mini")
+    measures = all_measures(committed)
+    text = markdown(sheets_of(committed, measures)["table2"])
+    assert "X-UMX" in text
+    assert "not run" not in text
+    assert all(claim.verdict != NOT_RUN for claim in decide(measures))
 
 
 def test_an_empty_store_makes_reports_that_say_so(tmp_path: Path) -> None:
@@ -349,6 +477,7 @@ def test_results_of_an_earlier_version_are_said_to_be_so(
         (["table9"], "no report called 'table9'; choose from table1"),
         (["export"], "name a folder with --to"),
         (["table2", "--results", "nowhere"], "not results as"),
+        (["table2", "--test", "mine"], "no test called 'mine'; choose one of band, folder"),
         (["table2", "--profile", "huge"], "choose one of smoke, mini, lite, paper"),
     ],
 )

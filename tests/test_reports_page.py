@@ -9,9 +9,9 @@ import pytest
 from matplotlib import pyplot
 
 from experiments.profiles import PROFILES
-from experiments.registry import TABLES
 from reports.figures import FIGURES
 from reports.results import Results, collect
+from reports.sheets import REPORTED
 from reports.studies import shown_studies
 from reports.writing import LISTENED, write_reports
 from selfrefine.errors import InputError
@@ -83,8 +83,8 @@ def test_a_browser_shows_tables_pictures_and_players_and_asks_for_nothing(
               width: document.documentElement.scrollWidth,
             })"""
         )
-        assert counts["sheets"] == len(TABLES)
-        assert counts["rows"] == [8 * 3, 10, 6, 8 * 6, 7]
+        assert counts["sheets"] == len(REPORTED)
+        assert counts["rows"] == [8 * 3, 14, 8, 8 * 6, 8, 6]
         assert counts["pictures"] == len(FIGURES)
         assert counts["claims"] == ["holds"] * 10
         assert counts["width"] == width  # nothing sticks out sideways

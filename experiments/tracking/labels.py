@@ -15,10 +15,10 @@ def label_rows(stage: Relabelled, store: Store) -> list[dict[str, Any]]:
     """A row per stem: song, stem, label as given, refined label, the true one where it is known,
     seconds, and each class' probability."""
     # These load torch.
-    from experiments.compute import chosen_thresholds, known_truth
-    from selfrefine.refine import label_set, read_probabilities
+    from experiments.stem_sets import known_truth, refined_labels
+    from selfrefine.refine import read_probabilities
 
-    thresholds = chosen_thresholds(stage.thresholds, store)
+    labels = refined_labels(stage, store)
     truth = known_truth(stage.of.stems, store)
     rows = []
     for stem in read_probabilities(store.folder(stage.of) / "probabilities.csv"):
@@ -26,7 +26,7 @@ def label_rows(stage: Relabelled, store: Store) -> list[dict[str, Any]]:
             "song": stem.song,
             "stem": stem.name,
             "given": "+".join(stem.given),
-            "label": "+".join(label_set(stem.probability, thresholds)),
+            "label": "+".join(labels[stem.song, stem.name]),
         }
         if truth is not None:
             row["true"] = "+".join(truth[stem.song, stem.name])

@@ -7,6 +7,7 @@ from experiments.naming import describe, refining_iteration
 from experiments.stages import (
     BandSongs,
     FolderSongs,
+    OwnSongs,
     Stage,
     closure,
     expression,
@@ -53,9 +54,11 @@ def run_id(stage: Stage) -> str:
 def config_of(stage: Stage, store: Store, origin: dict[str, Any]) -> dict[str, Any]:
     """The resolved stage, its identity, its self-refining iteration, the data's fingerprints, and
     where it runs."""
-    songs = [each for each in closure([stage]) if isinstance(each, BandSongs | FolderSongs)]
+    songs = [
+        each for each in closure([stage]) if isinstance(each, BandSongs | FolderSongs | OwnSongs)
+    ]
     data = {
-        describe(each): each.fingerprint if isinstance(each, FolderSongs) else identity(each)
+        describe(each): identity(each) if isinstance(each, BandSongs) else each.fingerprint
         for each in songs
     }
     return {

@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let museval itself compute, which takes 20 to 1000 times as long",
     )
     parser.add_argument(
-        "--out", type=Path, help="folder for a JSON file a song, in the form of museval's tools"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write each song's frames to DIR/test/<song>.json, which museval's add_eval_dir reads",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from selfrefine.errors import InputError
 from selfrefine.scales import SCALES, scale_named
+from selfrefine.settings import Refining
 
 SUMMARY = "relabel a folder of dubious stems"
 
@@ -21,6 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", type=int, default=2, help="trainings (default: 2)")
     parser.add_argument(
         "--threshold", type=float, help="probability from which a stem has a class (the profile's)"
+    )
+    rules = parser.add_mutually_exclusive_group()
+    rules.add_argument(
+        "--most-probable",
+        action="store_true",
+        default=Refining.most_probable,
+        help="a stem in which no class passes the threshold gets its most probable class",
+    )
+    rules.add_argument(
+        "--drop",
+        dest="most_probable",
+        action="store_false",
+        help="a stem in which no class passes the threshold is dropped"
+        + ("" if Refining.most_probable else " (default)"),
     )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
     parser.add_argument("--seed", type=int, default=0)
@@ -56,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         scale=scale,
         threshold=args.threshold,
+        most_probable=args.most_probable,
         iterations=args.iterations,
         seed=args.seed,
         resume=args.resume,

@@ -89,7 +89,8 @@ def draw_separation_batch(
     multi_chance: float,
     generator: torch.Generator,
 ) -> SeparationBatch:
-    """`count` mixtures of sources of any song, each source with a random gain and channel order.
+    """`count` mixtures of sources of any song, each source with a random gain and channel order,
+    and with a random sign where the settings ask for it.
 
     The mixture is brought to `settings.loudness_lufs` and the targets by the same gain, as
     inference does (section 4.2).
@@ -104,6 +105,8 @@ def draw_separation_batch(
     gains = low + (high - low) * torch.rand(len(sources), generator=generator)
     # Indices, found on the CPU: a GPU would have to be waited for to count a mask.
     swapped = torch.nonzero(torch.rand(len(sources), generator=generator) < 0.5)[:, 0]
+    if settings.sign_flip:
+        gains *= torch.where(torch.rand(len(sources), generator=generator) < 0.5, -1.0, 1.0)
     swapped = swapped.to(device, non_blocking=True)
     places = torch.nonzero(present).to(device, non_blocking=True)
     sources *= gains.to(device, non_blocking=True)[:, None, None]

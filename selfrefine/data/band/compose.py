@@ -21,6 +21,8 @@ from selfrefine.data.band.synth import Patch, PatchRange, draw_patch
 from selfrefine.data.band.voice import syllables
 
 KIT_RING = (0.9, 2.4)
+BREAKS = 0.08
+EARLY_S = 0.03  # how early a player may start the bar after a break
 DARK_LOWEST = 36
 DARK_SPAN = 22
 
@@ -93,8 +95,10 @@ def _drums(d: Domain, plan: Plan, rng: np.random.Generator) -> tuple[InstrumentP
     kit = d.kits[rng.integers(len(d.kits))]
     sound = _drawn_sound(d, kit, rng)
     tracks = write_drums(plan, rng, rng.uniform(*d.timing_s), rng.uniform(*d.busyness))
+    breaks = draw_breaks(plan, rng)
     return tuple(
-        InstrumentPart(f"{kit.name}: {name}", "drums", sound, notes) for name, notes in tracks
+        InstrumentPart(f"{kit.name}: {name}", "drums", sound, with_breaks(notes, breaks))
+        for name, notes in tracks
     )
 
 
@@ -110,6 +114,7 @@ def _bass(d: Domain, plan: Plan, rng: np.random.Generator) -> tuple[InstrumentPa
         figures=d.bass_figures,
         timing_s=rng.uniform(*d.timing_s),
     )
+    notes = with_breaks(notes, draw_breaks(plan, rng))
     parts = [InstrumentPart(main.name, "bass", _drawn_sound(d, main, rng), notes)]
     for second in picked[1:]:
         octaves = int(rng.choice((0, 1)))
@@ -124,12 +129,14 @@ def _other(d: Domain, plan: Plan, rng: np.random.Generator) -> tuple[InstrumentP
     dark = rng.random() < d.dark_ensemble
     pool = [i for i in d.others if i.low <= DARK_LOWEST] if dark else d.others
     picked = [pool[k] for k in rng.permutation(len(pool))[:count]]
+    breaks = draw_breaks(plan, rng)
     parts = []
     for instrument in picked:
         write = instrument.parts[rng.integers(len(instrument.parts))]
         high = min(instrument.high, instrument.low + DARK_SPAN) if dark else instrument.high
         notes = write(plan, rng, instrument.low, high)
         notes_played = humanised(notes, rng, rng.uniform(*d.timing_s), 6.0)
+        notes_played = with_breaks(notes_played, breaks)
         sound = _drawn_sound(d, instrument, rng)
         parts.append(InstrumentPart(instrument.name, "other", sound, notes_played))
     return tuple(parts)
@@ -165,6 +172,24 @@ def _vocals(d: Domain, plan: Plan, rng: np.random.Generator) -> tuple[VocalPart,
         )
         parts.append(VocalPart("backing vocal", second, _draw_delivery(d, rng), backing))
     return tuple(parts)
+
+
+def draw_breaks(plan: Plan, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Start and end (s) of the breaks of a class's players: by chance a bar's second half."""
+    half = plan.bar_steps / 2
+    starts = [plan.seconds_at((2 * bar + 1) * half) for bar in range(plan.steps // plan.bar_steps)]
+    return [(start, start + half * plan.step_s) for start in starts if rng.random() < BREAKS]
+
+
+def with_breaks(notes: tuple[Note, ...], breaks: list[tuple[float, float]]) -> tuple[Note, ...]:
+    """The notes without those that start in a break, and cut where one begins."""
+    kept = []
+    for note in notes:
+        if any(start - EARLY_S <= note.start < end - EARLY_S for start, end in breaks):
+            continue
+        ends = [start for start, _ in breaks if note.start < start < note.start + note.duration]
+        kept.append(replace(note, duration=ends[0] - note.start) if ends else note)
+    return tuple(kept)
 
 
 def _drawn_sound(d: Domain, player: Instrument | Kit, rng: np.random.Generator) -> Sound:

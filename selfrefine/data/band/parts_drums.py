@@ -127,7 +127,7 @@ def _hats(plan: Plan, rng: np.random.Generator, busyness: float) -> list[Note]:
                 continue
             accent = 30 if step % 4 == 0 else 15 if mark == "x" else 0
             struck = OPEN_HAT if mark == "o" else key
-            notes.append(plan.note(first + step, 1, struck, 58 + accent + 12 * section.energy))
+            notes.append(plan.note(first + step, 1, struck, 38 + accent + 12 * section.energy))
     return notes
 
 

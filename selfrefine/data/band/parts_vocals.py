@@ -13,6 +13,9 @@ from selfrefine.data.band.score import Note, Plan, chord_pitches, nearest
 
 LINE_S = (2.2, 5.2)
 SECONDS_PER_SYLLABLE = 0.16
+RESTS = 0.08
+SUNG_INTROS = 0.5
+BREATH_S = (0.3, 0.9)
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,10 @@ def write_lead(
     syllables: Callable[[str], int],
     staccato: float,
 ) -> tuple[SungLine, ...]:
-    """A line every phrase; choruses bring back their words and their tune.
+    """A line in most phrases; choruses bring back their words and their tune.
 
-    `syllables(text)` counts a line's syllables; `staccato` in 0-1 shortens the last note.
+    `syllables(text)` counts a line's syllables; `staccato` in 0-1 shortens the last note. Most
+    introductions are left to the band, and so is a phrase now and then, never two in a row.
     """
     bars = _bars_per_line(plan)
     chorus = [lyrics[k] for k in rng.permutation(len(lyrics))[:2]]
@@ -45,8 +49,14 @@ def write_lead(
     tunes: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
     lines = []
     phrase_steps = bars * plan.bar_steps
+    intro_s = plan.seconds_at(plan.sections[0].bars * plan.bar_steps)
+    sung_intro = rng.random() < SUNG_INTROS or intro_s > plan.seconds / 2
+    resting = False
     for count, first in enumerate(range(0, plan.steps, phrase_steps)):
         section = plan.section_at(first // plan.bar_steps)
+        resting = bool(lines) and not resting and rng.random() < RESTS
+        if resting or (section.name == "intro" and not sung_intro):
+            continue
         if section.name == "chorus":
             text = chorus[count % 2]
         elif section.name == "intro":
@@ -61,7 +71,7 @@ def write_lead(
         steps = [first + s for s in rhythm]
         lift = 3 if section.name == "chorus" else 0
         pitches = pitches_along(plan, steps, moves, centre + lift, low, high)
-        breath = max(0.25, 0.12 / plan.step_s) + 2 * staccato
+        breath = rng.uniform(*BREATH_S) / plan.step_s + 2 * staccato
         ends = [*steps[1:], first + phrase_steps - breath]
         notes = tuple(
             plan.note(step, end - step, pitch, 84 + 24 * section.energy)
@@ -99,6 +109,8 @@ def write_backing(
     pitch = nearest(chord_pitches(plan.chord_at(0), low, high), (low + high) / 2)
     lines = []
     for first in range(0, plan.steps, every * sung):
+        if plan.section_at(first // plan.bar_steps).name != "chorus":
+            continue
         notes = []
         for k in range(sung):
             step = first + k * every

@@ -13,6 +13,7 @@ import numpy as np
 
 STEPS_PER_BEAT = 4
 SHORT_SONG_S = 60.0
+EXCERPT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,17 @@ def draw_plan(
 def _form(rng: np.random.Generator, seconds: float, bar_s: float) -> tuple[Section, ...]:
     unit = 4 if seconds < SHORT_SONG_S else 8
     body = (("verse", 0.5), ("chorus", 0.9), ("verse", 0.55), ("chorus", 0.95), ("bridge", 0.4))
-    sections = [Section("intro", 0, unit // 2, 0.35)]
+    # An excerpt may start anywhere.
+    intro = seconds >= EXCERPT_S or rng.random() < 0.4
+    sections = [Section("intro", 0, unit // 2, 0.35)] if intro else []
     turn = int(rng.integers(2))
     # One bar more than needed, so that no part runs dry before the cut.
-    while (sections[-1].first_bar + sections[-1].bars - 1) * bar_s < seconds:
+    first = unit // 2 if intro else 0
+    while (first - 1) * bar_s < seconds:
         name, energy = body[turn % len(body)]
-        first = sections[-1].first_bar + sections[-1].bars
         bars = unit // 2 if name == "bridge" else unit
         sections.append(Section(name, first, bars, energy))
+        first += bars
         turn += 1
     return tuple(sections)
 

@@ -12,10 +12,18 @@ from selfrefine.classes import CLASSES
 from selfrefine.data.band.compose import InstrumentPart, Song, VocalPart, compose, stream
 from selfrefine.data.band.domains import DOMAIN_BY_NAME
 from selfrefine.data.band.drum_machine import DrumMachine, play_drum_machine
-from selfrefine.data.band.mixing import PEAK_RANGE, draw_effects, mix_stem, process_track
+from selfrefine.data.band.mixing import (
+    PEAK_RANGE,
+    PIECE_LEVEL_DB,
+    STEM_MIXES,
+    TRACK_LEVEL_DB,
+    draw_effects,
+    mix_stem,
+    process_track,
+)
 from selfrefine.data.band.sampler import DrumKit, Program, play_kit, play_program
 from selfrefine.data.band.singing import sing
-from selfrefine.data.band.synth import Patch, play_patch, play_sweep
+from selfrefine.data.band.synth import Patch, Range, play_patch, play_sweep
 from selfrefine.errors import InputError
 
 DOMAINS: tuple[str, ...] = tuple(DOMAIN_BY_NAME)
@@ -64,10 +72,12 @@ def play_song(domain: str, seed: int, index: int, seconds: float, sample_rate: i
         for k, part in enumerate(_parts(song, stem)):
             own = stream(domain, seed, index, f"play {stem} {k}")
             dry = _perform(part, samples, sample_rate, own)
-            effects = draw_effects(ranges, rng, sample_rate)
-            played.append(process_track(dry, effects, ranges, sample_rate, rng))
+            effects = draw_effects(ranges, STEM_MIXES[stem], rng, sample_rate)
+            played.append(
+                process_track(dry, effects, ranges, _level_db(part.name), sample_rate, rng)
+            )
             names.append((part.name, stem))
-        audio += mix_stem(played, ranges, rng, sample_rate)
+        audio += mix_stem(played, ranges, STEM_MIXES[stem], rng, sample_rate)
     peak = stream(domain, seed, index, "level").uniform(*PEAK_RANGE)
     fade = _edge_fade(samples, sample_rate)
     loudest = _loudest(audio, [stem for _, stem in names])
@@ -83,6 +93,14 @@ def _parts(song: Song, stem: str) -> tuple[InstrumentPart | VocalPart, ...]:
         "other": song.other,
     }
     return parts[stem]
+
+
+def _level_db(part: str) -> Range:
+    """The range of a track's level: of drums, by the loudest piece among them."""
+    for piece, level_db in PIECE_LEVEL_DB.items():
+        if piece in part.partition(": ")[2]:
+            return level_db
+    return TRACK_LEVEL_DB
 
 
 def _perform(

@@ -1,0 +1,68 @@
+"""What every figure is made with: its colours and style, its numbers as CSV, and its files."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from reports.writers import write_text
+from selfrefine.classes import CLASSES
+
+CLASS_COLOURS = dict(zip(CLASSES, ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce"), strict=True))
+INK, MUTED, PAPER_COLOUR = "#1f2937", "#6b7280", "#9ca3af"
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "selfrefine",
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, the numbers behind it as CSV, and a sentence on what it shows."""
+
+    figure: Figure
+    csv: str
+    caption: str
+
+
+def csv_of(head: list[str], rows: list[list[object]]) -> str:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(head)
+    table.writerows(
+        [f"{value:.4f}" if isinstance(value, float) else value for value in row] for row in rows
+    )
+    return out.getvalue()
+
+
+def write_figure(name: str, drawing: Drawing, folder: Path) -> None:
+    """`name`.png, .svg and .csv."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(STYLE):
+        drawing.figure.savefig(folder / f"{name}.png", dpi=160)
+        drawing.figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    plt.close(drawing.figure)
+    write_text(folder / f"{name}.csv", drawing.csv)
