@@ -1,7 +1,9 @@
 """Stages in a reader's words."""
 
+from dataclasses import replace
+
 from experiments.data import NOISY, NOISY_DOMAIN, UNCORRUPTED
-from experiments.registry import EFFECTS, MOST_PROBABLE
+from experiments.registry import MOST_PROBABLE
 from experiments.stages import (
     AdaptiveThresholds,
     BandSongs,
@@ -23,6 +25,7 @@ from experiments.stages import (
     TrulyLabelled,
     trained_seed,
 )
+from selfrefine.scales import SCALES
 from selfrefine.settings import XUMX
 from selfrefine.settings import Separator as Settings
 
@@ -88,9 +91,12 @@ def rule_name(stage: Relabelled) -> str:
 
 
 def reading_name(classifier: Classifier) -> str:
-    """Of a classifier made under another reading of the paper."""
-    if classifier.settings.effects != EFFECTS:
-        return " (other effects)"
+    """Of a classifier made under another reading of the paper than its scale's."""
+    for scale in SCALES.values():
+        usual = scale.classifier
+        otherwise = replace(classifier.settings, effects=usual.effects)
+        if otherwise == usual != classifier.settings:
+            return " (other effects)"
     return rule_name(classifier.train) if isinstance(classifier.train, Relabelled) else ""
 
 

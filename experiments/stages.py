@@ -220,8 +220,8 @@ class SeparationScore(Stage):
 
     @property
     def version(self) -> int:
-        """2: a few seconds to listen to are kept."""
-        return 2
+        """2: a few seconds to listen to are kept. 3: X-UMX's Wiener filter sees the whole track."""
+        return 3 if isinstance(self.separator.settings.network, method.XUMX) else 2
 
 
 def inputs(stage: Stage) -> list[Stage]:

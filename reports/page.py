@@ -209,7 +209,9 @@ def data_uri(path: Path, media_type: str) -> str:
 
 
 def songs(results: Results, listened: list[str]) -> list[Song]:
-    """What can be heard: the examples of the rows that were run."""
+    """What can be heard: the examples of the rows that were run; nothing of a user's own songs."""
+    if results.on_folder:
+        return []
     heard = [
         (label, results.folder(record) / EXAMPLES)
         for label in listened

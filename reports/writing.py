@@ -35,8 +35,7 @@ def write_reports(names: list[str], results: Results, folder: Path) -> None:
     captions = write_figures(names, results, measures, folder)
     if PAGE in names:
         audits = label_audit(results)
-        heard = [] if results.on_folder else LISTENED  # nobody's own songs are passed on
-        text = page(results, list(sheets.values()), claims, captions, audits, heard, folder)
+        text = page(results, list(sheets.values()), claims, captions, audits, LISTENED, folder)
         write_text(folder / f"{PAGE}.html", text)
     print(f"\nwritten to {folder}: {', '.join(names)}")
 

@@ -28,7 +28,7 @@ def made_up_medians(seeds: int, count: int) -> list[Measure]:
     """Differences of 0 between two rows, each the median over songs, averaged over four classes.
     Songs are heavy-tailed and differ by far more than the rows do, as the band's."""
     rng = np.random.default_rng(0)
-    picks = rng.integers(0, SONGS, (100, SONGS))
+    picks = rng.integers(0, SONGS, (60, SONGS))
     found = []
     for _ in range(count):
         songs = 2.0 * rng.standard_t(3, (SONGS, 4))
@@ -49,11 +49,17 @@ def coverage(found: list[Measure]) -> float:
 
 def asking_both(found: list[Measure]) -> float:
     """How often not both intervals lie on one side of the truth."""
-    sides = [{np.sign(i.low) + np.sign(i.high) for i in each.intervals} for each in found]
-    return float(np.mean([each not in ({2.0}, {-2.0}) for each in sides]))
+    covered = 0
+    for each in found:
+        assert each.across_seeds is not None
+        intervals = (each.across_seeds, each.over_items)
+        above = all(interval.low > 0 for interval in intervals)
+        below = all(interval.high < 0 for interval in intervals)
+        covered += not (above or below)
+    return covered / len(found)
 
 
-@pytest.mark.parametrize("seeds", [3, 4, 5])
+@pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize(
     ("seed_spread", "song_spread", "single_spread"),
     [

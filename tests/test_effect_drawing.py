@@ -1,15 +1,16 @@
 """Drawing the parameters of effects."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest
 
+from selfrefine.audio.effect_chain import apply_effects
 from selfrefine.audio.effects import EffectParameters, draw_effects, draw_gains
 from selfrefine.errors import InputError
-from selfrefine.settings import EffectRanges
+from selfrefine.settings import LIGHTER_EFFECTS, EffectRanges
 
 RANGES = EffectRanges()
 
@@ -74,3 +75,18 @@ def test_gains_alone_are_drawn_like_those_of_whole_chains() -> None:
 def test_impossible_ranges_are_refused_by_name(name: str, bad: tuple[float, float]) -> None:
     with pytest.raises(InputError, match=name):
         EffectRanges(**{name: bad})
+
+
+def test_lighter_effects_leave_less_of_a_tail() -> None:
+    """The medians that the setting's docstring gives, of a click: -29 against -13 dB."""
+    click = torch.zeros(64, 2, 2 * 44100)
+    click[:, :, 0] = 1.0
+    late = {}
+    for ranges in (EffectRanges(), LIGHTER_EFFECTS):
+        still = replace(ranges, compressor_ratio=(1.0, 1.0), imager_balance=(1.0, 1.0))
+        drawn = draw_effects(64, still, torch.Generator().manual_seed(0))
+        energy = apply_effects(click, drawn, 44100).double().square().sum(dim=1)
+        shares = energy[:, round(0.15 * 44100) :].sum(dim=1) / energy.sum(dim=1)
+        late[ranges] = float(10 * shares.median().log10())
+    assert late[EffectRanges()] == pytest.approx(-13.0, abs=2.5)
+    assert late[LIGHTER_EFFECTS] == pytest.approx(-29.0, abs=2.5)

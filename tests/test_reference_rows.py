@@ -183,6 +183,15 @@ def test_data_without_truth_lacks_the_rows_that_need_it_and_no_other(
     assert listed.err.startswith("note   left out: 7 rows need the truth")
 
 
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_a_classifier_is_said_to_have_other_effects_where_its_scale_has_others(profile) -> None:
+    scaled = [s for _, s in resolved_rows(["table1/noisy"], profile, "band").values()]
+    (usual,) = (stage.of.by for stage in scaled)
+    other = replace(usual.settings, effects=EffectRanges(reverb_wet=(0.0, 0.1)))
+    assert describe(usual) == "Psi_noisy"
+    assert describe(replace(usual, settings=other)) == "Psi_noisy (other effects)"
+
+
 def test_reference_trainings_have_names_of_their_own() -> None:
     rows = resolved_rows(["table2/x-umx-*"], MINI, "band")
     names = {label.removeprefix("table2/x-umx-"): describe(s) for label, s in separators(rows)}
