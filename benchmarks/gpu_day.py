@@ -46,13 +46,13 @@ REQUIRED = {
 }  # fmt: skip
 """Modules, and what needs them."""
 USEFUL = {
-    "triton": "effects on the GPU", "openunmix": "X-UMX's filter, and its peer",
+    "triton": "effects on the GPU", "openunmix": "the peer of X-UMX",
     "pretty_midi": "the band", "espeakng_loader": "the band", "pyworld": "the band",
     "museval": "the peer of scoring",
 }  # fmt: skip
 
-BAND = ("openunmix", "pretty_midi", "espeakng_loader", "pyworld")
-"""What lite's songs and X-UMX's scores need."""
+BAND = ("pretty_midi", "espeakng_loader", "pyworld")
+"""What lite's songs need."""
 
 LONG_BENCHMARKS = {"mixing": 480, "training": 500}
 """Seconds within which they end, where two minutes would not do."""

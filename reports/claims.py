@@ -83,7 +83,7 @@ class Comparison:
             words.append(f"too wide, it takes {needed(self.measure, margin).text(self.noun)}")
         if self.verdict == UNDECIDED:
             ours = number(self.margin(self.measure.value), 2)
-            words.append(f"ours is {ours}{unit}, to tell takes {self.needed.text(self.noun)}")
+            words.append(f"to decide ours, {ours}{unit}, takes {self.needed.text(self.noun)}")
         if len(self.measure.seeds) == 1:
             words.append("one run, other seeds not counted")
         return "; ".join(words)
@@ -315,16 +315,17 @@ HOW = (
     "variance is that across seeds plus that of the bootstrap over items, with Student's t. On "
     "made-up results with 3 to 5 seeds and 48 songs it covers the truth in 94 to 98% of draws. "
     "Asking both intervals, across seeds and over items, to lie on one side covers 92 to 98%: too "
-    "little where seeds and songs vary the mean alike. A single run says nothing of other seeds: there the items alone decide. No noticeable "
-    f"difference means less than {NOTICEABLE} dB, about 1 point less than {ABOUT_A_POINT}. Power "
-    "compares half the deciding interval with the paper's effect. What it would take supposes "
-    "that the effect and the variances stay as they are here."
+    "little where seeds and songs vary the mean alike. A single run says nothing of other seeds: "
+    "there the items alone decide. No noticeable difference means less than "
+    f"{NOTICEABLE} dB, about 1 point less than {ABOUT_A_POINT}. Power compares half the deciding "
+    "interval with the paper's effect. What it would take supposes that the effect and the "
+    "variances stay as they are here."
 )
 
 
 def comparison_rows(claim: Claim) -> list[list[str]]:
     """Per comparison: its name, the side that the claim names, ours, the intervals, the paper's
-    difference, the power, the verdict."""
+    difference, the verdict."""
     rows = []
     for each in claim.comparisons:
         cells = [NOT_RUN, "", "", ""]
@@ -339,7 +340,7 @@ def comparison_rows(claim: Claim) -> list[list[str]]:
             ]
         unit = f" ({each.unit})" if each.unit else ""
         paper = number(each.paper, 2, signed=True)
-        rows.append([each.name + unit, each.bound, *cells, paper, each.power, each.verdict])
+        rows.append([each.name + unit, each.bound, *cells, paper, each.verdict])
     return rows
 
 
@@ -353,9 +354,8 @@ COMPARISON_HEAD = (
     "ours",
     "across seeds (95%)",
     "over test items (95%)",
-    "over both, decides (95%)",
+    "over both (95%)",
     "the paper's",
-    "power",
     "verdict",
 )
 
@@ -378,5 +378,7 @@ def claims_markdown(claims: list[Claim], where: str) -> str:
         table = tabulate(
             comparison_rows(claim), COMPARISON_HEAD, tablefmt="github", disable_numparse=True
         )
+        power = [f"- Power, {each.name}: {each.power}." for each in claim.comparisons if each.power]
         lines += [f"## {claim.number}. {claim.text}: {claim.verdict}", "", table, ""]
+        lines += [*power, ""] if power else []
     return "\n".join(lines)

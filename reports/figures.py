@@ -17,7 +17,7 @@ from reports.drawing import CLASS_COLOURS, INK, MUTED, PAPER_COLOUR, STYLE, Draw
 from reports.gap_figure import gap
 from reports.measures import Measures, track_table
 from reports.results import Record, Results
-from reports.sheets import TESTS, count_range
+from reports.sheets import MARK, MARK_NOTE, TESTS, count_range
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import curves, unsure_share
 
@@ -143,7 +143,7 @@ def refining(results: Results, measures: Measures) -> Drawing | None:
 def tracks(results: Results, measures: Measures) -> Drawing | None:
     """Each test song's SDR, averaged over the four classes, of every separator of the paper."""
     shown = [
-        (f"{row.labels[0]}: {row.labels[1]}", record)
+        (f"{row.labels[0]}: {row.labels[1]}{f' {MARK}' if row.ours else ''}", record)
         for row in TABLE2.rows
         if (record := results.first(f"table2/{row.name}")) is not None
     ]
@@ -184,6 +184,8 @@ def tracks(results: Results, measures: Measures) -> Drawing | None:
     axis.grid(axis="y", visible=False)
     axis.invert_yaxis()
     caption = "Per-song SDR of each row (seed 0): a dot a test song, boxes the middle half."
+    if any(MARK in name for name, _ in shown):
+        caption += f" {MARK_NOTE}"
     return Drawing(figure, csv_of(["row", "song", *CLASSES], rows), caption)
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from reports.measures import Measure
 
-MOST = 1000
-"""Seeds, or times as many of both, beyond which a number says nothing."""
+MOST = 100
+"""Times the seeds or items there are, beyond which a number says nothing."""
+
+FACTORS = [*(1 + k / 100 for k in range(900)), *(float(k) for k in range(10, MOST + 1))]
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,28 @@ def needed(measure: Measure, margin: float) -> Needed:
     whichever needs the smaller factor; both by one factor where neither does it alone."""
     seeds, items = len(measure.seeds), measure.items
 
-    def factor(width: Callable[[float], float]) -> float:
-        """The smallest from 1 to MOST that is enough, in hundredths below 10; infinite for none."""
-        steps = [1 + k / 100 for k in range(900)] + [float(k) for k in range(10, MOST + 1)]
-        place = bisect.bisect_left(steps, True, key=lambda times: width(times) < margin)
-        return steps[place] if place < len(steps) else math.inf
+    def times(count: int, factor: float) -> int:
+        return math.ceil(count * factor)
 
+    by_items = smallest(lambda f: measure.half_width(seeds, times(items, f)) < margin)
+    by_seeds = by_both = math.inf
     # Nothing is known of other seeds after a single run.
-    by_seeds = (
-        math.inf
-        if seeds < 2
-        else factor(lambda times: measure.half_width(math.ceil(times * seeds), items))
-    )
-    by_items = factor(lambda times: measure.half_width(seeds, math.ceil(times * items)))
-    if math.isfinite(min(by_seeds, by_items)):
-        if by_seeds <= by_items:
-            return Needed(math.ceil(by_seeds * seeds), None)
-        return Needed(None, math.ceil(by_items * items))
-    both = (
-        math.inf
-        if seeds < 2
-        else factor(
-            lambda times: measure.half_width(math.ceil(times * seeds), math.ceil(times * items))
-        )
-    )
-    if math.isinf(both):
-        return Needed(None, None)
-    return Needed(math.ceil(both * seeds), math.ceil(both * items))
+    if seeds > 1:
+        by_seeds = smallest(lambda f: measure.half_width(times(seeds, f), items) < margin)
+        by_both = smallest(lambda f: measure.half_width(times(seeds, f), times(items, f)) < margin)
+    if math.isfinite(by_seeds) and by_seeds <= by_items:
+        return Needed(times(seeds, by_seeds), None)
+    if math.isfinite(by_items):
+        return Needed(None, times(items, by_items))
+    if math.isfinite(by_both):
+        return Needed(times(seeds, by_both), times(items, by_both))
+    return Needed(None, None)
+
+
+def smallest(enough: Callable[[float], bool]) -> float:
+    """The smallest factor that is enough, where larger ones are too; infinite for none."""
+    place = bisect.bisect_left(FACTORS, True, key=enough)
+    return FACTORS[place] if place < len(FACTORS) else math.inf
 
 
 def hardest(found: list[Needed]) -> Needed:

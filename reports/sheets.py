@@ -187,13 +187,14 @@ def class_notes(lines: list[Line]) -> list[str]:
 
 
 def gap_note(lines: list[Line]) -> str:
-    """What a share is of, and what stands in its brackets."""
+    """What a share is of, and what its interval is over."""
     counts = [each.share.seeds for each in share_cells(lines) if each.share.seeds > 1]
-    brackets = f"; in brackets the 95% interval across {count_range(counts)} seeds (Fieller's)"
-    return (
-        "Gap closed: (row − noisy) / (uncorrupted − noisy) of the averages, seeds and songs "
-        f"paired{brackets if counts else ''}."
+    words = (
+        "Gap closed: (row − noisy) / (uncorrupted − noisy) of the averages, seeds and songs paired"
     )
+    if not counts:
+        return f"{words}."
+    return f"{words}; with it the 95% interval across {count_range(counts)} seeds (Fieller's)."
 
 
 def share_cells(lines: list[Line]) -> list[ShareCell]:

@@ -67,7 +67,7 @@ def plain_table(sheet: Sheet, style: str) -> str:
 
 def interval_head(sheet: Sheet) -> list[str]:
     names = ["avg", "across seeds (95%)", f"over {sheet.items} (95%)"]
-    shares = [GAP, *(f"its {name}" for name in names[1:])] if share_cells([*sheet.lines]) else []
+    shares = [GAP, *(f"gap {name}" for name in names[1:])] if share_cells([*sheet.lines]) else []
     return [*sheet.head, "seeds", *names, *shares]
 
 

@@ -92,5 +92,5 @@ def write_table(table: Sheet, results: Results, folder: Path) -> None:
 def print_verdicts(claims: list[Claim]) -> None:
     print("\nThe paper's claims, here:\n")
     for claim in claims:
-        lacking = f" ({claim.lacking} would tell)" if claim.lacking else ""
+        lacking = f" (to decide: {claim.lacking})" if claim.lacking else ""
         print(f"{claim.number:3d}. {claim.text}: {claim.verdict}{lacking}")

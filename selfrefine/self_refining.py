@@ -88,8 +88,8 @@ def refine_iterations(
             named = " and ".join(name for name in CLASSES if name in lost)
             progress.say(
                 f"stopped after iteration {number} of {count}: no stem was found to hold {named} "
-                "alone, so the next classifier could not learn it; a lower --threshold, "
-                "--most-probable, longer training or more songs may help"
+                "alone, so the next classifier could not learn it; a lower --threshold, longer "
+                "training or more songs may help"
             )
             return
 

@@ -217,12 +217,13 @@ class Refining:
 
     A class whose probability, averaged over the stem's windows, is at least its threshold is in
     the label set; windows overlap by three quarters. The paper does not say what becomes of a stem
-    where no class passes: it is dropped, or with `most_probable` gets its most probable class.
+    where no class passes: with `most_probable` it gets its most probable class, which refines
+    better (docs/log.md), else it is dropped.
     """
 
     threshold: float = 0.9
     windows_per_segment: int = 4
-    most_probable: bool = False
+    most_probable: bool = True
 
 
 @dataclass(frozen=True)

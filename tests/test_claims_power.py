@@ -89,7 +89,7 @@ def test_the_power_line_compares_the_interval_with_the_papers_effect() -> None:
     half = width(found)
     enough = comparison(found, paper=2.0).power
     assert enough.startswith(f"±{half:.2f} dB against the paper's 2.00 dB; enough")
-    assert f"ours is 0.10 dB, to tell takes {comparison(found).needed.text('songs')}" in enough
+    assert f"to decide ours, 0.10 dB, takes {comparison(found).needed.text('songs')}" in enough
     wide = comparison(found, paper=0.2).power
     assert f"too wide, it takes {needed(found, 0.2).text('songs')}" in wide
     bounded = Comparison("gain", "dB", found, 0.02, above=-0.1, below=0.1).power

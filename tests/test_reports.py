@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_every_separator_has_its_share_of_the_gap_in_every_output(name: str, wri
 
 def test_reference_rows_are_marked_in_every_output(written: Path) -> None:
     for name, mark in (("table2.md", "†"), ("report.html", "†"), ("table2.tex", r"$\dagger$")):
-        text = (written / name).read_text()
+        text = unescape((written / name).read_text())
         assert f"uncorrupted {mark}" in text
         assert f"{mark} reference rows of ours, not in the paper's table." in text
     assert "†" not in (written / "table1.md").read_text()

@@ -12,7 +12,7 @@ from experiments import registry
 from experiments.commands import resolved
 from experiments.data import TEST, bind
 from experiments.profiles import PROFILES, scaled
-from experiments.registry import TABLE5, rows_of
+from experiments.registry import MOST_PROBABLE, TABLE5, rows_of
 from experiments.stages import (
     RecognitionScore,
     Relabelled,
@@ -26,6 +26,7 @@ from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.metrics.recognition import best_thresholds
+from selfrefine.refine import label_set
 from sweeps.curves import climb, threshold_frame
 from sweeps.objectives import (
     OBJECTIVES,
@@ -181,7 +182,11 @@ def test_the_exact_share_is_that_of_label_accuracy() -> None:
             for row, values in enumerate(held.tolist())
         }
 
-    accuracy = label_accuracy(sets(outputs >= thresholds), sets(truth))
+    labels = {
+        ("song", str(row)): label_set(tuple(values), tuple(thresholds), MOST_PROBABLE)
+        for row, values in enumerate(outputs.tolist())
+    }
+    accuracy = label_accuracy(labels, sets(truth))
     assert exact_share(truth, outputs, thresholds) == pytest.approx(accuracy.exact)
 
 
@@ -229,8 +234,8 @@ def test_the_label_objective_reads_the_known_truth_of_the_noisy_stems(tmp_path: 
     stage = study.stage({})
     assert isinstance(stage, Relabelled)
     value = objective_value(study.study.judged_by, stage, store)
-    expected = ((outputs >= SMOKE.scale.threshold) == truth).all(axis=1).mean()
-    assert value == pytest.approx(expected)
+    assert stage.thresholds == (SMOKE.scale.threshold,) * 4
+    assert value == pytest.approx(exact_share(truth, outputs, np.array(stage.thresholds)))
 
 
 def test_labels_without_a_known_truth_cannot_be_an_objective(tmp_path: Path) -> None:

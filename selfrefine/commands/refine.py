@@ -28,14 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--most-probable",
         action="store_true",
         default=Refining.most_probable,
-        help="a stem in which no class passes the threshold gets its most probable class",
+        help="a stem in which no class passes the threshold gets its most probable class (default)",
     )
     rules.add_argument(
         "--drop",
         dest="most_probable",
         action="store_false",
-        help="a stem in which no class passes the threshold is dropped"
-        + ("" if Refining.most_probable else " (default)"),
+        help="a stem in which no class passes the threshold is dropped",
     )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
     parser.add_argument("--seed", type=int, default=0)

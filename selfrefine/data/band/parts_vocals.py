@@ -47,7 +47,7 @@ def write_lead(
     hum = VOCALISES[rng.integers(len(VOCALISES))]
     centre = (low + high) / 2
     tunes: dict[tuple[str, int], tuple[list[int], list[int]]] = {}
-    lines = []
+    lines: list[SungLine] = []
     phrase_steps = bars * plan.bar_steps
     intro_s = plan.seconds_at(plan.sections[0].bars * plan.bar_steps)
     sung_intro = rng.random() < SUNG_INTROS or intro_s > plan.seconds / 2
