@@ -147,3 +147,12 @@ def test_a_recognition_table_says_whose_stems_it_is_over(results: Results, tmp_p
     text = (tmp_path / "table4.md").read_text()
     assert "stems of a folder's songs or 3941 mixtures of a folder's songs" in text
     assert len(cells(tmp_path / "table4.csv")) == 5 * len(TABLES["table4"].rows)
+
+
+def test_the_dashboard_refuses_a_test_on_a_folder(
+    store: Store, songs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEST_PATH", str(songs))
+    words = ["--profile", "smoke", "--store", str(store.root), "--test", "folder"]
+    assert main(["wandb-dashboard", *words]) == 2
+    assert "leave out --test folder" in capsys.readouterr().err
