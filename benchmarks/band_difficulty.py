@@ -57,14 +57,9 @@ from benchmarks.band_statistics import (
     song_sdr,
     timbre,
 )
+from experiments.own_songs import songs_of_root
 from selfrefine.classes import CLASSES
 from selfrefine.data.band import DOMAINS, play_songs
-from selfrefine.data.folder import (
-    SPLIT_FOLDERS,
-    SongFiles,
-    songs_of_stems,
-    songs_of_tracks,
-)
 from selfrefine.errors import InputError
 from selfrefine.scales import MINI
 from selfrefine.settings import Separator, SilenceRemoval
@@ -101,36 +96,15 @@ def song_of(name: str, signals: Sequence[tuple[str, np.ndarray]]) -> Song:
     return Song(name, {label: stem for label, stem in stems.items() if stem.any()})
 
 
-def song_files(root: Path) -> list[SongFiles]:
-    """The songs of a folder and its splits. A song with both has its stems read, not its tracks.
-
-    Raises InputError for a missing folder, and for one without a song in it.
-    """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; check the path")
-    found = []
-    for folder in [root, *(root / name for name in SPLIT_FOLDERS)]:
-        entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        songs = {song.name: song for song in songs_of_tracks(entries)}
-        songs |= {song.name: song for song in songs_of_stems(entries)}
-        found += [songs[name] for name in sorted(songs)]
-    if not found:
-        raise InputError(
-            f"{root}: no song found; expected <song>/<class>.<ext> or "
-            f"<song>/tracks/<class>__<instrument>.<ext>, the class one of {', '.join(CLASSES)}"
-        )
-    return found
-
-
 def folder_songs(root: Path) -> list[Song]:
     """The songs of a folder. What cannot be used is said.
 
-    Raises InputError as `song_files` does, and for a file that cannot be read.
+    Raises InputError as `songs_of_root` does, and for a file that cannot be read.
     """
     from selfrefine.data.song_set import read_stem
 
     songs = []
-    for files in song_files(root):
+    for files in songs_of_root(root):
         stems = [file for file in files.files if file.label]
         audio = [read_stem(file, SAMPLE_RATE, lambda sentence: None) for file in stems]
         labels = [file.label[0] for file in stems]

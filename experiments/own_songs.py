@@ -81,17 +81,17 @@ def songs_of_root(root: Path) -> list[SongFiles]:
     """The songs of a folder and of its splits. Raises InputError for a folder that is missing,
     cannot be listed, or holds none."""
     if not root.is_dir():
-        raise InputError(f"{VARIABLE}: {root}: no such folder; check the path")
+        raise InputError(f"{root}: no such folder; check the path")
     places = [root, *(root / name for name in SPLIT_FOLDERS if (root / name).is_dir())]
     try:
         songs = [song for place in places for song in songs_in(place)]
     except OSError as error:
         raise InputError(
-            f"{VARIABLE}: {error.filename}: cannot be listed ({error.strerror}); check its rights"
+            f"{error.filename}: cannot be listed ({error.strerror}); check its rights"
         ) from None
     if not songs:
         raise InputError(
-            f"{VARIABLE}: {root}: no song found; expected {LAYOUTS}, directly in it or in its "
+            f"{root}: no song found; expected {LAYOUTS}, directly in it or in its "
             f"{', '.join(SPLIT_FOLDERS)}, with the classes {', '.join(CLASSES)}"
         )
     return songs
