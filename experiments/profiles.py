@@ -35,7 +35,7 @@ class Profile:
         return self.scale.name
 
 
-BAND_NOISE = Corruption(swapped_songs=0.85, moved_tracks=0.06, bleeding_stems=0.0)
+BAND_NOISE = Corruption(swapped_songs=0.96, moved_tracks=0.02, bleeding_stems=0.0)
 """Whole-stem mistakes dominate and nothing bleeds, as in the real label-noise set."""
 
 DATA_SCALES = {

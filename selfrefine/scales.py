@@ -67,9 +67,9 @@ MINI = Scale(
         sample_rate=16000,
         segment=48000,
         gain=(0.7, 1.25),
-        steps=600,
-        batch=8,
-        learning_rate=4e-3,
+        steps=1100,
+        batch=4,
+        learning_rate=3e-3,
         final_rate=0.05,
     ),
     hdemucs=replace(

@@ -209,7 +209,7 @@ def _drawn_sound(d: Domain, player: Instrument | Kit, rng: np.random.Generator) 
 def _draw_delivery(d: Domain, rng: np.random.Generator) -> Delivery:
     r = d.delivery
     return Delivery(
-        formants=rng.uniform(0.93, 1.08),
+        formants=rng.uniform(*r.formants),
         breath=rng.uniform(*r.breath),
         tilt_db=rng.uniform(*r.tilt_db),
         vibrato_hz=rng.uniform(4.8, 6.4),

@@ -57,6 +57,7 @@ class Singer:
 class DeliveryRange:
     """Ranges of singing.Delivery."""
 
+    formants: Range
     breath: Range
     tilt_db: Range
     vibrato_cents: Range

@@ -143,6 +143,7 @@ DOMAIN_A = Domain(
         Singer("Ilse", Voice("nl", (106, 109, 107, 108, 110)), 55, 72, lyrics.DUTCH),
     ),
     delivery=DeliveryRange(
+        formants=(0.93, 1.08),
         breath=(0.1, 0.7),
         tilt_db=(-1.5, 2.5),
         vibrato_cents=(10.0, 70.0),

@@ -198,12 +198,14 @@ DOMAIN_B = Domain(
         Singer("Graça", Voice("pt", (109, 110, 110, 114, 112)), 57, 74, lyrics.PORTUGUESE),
         Singer("Holly", Voice("en", (110, 116, 114, 112, 112)), 60, 77, lyrics.ENGLISH_POP),
     ),
+    # Wide: few singers must stand for many, or a separator learns theirs alone (docs/log.md).
     delivery=DeliveryRange(
-        breath=(0.1, 0.7),
-        tilt_db=(-1.5, 3.0),
-        vibrato_cents=(0.0, 45.0),
-        portamento=(0.02, 0.1),
-        drift_cents=(2.0, 12.0),
+        formants=(0.84, 1.19),
+        breath=(0.0, 1.0),
+        tilt_db=(-5.0, 4.0),
+        vibrato_cents=(0.0, 70.0),
+        portamento=(0.02, 0.14),
+        drift_cents=(2.0, 25.0),
     ),
     staccato=(0.0, 0.8),
     mix=MixRange(
