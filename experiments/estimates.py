@@ -14,14 +14,14 @@ MINI_SECONDS = {
     "own-songs": 15.0,
     "corrupted": 4.0,
     "trimmed": 3.0,
-    "classifier": 70.0,
-    "probabilities": 20.0,
+    "classifier": 120.0,
+    "probabilities": 15.0,
     "recognition-outputs": 12.0,
     "recognition-score": 0.1,
     "adaptive-thresholds": 0.1,
     "relabelled": 0.1,
     "truly-labelled": 0.1,
-    "separator": 80.0,
+    "separator": 120.0,
     "separation-score": 15.0,
 }
 """Per stage at the mini profile on one core, for a store that has seen none of its kind."""
