@@ -11,6 +11,7 @@ from jinja2 import Environment
 
 from selfrefine.classes import CLASSES
 from selfrefine.labels_table import StemDecision
+from selfrefine.refining.segments import Segment
 
 COLOURS = {"vocals": "#c2408b", "bass": "#3267c8", "drums": "#c8641e", "other": "#3a8a4d"}
 PLOT_WIDTH, PLOT_HEIGHT = 480, 72
@@ -31,11 +32,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class AuditedStem:
-    """A decision with what there is to hear and see of it; `audio` lies under the page's folder."""
+    """A decision with what there is to hear and see of it; `audio` lies under the page's folder.
+
+    `peaks` `(column,)` are the largest magnitudes of as many equal parts of the file, 0 to 1;
+    `segments` are the stretches that hold the same classes.
+    """
 
     decision: StemDecision
     audio: Path | None
     curve: Curve | None
+    peaks: np.ndarray | None = None
+    segments: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,7 @@ audio { width: 100%; height: 2.2rem; } svg { background: #f6f6f6; }
 <p class="small">{{ item.stem.file }}</p>
 <p>given {{ item.given }}, refined
 <span class="{{ item.stem.decision }}">{{ item.refined }}</span> ({{ item.stem.decision }},
-iteration {{ item.stem.iteration }}){% if item.stem.note %}: {{ item.stem.note }}{% endif %}</p>
+iteration {{ item.stem.iteration }}){% if item.stem.reason %}: {{ item.stem.reason }}{% endif %}</p>
 <p>{% for name, value in item['values'] %}<span style="color:{{ colours[name] }}">{{ name }}
 {{ '%.2f'|format(value) }}</span> {% endfor %}</p></div><div>
 {% if item.plot %}<svg width="{{ width }}" height="{{ height }}" role="img"
@@ -230,7 +237,7 @@ by the mean over time.</p>
 {% if rest %}<details><summary>{{ rest|length }} more, of less doubt</summary>
 {% for item in rest %}{{ show(item) }}{% endfor %}</details>{% endif %}
 {% if unusable %}<h2>Not usable</h2><table><tr><th>file</th><th>why</th></tr>
-{% for stem in unusable %}<tr><td>{{ stem.file }}</td><td>{{ stem.note }}</td></tr>{% endfor %}
+{% for stem in unusable %}<tr><td>{{ stem.file }}</td><td>{{ stem.reason }}</td></tr>{% endfor %}
 </table>{% endif %}
 </body></html>
 """

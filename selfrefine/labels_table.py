@@ -16,11 +16,13 @@ COLUMNS = (
     "file",
     "given",
     *CLASSES,
+    "proposed",
     "refined",
     "decision",
+    "confidence",
+    "reason",
     "iteration",
     "seconds",
-    "note",
 )
 
 
@@ -29,9 +31,12 @@ class StemDecision:
     """What became of a stem.
 
     `file` is its path within the data set; `name` its name within its song. `probability` is per
-    class in CLASSES' order, None for a stem that could not be used. `iteration` is the first whose
-    label set was the final one, 0 where none was. `most_probable` is true where no class passes the
-    threshold and `refined` is the most probable one. `note` says so, or why a stem was left out.
+    class in CLASSES' order, None for a stem that could not be used. `proposed` is the label set
+    that the classifier finds, `refined` the one that stands, `confidence` the probability that
+    `proposed` is exactly right, and `reason` says why the given one stands where it does not agree,
+    or why a stem was left out. `iteration` is the first whose label set was the proposed one, 0
+    where none was. `most_probable` is true where no class passes the threshold and `proposed` is
+    the most probable one.
     """
 
     song: str
@@ -39,10 +44,12 @@ class StemDecision:
     file: str
     given: tuple[str, ...]
     probability: tuple[float, ...] | None
+    proposed: tuple[str, ...]
     refined: tuple[str, ...]
+    confidence: float | None
+    reason: str
     iteration: int
     seconds: float | None
-    note: str = ""
     most_probable: bool = False
 
     @property
@@ -55,8 +62,11 @@ class StemDecision:
 
     @property
     def doubt(self) -> float:
-        """1 where a probability is a half, 0 where all are 0 or 1."""
-        return max((2 * min(p, 1 - p) for p in self.probability or ()), default=0.0)
+        """How unsure the label set that stands is: low for what agrees with a sure classifier, high
+        for what contradicts one; 0 for a stem that could not be used."""
+        if self.confidence is None:
+            return 0.0
+        return self.confidence if self.refined != self.proposed else 1 - self.confidence
 
 
 def file_word(root: Path, file: StemFile) -> str:
@@ -71,9 +81,23 @@ def labels_text(decisions: Iterable[StemDecision]) -> str:
     table.writerow(COLUMNS)
     for stem in decisions:
         values = [f"{p:.4f}" for p in stem.probability] if stem.probability else [""] * len(CLASSES)
-        row = [stem.song, stem.file, "+".join(stem.given), *values, "+".join(stem.refined)]
         seconds = "" if stem.seconds is None else f"{stem.seconds:.2f}"
-        table.writerow([*row, stem.decision, stem.iteration, seconds, stem.note])
+        confidence = "" if stem.confidence is None else f"{stem.confidence:.3f}"
+        table.writerow(
+            [
+                stem.song,
+                stem.file,
+                "+".join(stem.given),
+                *values,
+                "+".join(stem.proposed),
+                "+".join(stem.refined),
+                stem.decision,
+                confidence,
+                stem.reason,
+                stem.iteration,
+                seconds,
+            ]
+        )
     return out.getvalue()
 
 

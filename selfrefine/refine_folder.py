@@ -1,6 +1,7 @@
 """`selfrefine refine`: from a folder of stems to label sets; `refine_report` writes them down."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from selfrefine.self_refining import (
 )
 from selfrefine.settings import Classifier, Refining
 from selfrefine.training.device import prepare, training_device
+
+SOURCE = "source.path"
+"""In `work`: the input folder's path, as bytes of the file system."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
     refining = Refining(threshold=threshold, most_probable=order.most_probable)
     work = begin_or_resume(order.out, order_mark(order, songs, settings, refining))
     refuse_edited_labels(order.out)
+    (work / SOURCE).write_bytes(os.fsencode(os.path.abspath(order.source)))
     with ProgressBar() as bar:
         progress = Progress(bar.listen, bar.count, bar.say)
         say_unused(order.source, songs, bar)

@@ -89,8 +89,10 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
             key = (song.name, file.name)
             word = file_word(refined.source, file)
             if key in refined.trimmed.skipped:
-                note = refined.trimmed.skipped[key].reason
-                decisions[key] = StemDecision(*key, word, file.label, None, (), 0, None, note)
+                reason = refined.trimmed.skipped[key].reason
+                decisions[key] = StemDecision(
+                    *key, word, file.label, None, (), (), None, reason, 0, None
+                )
             else:
                 probability, label = final[key].probability, history[-1][key]
                 fallen_back = bool(label) and max(probability) < refined.refining.threshold
@@ -100,9 +102,11 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
                     file.label,
                     probability,
                     label,
+                    label,
+                    max(probability),
+                    MOST_PROBABLE if fallen_back else "",
                     deciding_iteration(key, history),
                     refined.trimmed.kept[key].seconds,
-                    MOST_PROBABLE if fallen_back else "",
                     fallen_back,
                 )
     return decisions

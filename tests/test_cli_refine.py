@@ -142,7 +142,7 @@ def test_stems_without_a_passing_class_are_dropped_or_take_the_most_probable(
         assert "8 of them by the most probable class" in answer.out
         for row in rows_of(out).values():
             assert row["refined"] == max(CLASSES, key=lambda name: float(row[name]))
-            assert "no class passes" in row["note"]
+            assert "no class passes" in row["reason"]
         counted = "of them by the most probable class: none passes the threshold</td><td>8</td>"
         assert counted in (out / "audit.html").read_text()
     refused = ask(capsys, *words, out, "--resume", "--drop")
@@ -157,7 +157,7 @@ def test_a_stem_with_a_passing_class_is_not_counted_as_most_probable(
     words = ("refine", tmp_path / "in", "--classifier", classifier, "--threshold", 1e-6)
     answer = ask(capsys, *words, "--most-probable", "--out", tmp_path / "out")
     assert "most probable" not in answer.out
-    assert {row["note"] for row in rows_of(tmp_path / "out").values()} == {""}
+    assert {row["reason"] for row in rows_of(tmp_path / "out").values()} == {""}
     with pytest.raises(SystemExit):
         ask(capsys, *words, "--most-probable", "--drop", "--out", tmp_path / "other")
 
@@ -194,7 +194,7 @@ def test_broken_stems_are_named_counted_and_listed(
     assert len(rows) == 8
     for name, words in notes.items():
         row = rows[f"Artist 1 - Title/{name}"]
-        assert words in row["note"]
+        assert words in row["reason"]
         assert (row["decision"], row["refined"], row["vocals"]) == ("drop", "", "")
     assert tree(root) == before
     page = (out / "audit.html").read_text()
