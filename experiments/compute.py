@@ -27,10 +27,12 @@ from experiments.stem_sets import (
     refined_labels,
     stem_set,
     true_labels,
+    weighed_labels,
 )
 from experiments.store import Store
 from experiments.trial import device_words, known_to_fit
 from experiments.watching import Measure, Values, Watcher, recognition_measure, separation_measure
+from selfrefine.audio.colouring import randomly_filtered
 from selfrefine.audio.silence import remove_silence
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import (
@@ -57,7 +59,7 @@ from selfrefine.models.separator import build_separator, separate_song
 from selfrefine.recognise import mixture_outputs
 from selfrefine.refine import count_labels, stem_probabilities, write_probabilities
 from selfrefine.settings import Refining
-from selfrefine.training.checkpoint import load_model
+from selfrefine.training.checkpoint import load_model, read_weights
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
 from selfrefine.training.loop import Inspect, Listener, Place, StepReport, Trained
@@ -164,15 +166,36 @@ def _(stage: stages.Trimmed, work: Work) -> Result:
 
 
 @compute.register
+def _(stage: stages.Coloured, work: Work) -> Result:
+    sets = [open_audio_set(work.store.folder(each)) for each in (stage.first, stage.second)]
+    total = sum(len(stems.clips) for stems in sets)
+    rng = np.random.default_rng(stage.seed)
+    count = 0
+    with AudioSetWriter(work.folder, sets[0].sample_rate) as writer:
+        for stems in sets:
+            for clip in stems.clips:
+                audio = stems.audio(clip)
+                writer.add(clip.song, clip.name, clip.label, audio)
+                coloured = randomly_filtered(audio, stems.sample_rate, rng)
+                writer.add(clip.song, f"{clip.name}, filtered", clip.label, coloured)
+                count += 1
+                work.count(count, total)
+    return {"stems": len(writer.clips)}
+
+
+@compute.register
 def _(stage: stages.Classifier, work: Work) -> Result:
     stems = stem_set(stage.train, work.store)
     if stage.single_labelled_only:
         stems = single_labelled(stems)
     warn_of_thin_classes(stems, work)
     device = training_device()
+    start = None
+    if stage.start is not None:
+        start = read_weights(work.store.folder(stage.start) / "model.pt")
     inspect = watcher(work, lambda songs: recognition_measure(songs, stage.settings, device))
     return train_and_sum_up(
-        lambda place: train_classifier(stems, stage.settings, stage.seed, place),
+        lambda place: train_classifier(stems, stage.settings, stage.seed, place, start),
         inspect,
         known_to_fit(stage.settings, device_words(), work.store.root),
         stems,
@@ -261,6 +284,17 @@ def _(stage: stages.Relabelled, work: Work) -> Result:
     labels = refined_labels(stage, work.store)
     thresholds = chosen_thresholds(stage.thresholds, work.store)
     result: Result = {**count_labels(labels), "thresholds": list(thresholds)}
+    truth = known_truth(stage.of.stems, work.store)
+    if truth is not None:
+        result["accuracy"] = asdict(label_accuracy(labels, truth))
+        result["confusion"] = confusion(labels, truth)
+    return result
+
+
+@compute.register
+def _(stage: stages.Weighed, work: Work) -> Result:
+    labels = weighed_labels(stage, work.store)
+    result: Result = {**count_labels(labels)}
     truth = known_truth(stage.of.stems, work.store)
     if truth is not None:
         result["accuracy"] = asdict(label_accuracy(labels, truth))

@@ -21,6 +21,7 @@ from experiments.runner import allocator_settings, tell
 from experiments.stages import (
     BandSongs,
     Classifier,
+    Coloured,
     Corrupted,
     DataSet,
     FolderSongs,
@@ -76,6 +77,8 @@ def expected_cost(stage: Stage, trial_of: TrialOf) -> Cost:
             return Cost(stem_seconds(stage) / DECODED_PER_SECOND)
         case Trimmed():
             return Cost(stem_seconds(stage.of) / TRIMMED_PER_SECOND)
+        case Coloured():
+            return Cost(set_seconds(stage) / TRIMMED_PER_SECOND)
         case Classifier() | Separator():
             trial = trial_of(stage)
             seconds = LOADING_SECONDS + training_steps(stage) * trial.step_seconds
@@ -94,7 +97,7 @@ def training_steps(stage: Classifier | Separator) -> int:
     if stage.settings.steps is not None:
         return stage.settings.steps
     settings = stage.settings
-    segments = stem_seconds(base(stage.train).of) / len(CLASSES) * settings.sample_rate
+    segments = set_seconds(stage.train) / len(CLASSES) * settings.sample_rate
     return math.ceil(settings.epochs * segments / settings.segment / settings.batch)
 
 
@@ -108,7 +111,7 @@ def forward_seconds(stage: Classifier | Separator, heard: float, trial_of: Trial
 
 def stem_bytes(stage: Classifier | Separator) -> float:
     """Of the stems that a training draws from."""
-    return stem_seconds(base(stage.train).of) * stage.settings.sample_rate * STORED_BYTES
+    return set_seconds(stage.train) * stage.settings.sample_rate * STORED_BYTES
 
 
 def memory_words(stage: Classifier | Separator, trial: Trial) -> str:
@@ -123,13 +126,16 @@ def memory_words(stage: Classifier | Separator, trial: Trial) -> str:
     return words
 
 
-def base(stems: StemSet) -> Trimmed:
+def set_seconds(stems: StemSet) -> float:
+    """Of a stem set."""
     match stems:
         case Trimmed():
-            return stems
+            return stem_seconds(stems.of)
         case TrulyLabelled():
-            return stems.of
-    return stems.of.stems
+            return stem_seconds(stems.of.of)
+        case Coloured():
+            return 2 * (stem_seconds(stems.first.of) + stem_seconds(stems.second.of))
+    return stem_seconds(stems.of.stems.of)
 
 
 @cache

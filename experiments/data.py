@@ -32,13 +32,16 @@ NOISY_DOMAIN = "b"
 """Of the band, the domain that stands for the label-noise set; "a" stands for MUSDB18."""
 VALIDATION_OFFSET = 400
 TEST_OFFSET = 500
-"""Index of the first validation and test song of a domain: no song is in two splits."""
+START_OFFSET = 2000
+"""Index of the first song of a domain that is for validation, for the test, for the classifier that
+others start from: no song is in two of them."""
 
 
 @dataclass(frozen=True)
 class DataScale:
     """How much data a profile takes, and at what rate (Hz). The band's songs and seconds; of a
-    folder, all."""
+    folder, all. `start_songs` of each domain, of `start_seconds`, are what the classifier learns
+    from that others start from, whatever the data."""
 
     sample_rate: int
     clean_songs: int
@@ -47,6 +50,8 @@ class DataScale:
     test_songs: int
     seconds: float
     noise: Corruption
+    start_songs: int
+    start_seconds: float
 
 
 def band(dataset: DataSet, scale: DataScale) -> Stage:
@@ -91,6 +96,8 @@ CHOICES: dict[str, Callable[[DataSet, DataScale], Stage]] = {
 CLEAN = DataSet("musdb18", "train")
 VALIDATION = DataSet("musdb18", "validation")
 TEST = DataSet("musdb18", "test")
+START = (DataSet("band", "a"), DataSet("band", "b"))
+"""Songs of the band that no other stage is made from: the start must not know what it judges."""
 NOISY = DataSet("sdxdb23", "train")
 UNCORRUPTED = DataSet("sdxdb23", "uncorrupted")
 """The songs of the noisy set before their labels went wrong."""
@@ -121,6 +128,11 @@ def bind(stage: Stage, data: str, scale: DataScale) -> Any:
         raise InputError(f"no data called {data!r}; choose one of {', '.join(CHOICES)}")
 
     def change(value: Any) -> Any:
+        if value in START:
+            songs, seconds = scale.start_songs, scale.start_seconds
+            return BandSongs(
+                value.split, START_OFFSET, songs, seconds, scale.sample_rate, BAND_SEED
+            )
         return CHOICES[data](value, scale) if isinstance(value, DataSet) else value
 
     return rebuild(stage, change)

@@ -8,6 +8,7 @@ from experiments.stages import (
     AdaptiveThresholds,
     BandSongs,
     Classifier,
+    Coloured,
     Corrupted,
     DataSet,
     FolderSongs,
@@ -23,8 +24,11 @@ from experiments.stages import (
     Thresholds,
     Trimmed,
     TrulyLabelled,
+    Weighed,
+    is_start,
     trained_seed,
 )
+from selfrefine.refining.starting import USUAL_TRAININGS
 from selfrefine.scales import SCALES
 from selfrefine.settings import XUMX
 from selfrefine.settings import Separator as Settings
@@ -50,6 +54,8 @@ def without_seed(stage: Stage) -> str:
             return f"{without_seed(stage.of)}, corrupted"
         case Trimmed():
             return f"stems of {without_seed(stage.of)}"
+        case Coloured():
+            return f"{without_seed(stage.first)} and of {without_seed(stage.second.of)}, coloured"
         case Classifier():
             return f"Psi_{training_name(stage)}{reading_name(stage)}"
         case Probabilities():
@@ -65,6 +71,8 @@ def without_seed(stage: Stage) -> str:
         case Relabelled():
             at = threshold_name(stage.thresholds)
             return f"labels by {without_seed(stage.of.by)} at {at}{rule_name(stage)}"
+        case Weighed():
+            return f"labels by {without_seed(stage.of.by)}"
         case TrulyLabelled():
             return f"true labels of {without_seed(stage.of)}"
         case Separator():
@@ -92,6 +100,8 @@ def rule_name(stage: Relabelled) -> str:
 
 def reading_name(classifier: Classifier) -> str:
     """Of a classifier made under another reading of the paper than its scale's."""
+    if is_start(classifier) or classifier.start is not None:
+        return ""
     for scale in SCALES.values():
         usual = scale.classifier
         otherwise = replace(classifier.settings, effects=usual.effects)
@@ -108,7 +118,13 @@ def schedule_name(settings: Settings) -> str:
 
 
 def training_name(classifier: Classifier) -> str:
-    """What a classifier learnt from: clean, noisy, refined, refined twice …"""
+    """What a classifier learnt from: clean, noisy, refined, refined twice …; band for the one that
+    others start from, started, started twice … for those."""
+    if is_start(classifier):
+        return "band"
+    if classifier.start is not None:
+        trainings = started_trainings(classifier)
+        return "started" if trainings == USUAL_TRAININGS else f"started{trainings}"
     refinements = 0
     train = classifier.train
     while isinstance(train, Relabelled):
@@ -117,6 +133,16 @@ def training_name(classifier: Classifier) -> str:
     if refinements == 0:
         return set_name(train)
     return "refined" + ("" if refinements == 1 else f"{refinements}")
+
+
+def started_trainings(classifier: Classifier) -> int:
+    """How many classifiers, one on the labels of the other, were trained on from the start."""
+    trainings = 0
+    while classifier.start is not None:
+        assert isinstance(classifier.train, Weighed)
+        classifier = classifier.train.of.by
+        trainings += 1
+    return trainings
 
 
 def refining_iteration(stage: Stage) -> int | None:
@@ -132,6 +158,8 @@ def refining_iteration(stage: Stage) -> int | None:
             return None if before is None else before + 1
         case Probabilities() | RecognitionOutputs():
             return refining_iteration(stage.by)
+        case Weighed():
+            return None
         case Relabelled() | AdaptiveThresholds() | RecognitionScore():
             return refining_iteration(stage.of)
         case Separator():
@@ -143,7 +171,9 @@ def refining_iteration(stage: Stage) -> int | None:
 
 def set_name(stems: StemSet) -> str:
     match stems:
-        case Relabelled():
+        case Coloured():
+            return "the band"
+        case Relabelled() | Weighed():
             return without_seed(stems).replace("labels by", "w/")
         case TrulyLabelled():
             return "true labels"

@@ -10,13 +10,16 @@ from typing import Any
 
 from experiments.data import DataScale
 from experiments.stages import (
+    Classifier,
     RecognitionOutputs,
     RecognitionScore,
     Relabelled,
     Stage,
+    is_start,
     rebuild,
 )
 from selfrefine import settings
+from selfrefine.refining.starting import training_on
 from selfrefine.scales import LITE, MINI, PAPER, PAPER_THRESHOLD, SMOKE, Scale, scale_named
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, SAMPLE_RATE, XUMX, Corruption
 
@@ -29,6 +32,8 @@ class Profile:
     data: DataScale
     mixtures: int
     """Random mixtures of the test songs that a classifier is tested on."""
+    start_steps: int
+    """Of the classifier that others start from."""
 
     @property
     def name(self) -> str:
@@ -39,18 +44,21 @@ BAND_NOISE = Corruption(swapped_songs=0.96, moved_tracks=0.02, bleeding_stems=0.
 """Whole-stem mistakes dominate and nothing bleeds, as in the real label-noise set."""
 
 DATA_SCALES = {
-    SMOKE: DataScale(16000, 2, 3, 2, 2, 10.0, BAND_NOISE),
-    MINI: DataScale(16000, 100, 160, 12, 48, 10.0, BAND_NOISE),
-    LITE: DataScale(SAMPLE_RATE, 24, 60, 8, 12, 60.0, BAND_NOISE),
-    PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, BAND_NOISE),
+    SMOKE: DataScale(16000, 2, 3, 2, 2, 10.0, BAND_NOISE, 2, 10.0),
+    MINI: DataScale(16000, 100, 160, 12, 48, 10.0, BAND_NOISE, 480, 10.0),
+    LITE: DataScale(SAMPLE_RATE, 24, 60, 8, 12, 60.0, BAND_NOISE, 480, 10.0),
+    PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, BAND_NOISE, 960, 30.0),
 }
 
 PAPER_THRESHOLDS = (PAPER_THRESHOLD,) * 4
 
 MIXTURES = {SMOKE: 24, MINI: 400, LITE: 2000, PAPER: 3941}
 
+START_STEPS = {SMOKE: 60, MINI: 9000, LITE: 4000, PAPER: 20000}
+
 PROFILES = {
-    scale.name: Profile(scale, data, MIXTURES[scale]) for scale, data in DATA_SCALES.items()
+    scale.name: Profile(scale, data, MIXTURES[scale], START_STEPS[scale])
+    for scale, data in DATA_SCALES.items()
 }
 
 
@@ -69,6 +77,10 @@ def scaled(stage: Stage, profile: Profile) -> Any:
             if isinstance(value.network, XUMX):
                 return at_scale(value, PAPER_XUMX, profile.scale.xumx)
             return at_scale(value, PAPER_HDEMUCS, profile.scale.hdemucs)
+        if isinstance(value, Classifier) and is_start(value):
+            return replace(value, settings=replace(value.settings, steps=profile.start_steps))
+        if isinstance(value, Classifier) and value.start is not None:
+            return replace(value, settings=training_on(value.settings, None))
         if isinstance(value, RecognitionOutputs):
             return replace(value, mixtures=profile.mixtures)
         if (

@@ -102,8 +102,20 @@ class Trimmed(Stage):
 
 
 @dataclass(frozen=True)
+class Coloured(Stage):
+    """Two stem sets in one, every stem twice: as it is, and through a random filter, so that a
+    classifier does not take a set's own sound for the instrument's."""
+
+    unit: ClassVar[str] = "stem"
+
+    first: Trimmed
+    second: Trimmed
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Classifier(Stage):
-    """An instrument classifier Psi, trained from scratch."""
+    """An instrument classifier Psi, trained from scratch, or on from the weights of `start`."""
 
     unit: ClassVar[str] = "step"
     on_gpu: ClassVar[bool] = True
@@ -112,6 +124,7 @@ class Classifier(Stage):
     settings: method.Classifier = field(default_factory=method.Classifier)
     single_labelled_only: bool = False
     seed: int = 0
+    start: "Classifier | None" = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -178,6 +191,19 @@ class Relabelled(Stage):
 
 
 @dataclass(frozen=True)
+class Weighed(Stage):
+    """The stem set under the label sets of the highest posterior, given the mean of a classifier's
+    outputs and of those that the sets behind `before` were weighed by. One that is less probable
+    than `sure` leaves the given label."""
+
+    unit: ClassVar[str] = "stem"
+
+    of: Probabilities
+    before: "Weighed | None" = None
+    sure: float = 0.0
+
+
+@dataclass(frozen=True)
 class TrulyLabelled(Stage):
     """The stems of a corrupted set under their true label sets; a stem that holds no class is left
     out."""
@@ -187,7 +213,7 @@ class TrulyLabelled(Stage):
     of: Trimmed
 
 
-StemSet = Trimmed | Relabelled | TrulyLabelled
+StemSet = Trimmed | Coloured | Relabelled | Weighed | TrulyLabelled
 
 
 @dataclass(frozen=True)
@@ -256,12 +282,20 @@ def rebuild(stage: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def with_seed(stage: Any, seed: int) -> Any:
-    """The same stage with every training behind it run from `seed`; data and tests stay."""
+    """The same stage with every training behind it run from `seed`; data and tests stay, and so
+    does the classifier that others start from: it is one file, whatever they draw."""
 
     def change(value: Any) -> Any:
-        return replace(value, seed=seed) if isinstance(value, Classifier | Separator) else value
+        trained = isinstance(value, Classifier | Separator)
+        return replace(value, seed=seed) if trained and not is_start(value) else value
 
     return rebuild(stage, change)
+
+
+def is_start(stage: Stage) -> bool:
+    """Whether a classifier is the one that others start from, which learnt from the band's own
+    songs."""
+    return isinstance(stage, Classifier) and isinstance(stage.train, Coloured)
 
 
 def tested_on(stage: Any, test: Songs, songs: Songs) -> Any:

@@ -11,7 +11,13 @@ from selfrefine.data.audio_set import AudioSet, open_audio_set, with_labels
 from selfrefine.data.corruption import read_truth
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import Labels
-from selfrefine.refine import label_set, read_probabilities
+from selfrefine.refine import (
+    StemProbability,
+    label_set,
+    mean_probabilities,
+    read_probabilities,
+)
+from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, most_probable_sets, weigh
 
 
 def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
@@ -19,6 +25,8 @@ def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
     match stage:
         case stages.Relabelled():
             return with_labels(stem_set(stage.of.stems, store), refined_labels(stage, store))
+        case stages.Weighed():
+            return with_labels(stem_set(stage.of.stems, store), weighed_labels(stage, store))
         case stages.TrulyLabelled():
             return with_labels(stem_set(stage.of, store), true_labels(stage, store))
     return open_audio_set(store.folder(stage))
@@ -32,6 +40,29 @@ def refined_labels(stage: stages.Relabelled, store: Store) -> Labels:
         (row.song, row.name): label_set(row.probability, thresholds, stage.most_probable)
         for row in rows
     }
+
+
+def weighed_labels(stage: stages.Weighed, store: Store) -> Labels:
+    """The label set of every stem: the most probable one, or the given one where that is not sure
+    enough."""
+    rows = judged_stems(stage, store)
+    weighed = weigh(rows, UNSEEN if stage.before is None else TRAINED_ON)
+    found = most_probable_sets(rows, weighed)
+    sureness = weighed.posterior.max(axis=1)
+    return {
+        (row.song, row.name): found[row.song, row.name] if sure >= stage.sure else row.given
+        for row, sure in zip(rows, sureness, strict=True)
+    }
+
+
+def judged_stems(stage: stages.Weighed, store: Store) -> list[StemProbability]:
+    """The mean of what every classifier behind the stage says of each stem."""
+    judged = []
+    link: stages.Weighed | None = stage
+    while link is not None:
+        judged.append(read_probabilities(store.folder(link.of) / "probabilities.csv"))
+        link = link.before
+    return mean_probabilities(judged)
 
 
 def true_labels(stage: stages.TrulyLabelled, store: Store) -> Labels:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 
 from experiments.outputs import MULTI, SINGLE
-from experiments.registry import OPTIONS, TABLES, Row, Table
+from experiments.registry import OURS, TABLES, Row, Table
 from experiments.stages import RecognitionScore
 from reports.gap import Share, gap_shares
 from reports.measures import RECOGNITION_MEASURES, Measure, Measures, all_measures
@@ -15,7 +15,7 @@ from selfrefine.classes import CLASSES
 COLUMNS = (*CLASSES, "avg")
 GAP = "gap closed"
 TESTS = {SINGLE: "single-labelled stems", MULTI: "random mixtures"}
-REPORTED = {**TABLES, OPTIONS.name: OPTIONS}
+REPORTED = {**TABLES, **OURS}
 MARK = "†"
 """Behind the label of a row that the paper does not have."""
 MARK_NOTE = f"{MARK} reference rows of ours, not in the paper's table."
@@ -99,7 +99,7 @@ def sheets_of(results: Results, measures: Measures) -> dict[str, Sheet]:
     return {
         name: sheet(table, measures, beside)
         for name, table in REPORTED.items()
-        if table is not OPTIONS or was_run(table, measures)
+        if table.name not in OURS or was_run(table, measures)
     }
 
 

@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 
 from selfrefine.commands import (
+    apply,
     check_data,
     corrupt,
     evaluate,
@@ -25,6 +26,7 @@ from selfrefine.errors import InputError
 COMMANDS: dict[str, ModuleType] = {
     "check-data": check_data,
     "refine": refine,
+    "apply": apply,
     "train-separator": train_separator,
     "separate": separate,
     "evaluate": evaluate,

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -75,6 +75,16 @@ def stem_probabilities(
 ) -> Iterator[StemProbability]:
     """Each clip's averaged probability, as `stem_windows` gives it."""
     return (row for row, _ in stem_windows(model, stems, settings, refining, device))
+
+
+def mean_probabilities(judged: list[list[StemProbability]]) -> list[StemProbability]:
+    """Each stem's probabilities, averaged over classifiers that judged the same stems."""
+    means = []
+    for same in zip(*judged, strict=True):
+        of_class = zip(*(row.probability for row in same), strict=True)
+        mean = tuple(sum(values) / len(same) for values in of_class)
+        means.append(replace(same[0], probability=mean))
+    return means
 
 
 def label_set(

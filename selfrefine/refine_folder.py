@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from selfrefine.data.audio_set import AudioSet
 from selfrefine.data.folder import SongFiles, fingerprint
-from selfrefine.data.output_folder import begin_or_resume
+from selfrefine.data.output_folder import SOURCE, begin_or_resume
+from selfrefine.data.trimming import Key
 from selfrefine.errors import InputError
 from selfrefine.labels_table import read_truth
 from selfrefine.metrics.label_sets import Labels
-from selfrefine.model_file import load_classifier, save_classifier
+from selfrefine.model_file import ClassifierFile, load_classifier, save_classifier
 from selfrefine.prepared_stems import say_unused, trimmed_stems
 from selfrefine.progress_bar import ProgressBar
 from selfrefine.refine_report import Refined, refuse_edited_labels, write_report
+from selfrefine.refining.decisions import Verdict, thresholded_verdicts, weighed_verdicts
+from selfrefine.refining.started import refine_started
+from selfrefine.refining.starting import training_on, usual_trainings
 from selfrefine.scales import Scale
 from selfrefine.self_refining import (
     Iteration,
@@ -26,22 +33,30 @@ from selfrefine.self_refining import (
 from selfrefine.settings import Classifier, Refining
 from selfrefine.training.device import prepare, training_device
 
-SOURCE = "source.path"
-"""In `work`: the input folder's path, as bytes of the file system."""
+PAPER_ITERATIONS = 2
+"""Psi_refined is the second one (section 3.1)."""
 
 
 @dataclass(frozen=True)
 class RefineOrder:
-    """What the command line asked for; a `threshold` of None is the scale's or the classifier's."""
+    """What the command line asked for.
+
+    `start` is the file of the classifier to begin with, `classifier` of one to use as it is; None
+    of both is the paper's way. `sure` decides after a start, `threshold` (None: the scale's or the
+    classifier's) and `most_probable` otherwise. `iterations` of None is what suits the collection.
+    """
 
     source: Path
     out: Path
     scale: Scale
+    start: Path | None
+    sure: float
     threshold: float | None
     most_probable: bool
-    iterations: int
+    iterations: int | None
     seed: int
     resume: bool
+    by_segment: bool
     copy: bool
     truth: Path | None
     classifier: Path | None
@@ -54,7 +69,8 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
     truth = known_truth(order.truth, songs) if order.truth else None
     device = training_device()
     prepare(device)
-    loaded = load_classifier(order.classifier, device) if order.classifier else None
+    given = order.start or order.classifier
+    loaded = load_classifier(given, device) if given else None
     settings = loaded.settings if loaded else order.scale.classifier
     threshold = order.threshold or (loaded.threshold if loaded else order.scale.threshold)
     refining = Refining(threshold=threshold, most_probable=order.most_probable)
@@ -65,31 +81,120 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
         progress = Progress(bar.listen, bar.count, bar.say)
         say_unused(order.source, songs, bar)
         trimmed = trimmed_stems(songs, work, settings.sample_rate, bar)
-        if loaded:
-            folder = work / "given-classifier"
-            folder.mkdir(exist_ok=True)
-            rows = classify(
-                loaded.model, trimmed.stems, settings, refining, folder, device, progress
-            )
-            iterations = [Iteration(1, folder, rows, refined_labels(rows, refining))]
+        way = Way(order, settings, refining, loaded, device, progress)
+        if order.start:
+            found = by_start(way, trimmed.stems, work)
+        elif loaded:
+            found = by_classifier(way, trimmed.stems, work)
         else:
-            iterations = list(
-                refine_iterations(
-                    trimmed.stems,
-                    settings,
-                    refining,
-                    order.iterations,
-                    order.seed,
-                    work,
-                    device,
-                    progress,
-                )
-            )
-            weights = iterations[-1].folder / "model.pt"
-            save_classifier(order.out / "classifier.pt", weights, settings, threshold)
-        refined = Refined(order.source, songs, trimmed, settings, refining, iterations)
-        write_report(order.out, refined, truth, order.copy, bar.say)
+            found = by_training(way, trimmed.stems, work)
+        if found.weights.exists():
+            save_classifier(order.out / "classifier.pt", found.weights, settings, threshold)
+        refined = Refined(
+            order.source,
+            songs,
+            trimmed,
+            settings,
+            refining,
+            found.iterations,
+            found.verdicts,
+            found.words,
+        )
+        write_report(order.out, refined, truth, order.copy, order.by_segment, bar.say)
     return refined
+
+
+@dataclass(frozen=True)
+class Way:
+    """What every way of refining needs; `loaded` is the classifier that was given, if any."""
+
+    order: RefineOrder
+    settings: Classifier
+    refining: Refining
+    loaded: ClassifierFile | None
+    device: torch.device
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a way of refining found. `weights` is the file of the last training, where there was
+    one; `words` say how labels were decided."""
+
+    iterations: list[Iteration]
+    verdicts: dict[Key, Verdict]
+    weights: Path
+    words: list[tuple[str, str]]
+
+
+def by_start(way: Way, stems: AudioSet, work: Path) -> Found:
+    """From a classifier that knows the classes already."""
+    order, loaded = way.order, way.loaded
+    assert loaded is not None
+    count = usual_trainings(len(stems.clips)) if order.iterations is None else order.iterations
+    settings = training_on(way.settings, len(stems.clips))
+    iterations = list(
+        refine_started(
+            stems,
+            loaded.model,
+            settings,
+            way.refining,
+            count,
+            order.seed,
+            work,
+            way.device,
+            way.progress,
+        )
+    )
+    verdicts = weighed_verdicts(iterations, order.sure)
+    words = [("start", str(order.start)), ("a change needs", f"{order.sure:.0%} certainty")]
+    return Found(iterations, verdicts, iterations[-1].folder / "model.pt", words)
+
+
+def by_classifier(way: Way, stems: AudioSet, work: Path) -> Found:
+    """By a classifier as it is."""
+    loaded = way.loaded
+    assert loaded is not None
+    folder = work / "given-classifier"
+    folder.mkdir(exist_ok=True)
+    rows = classify(
+        loaded.model, stems, way.settings, way.refining, folder, way.device, way.progress
+    )
+    iterations = [Iteration(1, folder, rows, refined_labels(rows, way.refining))]
+    return Found(
+        iterations,
+        thresholded_verdicts(iterations, way.refining.threshold),
+        folder / "model.pt",
+        threshold_words(way.refining),
+    )
+
+
+def by_training(way: Way, stems: AudioSet, work: Path) -> Found:
+    """By classifiers trained from nothing on the collection itself: the paper's way."""
+    count = PAPER_ITERATIONS if way.order.iterations is None else way.order.iterations
+    iterations = list(
+        refine_iterations(
+            stems,
+            way.settings,
+            way.refining,
+            count,
+            way.order.seed,
+            work,
+            way.device,
+            way.progress,
+        )
+    )
+    return Found(
+        iterations,
+        thresholded_verdicts(iterations, way.refining.threshold),
+        iterations[-1].folder / "model.pt",
+        threshold_words(way.refining),
+    )
+
+
+def threshold_words(refining: Refining) -> list[tuple[str, str]]:
+    rule = "the most probable one" if refining.most_probable else "the stem is dropped"
+    return [("threshold", f"{refining.threshold:g}"), ("where no class passes", rule)]
 
 
 def known_truth(path: Path, songs: list[SongFiles]) -> Labels:
@@ -111,12 +216,15 @@ def order_mark(
 ) -> dict[str, Any]:
     """What must be the same for a run to be resumed. None counts as not noted: runs of before an
     option was there can go on without it."""
-    classifier = hashlib.sha256(order.classifier.read_bytes()) if order.classifier else None
+    given = order.start or order.classifier
+    digest = hashlib.sha256(given.read_bytes()).hexdigest() if given else None
     return {
         "files": fingerprint(songs),
         "settings": repr(settings),
         "threshold": refining.threshold,
         "rule where no class passes": "most probable" if refining.most_probable else None,
         "seed": order.seed,
-        "classifier": classifier.hexdigest() if classifier else None,
+        "classifier": digest if order.classifier else None,
+        "start": digest if order.start else None,
+        "certainty": order.sure if order.start else None,
     }

@@ -1,23 +1,36 @@
 """What refining leaves for its user: labels.csv, stems/ by label set, audit.html, a summary."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from selfrefine.audio.files import Say
 from selfrefine.audit import Audit, AuditedStem, Curve, confusion_rows, decision_counts, write_audit
 from selfrefine.classes import CLASSES
 from selfrefine.data.folder import SongFiles
-from selfrefine.data.trimming import Key, TrimmedStems, place_in_file
+from selfrefine.data.trimming import Key, TrimmedStem, TrimmedStems, place_in_file
 from selfrefine.errors import InputError
 from selfrefine.labels_table import StemDecision, file_word, labels_text, write_labels
 from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.refining.decisions import Verdict
+from selfrefine.refining.segment_files import lay_out_segments, write_segments
+from selfrefine.refining.segments import Segment, find_segments
 from selfrefine.self_refining import Iteration, deciding_iteration, read_windows, window_centres
 from selfrefine.settings import Classifier, Refining
 from selfrefine.stem_links import lay_out_stems
 
-MOST_PROBABLE = "no class passes the threshold: the most probable one"
+PEAKS = 240
+"""Columns of a stem's waveform."""
+PIECES = 4 * PEAKS
+"""Of the trimmed audio, so that no column of sound is missed where silence is cut."""
 
+SURENESS = (0.95, 0.9, 0.8, 0.6, 0.0)
+"""Least confidence of the groups in which it is compared with how many are right."""
+
+RELIABILITY_COLUMNS = ("how sure", "stems", "mean", "right")
 ACCURACY_COLUMNS = ("labels", "label set right", "F1", "precision", "recall", "kept")
 
 
@@ -31,39 +44,54 @@ class Refined:
     settings: Classifier
     refining: Refining
     iterations: list[Iteration]
+    verdicts: dict[Key, Verdict]
+    words: list[tuple[str, str]]
+    """How labels were decided, as pairs of what and how."""
 
 
-def write_report(out: Path, refined: Refined, truth: Labels | None, copy: bool, say: Say) -> None:
+def write_report(
+    out: Path, refined: Refined, truth: Labels | None, copy: bool, by_segment: bool, say: Say
+) -> None:
     """Writes everything into `out` and prints the summary."""
     decisions = stem_decisions(refined)
     path = out / "labels.csv"
     write_labels(path, labels_text(decisions.values()))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     (out / "work" / "labels.sha256").write_text(digest)
+    views = stem_views(refined)
+    segments = {key: view.segments for key, view in views.items()}
+    write_segments(
+        out / "segments.csv",
+        {(decisions[key].song, decisions[key].file): found for key, found in segments.items()},
+    )
     usable = [
-        (song.name, file, decisions[song.name, file.name].refined)
+        (song.name, file)
         for song in refined.songs
         for file in song.files
         if (song.name, file.name) in refined.trimmed.kept
     ]
-    paths = lay_out_stems(usable, out / "stems", copy, say)
-    curves = stem_curves(refined)
+    if by_segment:
+        stretches = [(song, file, segments[song, file.name]) for song, file in usable]
+        laid_out = lay_out_segments(stretches, out / "stems", copy, say)
+        paths = {key: found[0] for key, found in laid_out.items() if len(found) == 1}
+    else:
+        labelled = [(song, file, decisions[song, file.name].refined) for song, file in usable]
+        paths = lay_out_stems(labelled, out / "stems", copy, say)
     stems = [
-        AuditedStem(decision, paths.get(key), curves.get(key))
+        AuditedStem(decision, paths.get(key), view.curve, view.peaks, view.segments)
+        if (view := views.get(key))
+        else AuditedStem(decision, None, None)
         for key, decision in decisions.items()
     ]
     accuracies = accuracy_rows(refined, truth) if truth else []
+    reliability = reliability_rows(refined, truth) if truth else []
     seconds = sum(stem.seconds for stem in refined.trimmed.kept.values())
     facts = [
         ("folder", str(refined.source)),
         ("songs", str(len(refined.songs))),
         ("stems", f"{len(decisions)}, {seconds / 3600:.2f} h"),
-        ("iterations", str(len(refined.iterations))),
-        ("threshold", f"{refined.refining.threshold:g}"),
-        (
-            "where no class passes",
-            "the most probable one" if refined.refining.most_probable else "the stem is dropped",
-        ),
+        ("trainings", str(refined.iterations[-1].number)),
+        *refined.words,
     ]
     audit = Audit(
         f"Refined labels of {refined.source.name}",
@@ -72,14 +100,14 @@ def write_report(out: Path, refined: Refined, truth: Labels | None, copy: bool, 
         stems,
         ACCURACY_COLUMNS,
         accuracies,
+        reliability,
     )
     write_audit(out / "audit.html", audit)
-    print_summary(out, stems, accuracies)
+    print_summary(out, stems, accuracies, reliability)
 
 
 def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
     """Of every stem, also of those that could not be used, in the order of the songs."""
-    history = [iteration.labels for iteration in refined.iterations]
     final = {(row.song, row.name): row for row in refined.iterations[-1].rows}
     decisions = {}
     for song in refined.songs:
@@ -94,20 +122,19 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
                     *key, word, file.label, None, (), (), None, reason, 0, None
                 )
             else:
-                probability, label = final[key].probability, history[-1][key]
-                fallen_back = bool(label) and max(probability) < refined.refining.threshold
+                verdict = refined.verdicts[key]
                 decisions[key] = StemDecision(
                     *key,
                     word,
                     file.label,
-                    probability,
-                    label,
-                    label,
-                    max(probability),
-                    MOST_PROBABLE if fallen_back else "",
-                    deciding_iteration(key, history),
+                    final[key].probability,
+                    verdict.proposed,
+                    verdict.refined,
+                    verdict.confidence,
+                    verdict.reason,
+                    deciding_iteration(key, refined.iterations),
                     refined.trimmed.kept[key].seconds,
-                    fallen_back,
+                    verdict.most_probable,
                 )
     return decisions
 
@@ -124,24 +151,57 @@ def refuse_edited_labels(out: Path) -> None:
             )
 
 
-def stem_curves(refined: Refined) -> dict[Key, Curve]:
-    """The last iteration's probabilities, placed in the files' time."""
+@dataclass(frozen=True)
+class StemView:
+    """What there is to see of a stem, placed in its file's time."""
+
+    curve: Curve
+    segments: tuple[Segment, ...]
+    peaks: np.ndarray
+
+
+def stem_views(refined: Refined) -> dict[Key, StemView]:
+    """By the last iteration's probabilities."""
     last = refined.iterations[-1]
-    curves = {}
+    audio = refined.trimmed.stems
+    clips = {(clip.song, clip.name): clip for clip in audio.clips}
+    views = {}
     for row, windows in zip(last.rows, read_windows(last.folder), strict=True):
-        stem = refined.trimmed.kept[row.song, row.name]
+        key = (row.song, row.name)
+        stem = refined.trimmed.kept[key]
         centres = window_centres(len(windows), refined.settings, refined.refining)
-        times = place_in_file(stem, centres.clip(max=row.seconds))
-        curves[row.song, row.name] = Curve(times, windows, stem.stretches)
-    return curves
+        centres = centres.clip(max=row.seconds)
+        curve = Curve(place_in_file(stem, centres), windows, stem.stretches)
+        label = refined.verdicts[key].refined
+        found = find_segments(windows, centres, stem, label) if label else ()
+        views[key] = StemView(curve, found, file_peaks(audio.audio(clips[key]), stem))
+    return views
+
+
+def file_peaks(audio: np.ndarray, stem: TrimmedStem) -> np.ndarray:
+    """The largest magnitude, 0 to 1, in each of `PEAKS` equal parts of a stem's file, `(part,)`, of
+    its trimmed audio `(channel, sample)`; removed silence shows as 0."""
+    peaks = np.zeros(PEAKS)
+    magnitude = np.abs(audio).max(axis=0)
+    parts = min(len(magnitude), PIECES)
+    edges = np.linspace(0, len(magnitude), parts + 1).astype(int)
+    pieces = np.maximum.reduceat(magnitude, edges[:-1])
+    lengths = sum(end - start for start, end in stem.stretches)
+    times = place_in_file(stem, (np.arange(parts) + 0.5) * lengths / parts)
+    places = (times / stem.seconds * PEAKS).astype(int).clip(max=PEAKS - 1)
+    np.maximum.at(peaks, places, pieces)
+    return peaks.clip(max=1.0)
 
 
 def accuracy_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
     """The labels as given and after each iteration, over the stems whose truth is known."""
     labels = {"given": {(r.song, r.name): r.given for r in refined.iterations[0].rows}}
     for iteration in refined.iterations:
-        labels[f"iteration {iteration.number}"] = iteration.labels
+        words = f"iteration {iteration.number}" if iteration.number else "the start"
+        labels[words] = iteration.labels
     rows = []
+    if any(verdict.refined != verdict.proposed for verdict in refined.verdicts.values()):
+        labels["what stands"] = {key: found.refined for key, found in refined.verdicts.items()}
     for words, of_stems in labels.items():
         known = {key: label for key, label in of_stems.items() if key in truth}
         score = label_accuracy(known, truth)
@@ -150,9 +210,36 @@ def accuracy_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
     return rows
 
 
-def print_summary(out: Path, stems: list[AuditedStem], accuracies: list[tuple[str, ...]]) -> None:
+def reliability_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
+    """By how sure what was found is: how many stems, their mean confidence, and the share of them
+    of which it is exactly right."""
+    known = [(found, truth[key]) for key, found in refined.verdicts.items() if key in truth]
+    rows: list[tuple[str, ...]] = []
+    for least, most in zip(SURENESS, (1.01, *SURENESS), strict=False):
+        group = [pair for pair in known if least <= pair[0].confidence < most]
+        if group:
+            mean = sum(found.confidence for found, _ in group) / len(group)
+            right = sum(set(found.proposed) == set(true) for found, true in group) / len(group)
+            words = f"{least:.0%} or more" if least else f"less than {most:.0%}"
+            rows.append((words, str(len(group)), f"{mean:.2f}", f"{right:.2f}"))
+    return rows
+
+
+def print_summary(
+    out: Path,
+    stems: list[AuditedStem],
+    accuracies: list[tuple[str, ...]],
+    reliability: list[tuple[str, ...]],
+) -> None:
     for words, count in decision_counts(stems):
         print(f"{count:6d} {words}")
+    standing = Counter(
+        stem.decision.reason
+        for stem in stems
+        if stem.decision.refined != stem.decision.proposed and stem.decision.reason
+    )
+    for reason, count in standing.items():
+        print(f"{count:6d} of the given labels stand against another finding: {reason}")
     print(f"{'given / refined':18s}" + "".join(f"{n:>8s}" for n in (*CLASSES, "several", "none")))
     for label, cells in confusion_rows(stems):
         print(f"{label:18s}" + "".join(f"{cell:8d}" for cell in cells))
@@ -160,4 +247,8 @@ def print_summary(out: Path, stems: list[AuditedStem], accuracies: list[tuple[st
         print("".join(f"{word:>17s}" for word in ACCURACY_COLUMNS))
         for row in accuracies:
             print("".join(f"{cell:>17s}" for cell in row))
-    print(f"labels: {out / 'labels.csv'}; to listen: {out / 'audit.html'}")
+    if reliability:
+        print("".join(f"{word:>17s}" for word in RELIABILITY_COLUMNS))
+        for row in reliability:
+            print("".join(f"{cell:>17s}" for cell in row))
+    print(f"labels: {out / 'labels.csv'}; to listen and decide: {out / 'audit.html'}")

@@ -25,6 +25,7 @@ from selfrefine.refine import (
     stem_windows,
     write_probabilities,
 )
+from selfrefine.refining.evidence import Weighed
 from selfrefine.settings import Classifier, Refining
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
@@ -45,12 +46,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Iteration:
-    """`folder` holds `model.pt`, `probabilities.csv` and the windows' probabilities."""
+    """`folder` holds `probabilities.csv`, the windows' probabilities, and `model.pt` where one was
+    trained. `weighed` is what the labels were decided by where no threshold did."""
 
     number: int
     folder: Path
     rows: list[StemProbability]
     labels: Labels
+    weighed: Weighed | None = None
 
 
 def refine_iterations(
@@ -68,7 +71,6 @@ def refine_iterations(
     Ends early, saying so, where a class has no stem left that holds it alone: a classifier trained
     without it would drop the class everywhere.
     """
-    held = {name for clip in stems.clips for name in clip.label}
     training = stems
     for number in range(1, count + 1):
         own = folder / f"iteration-{number}"
@@ -83,15 +85,22 @@ def refine_iterations(
         labels = refined_labels(rows, refining)
         yield Iteration(number, own, rows, labels)
         training = single_labelled(with_labels(stems, labels))
-        lost = held - {name for clip in training.clips for name in clip.label}
+        lost = lost_classes(stems, training)
         if lost and number < count:
-            named = " and ".join(name for name in CLASSES if name in lost)
             progress.say(
-                f"stopped after iteration {number} of {count}: no stem was found to hold {named} "
+                f"stopped after iteration {number} of {count}: no stem was found to hold {lost} "
                 "alone, so the next classifier could not learn it; a lower --threshold, longer "
                 "training or more songs may help"
             )
             return
+
+
+def lost_classes(stems: AudioSet, training: AudioSet) -> str:
+    """In words, the classes that stems were given and that none is trained on under."""
+    held, left = (
+        {name for clip in part.clips for name in clip.label} for part in (stems, training)
+    )
+    return " and ".join(name for name in CLASSES if name in held - left)
 
 
 def classify(
@@ -138,9 +147,11 @@ def refined_labels(rows: list[StemProbability], refining: Refining) -> Labels:
     }
 
 
-def deciding_iteration(key: tuple[str, str], history: list[Labels]) -> int:
+def deciding_iteration(key: tuple[str, str], iterations: list[Iteration]) -> int:
     """The first iteration from which on the stem's label set stayed the final one."""
-    number = len(history)
-    while number > 1 and history[number - 2][key] == history[-1][key]:
-        number -= 1
-    return number
+    deciding = iterations[-1]
+    for iteration in reversed(iterations[:-1]):
+        if iteration.labels[key] != deciding.labels[key]:
+            break
+        deciding = iteration
+    return deciding.number

@@ -1,20 +1,37 @@
 """Label noise moves sound between a song's stems and says truly where it went."""
 
+import csv
+import hashlib
+import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from experiments import stages
 from selfrefine.classes import CLASSES
 from selfrefine.data.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
 from selfrefine.data.corruption import (
+    FADE_SECONDS,
+    Gate,
+    Part,
+    Piece,
     draw_parts,
+    read_pieces,
     read_truth,
+    stem_pieces,
     stem_truth,
     sum_parts,
+    write_pieces,
     write_truth,
 )
 from selfrefine.settings import Corruption
+from tests.cli_songs import ask, assert_refused, tree, write_songs
+
+STRETCHES = Corruption(0.0, 0.0, 0.0, misfiled_stretches=0.7, stretch_seconds=(0.1, 0.4))
 
 
 @pytest.fixture
@@ -97,3 +114,168 @@ def test_clips_that_would_clip_are_stored_scaled(tmp_path: Path) -> None:
     stored = open_audio_set(tmp_path)
     np.testing.assert_allclose(stored.audio(stored.clips[0]), loud, atol=2.5 / 32767)
     assert list(by_song(stored)) == ["song"]
+
+
+def test_what_was_drawn_before_stretches_were_is_still_drawn(tracks: AudioSet) -> None:
+    """The values are those of the code without stretches: audio, truths and the next draw."""
+    noise = Corruption(swapped_songs=0.7, moved_tracks=0.4, bleeding_stems=0.8)
+    rng = np.random.default_rng(7)
+    digest = hashlib.sha256()
+    for _ in range(20):
+        for given, parts in draw_parts(list(tracks.clips), noise, rng).items():
+            rows = [(part.clip.name, f"{part.gain:.12g}") for part in parts]
+            truth = stem_truth(tracks, "song", given, parts)
+            shares = [f"{share:.9g}" for share in truth.energy_share]
+            names = [list(track[:2]) for track in truth.tracks]
+            digest.update(json.dumps([given, rows, shares, names]).encode())
+            digest.update(np.rint(sum_parts(tracks, parts) * 32767).astype("<i2").tobytes())
+    assert digest.hexdigest()[:16] == "5adcbf18333f74ee"
+    assert rng.integers(1 << 40) == 749291545523
+
+
+def test_stages_with_corruptions_of_before_keep_their_identities() -> None:
+    songs = stages.BandSongs("b", 0, 4, 10.0, 16000, 1)
+    for noise, identity in (
+        (Corruption(), "38617428dd73"),
+        (Corruption(0.96, 0.02, 0.0), "cdd0e965cc70"),
+        (Corruption(0.0, 0.4, 0.0), "46630bea4d11"),
+    ):
+        assert stages.identity(stages.Corrupted(songs, noise)) == identity
+        other = stages.Corrupted(songs, replace(noise, misfiled_stretches=0.1))
+        assert stages.identity(other) != identity
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stretches_keep_the_sum_of_a_songs_stems(tracks: AudioSet, seed: int) -> None:
+    clips = list(tracks.clips)
+    noise = replace(STRETCHES, swapped_songs=0.7, moved_tracks=0.4, bleeding_stems=0.8)
+    parts = draw_parts(clips, noise, np.random.default_rng(seed))
+    assert any(part.gates for stem in parts.values() for part in stem)
+    corrupted = sum(sum_parts(tracks, stem) for stem in parts.values())
+    clean = sum(tracks.audio(clip) for clip in clips)
+    np.testing.assert_allclose(corrupted, clean, atol=1e-5)
+
+
+def test_a_stretch_is_gone_from_its_stem_and_heard_in_another(tracks: AudioSet) -> None:
+    clip = tracks.clips[0]
+    stretch = Gate(0.5, 0.25, True)
+    start, stop = stretch.bounds(clip.length, tracks.sample_rate)
+    assert (start, stop) == (6000, 10000)
+    inside = sum_parts(tracks, [Part(clip, 1.0, (stretch,))])
+    outside = sum_parts(tracks, [Part(clip, 1.0, (replace(stretch, inside=False),))])
+    audio = tracks.audio(clip)
+    np.testing.assert_allclose(inside + outside, audio, atol=1e-7)
+    half = round(FADE_SECONDS * tracks.sample_rate / 2)
+    assert not outside[:, start + half : stop - half].any()
+    assert not inside[:, : start - half].any()
+    assert not inside[:, stop + half :].any()
+    # No click: what a gate lets through never jumps.
+    let = inside[0][np.abs(audio[0]) > 0.01] / audio[0][np.abs(audio[0]) > 0.01]
+    assert np.abs(np.diff(let)).max() < 0.1
+
+
+def test_a_stretch_takes_at_most_half_of_a_clip() -> None:
+    assert Gate(0.0, 60.0, True).bounds(1000, 100) == (0, 500)
+    assert Gate(1.0, 60.0, True).bounds(1000, 100) == (500, 1000)
+
+
+def test_stretches_lie_at_the_same_seconds_at_every_sample_rate() -> None:
+    for place in (0.0, 0.37, 1.0):
+        gate = Gate(place, 3.3, True)
+        seconds = [np.array(gate.bounds(10 * rate, rate)) / rate for rate in (16000, 44100)]
+        np.testing.assert_allclose(seconds[0], seconds[1], atol=1e-4)
+
+
+def test_the_truth_of_a_stretch_says_from_when_to_when(tracks: AudioSet, tmp_path: Path) -> None:
+    vocals, drums = tracks.clips[0], tracks.clips[4]
+    gate = Gate(0.5, 0.25, True)
+    rest = replace(gate, inside=False)
+    held = [Part(vocals, 1.0), Part(drums, 1.0, (gate,))]
+    lost = [Part(drums, 1.0, (rest,))]
+    pieces = [
+        *stem_pieces(tracks, "song", "vocals", held),
+        *stem_pieces(tracks, "song", "drums", lost),
+    ]
+    assert pieces == [
+        Piece("song", "vocals", 0.0, 0.375, ("vocals",)),
+        Piece("song", "vocals", 0.375, 0.625, ("vocals", "drums")),
+        Piece("song", "vocals", 0.625, 1.0, ("vocals",)),
+        Piece("song", "drums", 0.0, 0.375, ("drums",)),
+        Piece("song", "drums", 0.375, 0.625, ()),
+        Piece("song", "drums", 0.625, 1.0, ("drums",)),
+    ]
+    # The whole's truth goes by the energy of the whole.
+    truth = stem_truth(tracks, "song", "vocals", held)
+    assert truth.energy_share[CLASSES.index("drums")] == pytest.approx(0.2, abs=0.01)
+    write_pieces(tmp_path / "stretches.csv", pieces)
+    read = read_pieces(tmp_path / "stretches.csv")
+    assert read == {("song", "vocals"): tuple(pieces[:3]), ("song", "drums"): tuple(pieces[3:])}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pieces_tile_every_stem_and_neighbours_differ(tracks: AudioSet, seed: int) -> None:
+    parts_of = draw_parts(list(tracks.clips), STRETCHES, np.random.default_rng(seed))
+    for given, parts in parts_of.items():
+        pieces = stem_pieces(tracks, "song", given, parts)
+        assert pieces[0].start == 0.0
+        assert pieces[-1].end == 1.0
+        for first, second in pairwise(pieces):
+            assert first.end == second.start
+            assert first.label != second.label
+
+
+def test_stretches_move_at_the_rate_asked_for(tracks: AudioSet) -> None:
+    rng = np.random.default_rng(0)
+    noise = replace(STRETCHES, misfiled_stretches=0.3)
+    moved = [
+        any(not gate.inside for part in stem for gate in part.gates if part.clip.label == (given,))
+        for _ in range(300)
+        for given, stem in draw_parts(list(tracks.clips), noise, rng).items()
+    ]
+    # 1,200 stems: the share's standard deviation is .013.
+    assert np.mean(moved) == pytest.approx(0.3, abs=0.04)
+
+
+def test_the_command_moves_stretches_and_tells_their_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 3)
+    before = tree(tmp_path / "in")
+    words = ("corrupt", tmp_path / "in", "--swap-rate", 0, "--rate", 0, "--bleed-rate", 0)
+    answer = ask(capsys, *words, "--stretch-rate", 1, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    assert "for some seconds" in answer.out
+    assert tree(tmp_path / "in") == before
+    with (tmp_path / "out" / "stretches.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["song", "given", "start", "end", "true_label"]
+    for song in range(3):
+        folder = f"Artist {song} - Title"
+        for name in CLASSES:
+            of_stem = [row for row in rows if (row["song"], row["given"]) == (folder, name)]
+            ends = [float(row["end"]) for row in of_stem]
+            assert [0.0, *ends[:-1]] == [float(row["start"]) for row in of_stem]
+            assert ends[-1] == soundfile.info(tmp_path / "out" / folder / f"{name}.wav").duration
+        sums = [
+            sum(soundfile.read(path)[0] for path in (tmp_path / root / folder).glob("*.wav"))
+            for root in ("in", "out")
+        ]
+        np.testing.assert_allclose(sums[0], sums[1], atol=4e-4)
+    # Without the option every stem is one piece.
+    assert ask(capsys, *words, "--out", tmp_path / "clean").code == 0
+    pieces = read_pieces(tmp_path / "clean" / "stretches.csv")
+    assert {key: [(p.start, p.end, p.label) for p in of] for key, of in pieces.items()} == {
+        (f"Artist {song} - Title", name): [(0.0, 4.0, (name,))]
+        for song in range(3)
+        for name in CLASSES
+    }
+
+
+@pytest.mark.parametrize("rate", ["1.5", "-0.1", "nan"])
+def test_a_rate_that_is_no_chance_is_refused(
+    rate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 1, 1.0)
+    words = ("corrupt", tmp_path / "in", "--out", tmp_path / "out")
+    assert_refused(ask(capsys, *words, f"--stretch-rate={rate}"), "--stretch-rate")
+    assert not (tmp_path / "out").exists()

@@ -1,9 +1,10 @@
 """Makes label noise with a known truth out of a clean set, as happened to real ones.
 
 Whole stems of a song are swapped, single tracks are filed under another class, stems bleed into
-each other. Songs with a folder tracks/ of <class>__<instrument> files lose tracks; of others, the
-stems themselves are the tracks. OUT gets <song>/<class>.wav and truth.csv, which
-`selfrefine refine --truth` reads. Every song's stems still sum to its mixture.
+each other, and with --stretch-rate a few seconds of a stem lie in another one. Songs with a folder
+tracks/ of <class>__<instrument> files lose tracks; of others, the stems themselves are the tracks.
+OUT gets <song>/<class>.wav, truth.csv, which `selfrefine refine --truth` reads, and stretches.csv,
+which says what each stem holds from when to when. Every song's stems still sum to its mixture.
 """
 
 import argparse
@@ -23,13 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--swap-rate", type=float, help="share of songs with two stems swapped")
     parser.add_argument("--bleed-rate", type=float, help="chance of a stem to leak into another")
+    parser.add_argument(
+        "--stretch-rate",
+        type=float,
+        help="chance of a stem to lose 3 to 8 s to another stem (default: 0)",
+    )
     parser.add_argument("--seed", type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from selfrefine.data.corruption import TRUTH_FLOOR_DB, write_truth
+    from selfrefine.data.corruption import TRUTH_FLOOR_DB, write_pieces, write_truth
     from selfrefine.data.corruption_on_disk import corrupt_song, songs_to_corrupt
     from selfrefine.data.output_folder import make_output_folder
     from selfrefine.settings import Corruption
@@ -39,15 +45,27 @@ def run(args: argparse.Namespace) -> int:
         swapped_songs=chance("--swap-rate", args.swap_rate, default.swapped_songs),
         moved_tracks=chance("--rate", args.rate, default.moved_tracks),
         bleeding_stems=chance("--bleed-rate", args.bleed_rate, default.bleeding_stems),
+        misfiled_stretches=chance("--stretch-rate", args.stretch_rate, default.misfiled_stretches),
     )
     songs = songs_to_corrupt(args.source)
     make_output_folder(args.out, args.source)
-    truths = []
+    truths, pieces = [], []
     for number, song in enumerate(tqdm(songs, unit="song", file=sys.stderr, disable=None)):
-        truths += corrupt_song(song, args.out / song.name, noise, [args.seed, number], tqdm.write)
+        folder = args.out / song.name
+        whole, parted = corrupt_song(song, folder, noise, [args.seed, number], tqdm.write)
+        truths += whole
+        pieces += parted
     write_truth(args.out / "truth.csv", truths)
+    write_pieces(args.out / "stretches.csv", pieces)
     wrong = sum(truth.label(TRUTH_FLOOR_DB) != (truth.given,) for truth in truths)
     print(f"{wrong} of {len(truths)} stems in {args.out} do not hold what their name says")
+    if noise.misfiled_stretches:
+        held: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+        for piece in pieces:
+            if piece.label:
+                held.setdefault((piece.song, piece.given), set()).add(piece.label)
+        changing = sum(len(labels) > 1 for labels in held.values())
+        print(f"{changing} hold other classes for some seconds; stretches.csv says from when")
     return 0
 
 

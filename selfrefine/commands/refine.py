@@ -1,17 +1,22 @@
-"""Relabels a folder of dubious stems by a classifier trained on the folder itself.
+"""Relabels a folder of dubious stems.
 
-DIR holds <song>/<class>.<ext>, <song>.stem.mp4 or <class>/<file>. OUT gets labels.csv, audit.html
-(open it in a browser to listen to the doubtful stems), classifier.pt, stems/ (links to the input,
-by label set) and work/ (what --resume goes on from; delete it when you are done). The input is
-never changed.
+A classifier that comes with this package judges every stem, is trained on with the folder's own
+stems, and judges again; a given label changes only where that is sure enough (--start none trains
+one from nothing on the folder itself, as the paper does). DIR holds <song>/<class>.<ext>,
+<song>.stem.mp4 or <class>/<file>. OUT gets labels.csv, segments.csv (what each stem holds from
+when to when), audit.html (open it in a browser to listen to the doubtful stems and decide),
+classifier.pt, stems/ (links to the input, by label set) and work/ (what --resume goes on from;
+delete it when you are done). The input is never changed.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from selfrefine.errors import InputError
-from selfrefine.scales import SCALES, scale_named
-from selfrefine.settings import Refining
+from selfrefine.refining.starting import has_shipped, shipped_classifier
+from selfrefine.scales import SCALES, Scale, scale_named
+from selfrefine.settings import SURE, Refining
 
 SUMMARY = "relabel a folder of dubious stems"
 
@@ -19,39 +24,63 @@ SUMMARY = "relabel a folder of dubious stems"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="DIR", help="folder of stems")
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
-    parser.add_argument("--iterations", type=int, default=2, help="trainings (default: 2)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--start",
+        metavar="band|none|FILE",
+        help="the classifier to begin with: band, the one that comes with this package (default "
+        "where there is one for the profile's sample rate); none, the paper's way; or a file that "
+        "refine wrote",
+    )
+    start.add_argument(
+        "--classifier", type=Path, metavar="FILE", help="use this classifier, train none"
+    )
     parser.add_argument(
-        "--threshold", type=float, help="probability from which a stem has a class (the profile's)"
+        "--iterations",
+        type=int,
+        help="trainings (default: 2; after a start none for a few songs, else 1 or 2)",
+    )
+    parser.add_argument(
+        "--sure",
+        type=float,
+        help="with a start: probability from which another label set takes the given one's place "
+        f"(default: {SURE:g})",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="without a start: probability from which a stem has a class (the profile's)",
+    )
+    parser.add_argument(
+        "--by-segment",
+        action="store_true",
+        help="lay a stem out as its stretches, cut where what it holds changes",
     )
     rules = parser.add_mutually_exclusive_group()
     rules.add_argument(
         "--most-probable",
         action="store_true",
-        default=Refining.most_probable,
-        help="a stem in which no class passes the threshold gets its most probable class (default)",
+        default=None,
+        help="without a start: a stem in which no class passes the threshold gets its most "
+        "probable class (default)",
     )
     rules.add_argument(
         "--drop",
         dest="most_probable",
         action="store_false",
-        help="a stem in which no class passes the threshold is dropped",
+        help="without a start: a stem in which no class passes the threshold is dropped",
     )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
     parser.add_argument("--copy", action="store_true", help="copy stems into OUT, not link them")
     parser.add_argument("--truth", type=Path, metavar="CSV", help="truth.csv of selfrefine corrupt")
-    parser.add_argument(
-        "--classifier", type=Path, metavar="FILE", help="use this classifier, train none"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     scale = scale_named(args.profile)
-    if args.threshold is not None and not 0 < args.threshold <= 1:
-        raise InputError(f"--threshold {args.threshold}: give a probability above 0, at most 1")
-    if args.iterations < 1:
-        raise InputError(f"--iterations {args.iterations}: one at least")
+    start = chosen_start(args, scale)
+    refuse_bad_numbers(args, start is not None)
 
     from selfrefine.data.folder import find_songs
     from selfrefine.data.output_folder import make_output_folder
@@ -69,14 +98,56 @@ def run(args: argparse.Namespace) -> int:
         source=args.source,
         out=args.out,
         scale=scale,
+        start=start,
+        sure=SURE if args.sure is None else args.sure,
         threshold=args.threshold,
-        most_probable=args.most_probable,
+        most_probable=Refining.most_probable if args.most_probable is None else args.most_probable,
         iterations=args.iterations,
         seed=args.seed,
         resume=args.resume,
+        by_segment=args.by_segment,
         copy=args.copy,
         truth=args.truth,
         classifier=classifier,
     )
     refine_folder(order, songs)
     return 0
+
+
+def chosen_start(args: argparse.Namespace, scale: Scale) -> Path | None:
+    """The file of the classifier to begin with, None for none. Raises InputError for one that is
+    not there."""
+    if args.classifier or args.start == "none":
+        return None
+    rate = scale.classifier.sample_rate
+    if args.start is None and not has_shipped(rate):
+        print(
+            f"no classifier of {rate} Hz comes with this version: one is trained from nothing, as "
+            "with --start none",
+            file=sys.stderr,
+        )
+        return None
+    if args.start in (None, "band"):
+        return shipped_classifier(rate)
+    path = Path(args.start)
+    path = path / "classifier.pt" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"--start {args.start}: no such file; give band, none or a classifier.pt")
+    return path
+
+
+def refuse_bad_numbers(args: argparse.Namespace, started: bool) -> None:
+    """Raises InputError for numbers out of range and options of the other way."""
+    for option, value in (("--threshold", args.threshold), ("--sure", args.sure)):
+        if value is not None and not 0 < value <= 1:
+            raise InputError(f"{option} {value}: give a probability above 0, at most 1")
+    least = 0 if started else 1
+    if args.iterations is not None and args.iterations < least:
+        raise InputError(f"--iterations {args.iterations}: {least} at least")
+    if started and (args.threshold is not None or args.most_probable is not None):
+        raise InputError(
+            "--threshold, --most-probable and --drop belong to --start none and --classifier: "
+            "after a start label sets are weighed; give --sure, or --start none"
+        )
+    if not started and args.sure is not None:
+        raise InputError("--sure belongs to a start; give --threshold, or another --start")

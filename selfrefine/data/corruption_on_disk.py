@@ -7,7 +7,14 @@ import numpy as np
 
 from selfrefine.audio.files import Say, write_wav
 from selfrefine.data.audio_set import open_audio_set
-from selfrefine.data.corruption import StemTruth, draw_parts, stem_truth, sum_parts
+from selfrefine.data.corruption import (
+    Piece,
+    StemTruth,
+    draw_parts,
+    stem_pieces,
+    stem_truth,
+    sum_parts,
+)
 from selfrefine.data.folder import SongFiles, find_songs, stem_files
 from selfrefine.data.header import read_header
 from selfrefine.data.song_set import read_songs
@@ -38,11 +45,13 @@ def songs_to_corrupt(root: Path) -> list[SongFiles]:
 
 def corrupt_song(
     song: SongFiles, folder: Path, noise: Corruption, seed: list[int], say: Say
-) -> list[StemTruth]:
-    """Writes a song's corrupted stems into `folder`, at the song's own sample rate."""
+) -> tuple[list[StemTruth], list[Piece]]:
+    """Writes a song's corrupted stems into `folder`, at the song's own sample rate; returns what
+    each holds, over the whole and piece by piece."""
     rate = max(read_header(file).sample_rate for file in song.files)
     folder.mkdir(parents=True)
-    truths = []
+    truths: list[StemTruth] = []
+    pieces: list[Piece] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
         read_songs([song], Path(temporary), rate, lambda done, total: None, say)
         tracks = open_audio_set(Path(temporary))
@@ -50,4 +59,5 @@ def corrupt_song(
         for given, parts in parts_of.items():
             write_wav(folder / f"{given}.wav", sum_parts(tracks, parts), rate)
             truths.append(stem_truth(tracks, song.name, given, parts))
-    return truths
+            pieces += stem_pieces(tracks, song.name, given, parts)
+    return truths, pieces

@@ -8,6 +8,9 @@ from typing import Any
 
 from selfrefine.errors import InputError
 
+SOURCE = "source.path"
+"""In the `work` of a refined folder: the input folder's path, as bytes of the file system."""
+
 
 def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> None:
     """Creates `out`, or takes an empty folder; with `keep` one that holds something already.

@@ -1,6 +1,19 @@
-"""Stretches of a stem that hold the same classes, from its windows' probabilities."""
+"""Stretches of a stem that hold the same classes, from its windows' probabilities.
+
+A hidden Markov model over label sets, on steps of a quarter second of the stem without its silence.
+It starts from the label set of the whole stem and assumes that the stem mostly holds it: leaving it
+has a price, and what a class' probability is like in this very stem where the class is not thought
+to change is what a change is measured against. So a class that fires now and then throughout
+changes nothing, and one that is sure for some seconds and absent else does.
+"""
 
 from dataclasses import dataclass
+from itertools import compress, product
+
+import numpy as np
+
+from selfrefine.classes import CLASSES
+from selfrefine.data.trimming import TrimmedStem
 
 
 @dataclass(frozen=True)
@@ -12,3 +25,225 @@ class Segment:
     end: float
     label: tuple[str, ...]
     confidence: float
+
+
+STEP_SECONDS = 0.25
+WHOLE_SECONDS, OTHER_SECONDS = 40.0, 5.0
+"""How long the whole stem's label set lasts, and any other, on average."""
+
+TO_ANOTHER = 0.1
+"""Chance that what ends a label set that is not the whole stem's is not the whole stem's either."""
+
+FURTHER_CLASS = 0.02
+"""How much less likely a change of one class more is: two seldom come or go at the same moment."""
+
+SOUNDING, ABSENT = 0.93, 0.05
+"""Mean probability of a class that sounds, and of one that does not, before a stem is looked at."""
+
+BELIEF_SECONDS = 4.0
+"""How much of a stem weighs as much as these two."""
+
+SUREST = 0.98
+"""No class is taken to be surer than this in a stem, nor less sure than what is left to 1."""
+
+EVIDENCE_PER_SECOND = 0.93
+"""In windows. There are 1.3 to a second, of 3 s each; what they say hangs together."""
+
+SHORTEST_SECONDS = 1.5
+"""No shorter change is believed: half a window."""
+
+ROUNDS = 3
+SHORT_SILENCE = 1.0
+"""A segment goes on over removed silence shorter than this, in s, and ends at a longer one."""
+
+SNAP_SECONDS = 0.5
+"""A change this near to a longer silence, in s of sound, is taken to lie at it."""
+
+
+def find_segments(
+    windows: np.ndarray, centres: np.ndarray, stem: TrimmedStem, whole: tuple[str, ...]
+) -> tuple[Segment, ...]:
+    """The segments of a stem, in order, from its windows' probabilities `(window, class)`, their
+    centres in s of the trimmed stem, and the label set of the whole stem.
+
+    They cover all sound that silence removal kept. No label set but the whole stem's is ever empty.
+    """
+    spans = kept_spans(stem)
+    seconds = float(spans[-1, 1])
+    steps = max(1, round(seconds / STEP_SECONDS))
+    times = (np.arange(steps) + 0.5) * (seconds / steps)
+    # A window says most of its middle: half of it lies before a change that lies there.
+    probability = np.stack([np.interp(times, centres, of_class) for of_class in windows.T], axis=1)
+    sets = label_sets(whole)
+    path, confidence = likeliest_sets(probability, seconds / steps, sets, whole)
+    changes = np.flatnonzero(np.diff(path)) + 1
+    edges = [0.0, *(near_silence(i * seconds / steps, spans) for i in changes), seconds]
+    segments = []
+    for number, run in enumerate(np.split(np.arange(steps), changes)):
+        label = sets[path[run[0]]]
+        sure = float(confidence[run].mean())
+        for start, end in places_in_file(edges[number], edges[number + 1], spans):
+            segments.append(Segment(start, end, label, sure))
+    return tuple(segments)
+
+
+def label_sets(whole: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """All label sets, without the empty one unless it is `whole`."""
+    sets = [tuple(compress(CLASSES, held)) for held in product((0, 1), repeat=len(CLASSES))]
+    return [label for label in sets if label or label == whole]
+
+
+def likeliest_sets(
+    probability: np.ndarray, step: float, sets: list[tuple[str, ...]], whole: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The places in `sets` of the likeliest path through the steps `(step, class)`, each `step` s
+    long, and how probable each step's set is, both `(step,)`."""
+    members = np.array([[name in label for name in CLASSES] for label in sets])
+    home = sets.index(whole)
+    first, change = transitions(members, home, step)
+    belief = BELIEF_SECONDS / step
+    # At first all of the stem is taken to hold the whole's classes; the median, so that what is
+    # otherwise for less than half of it does not count.
+    held = np.tile(members[home].astype(float), (len(probability), 1))
+    level = np.tile(np.median(probability, axis=0), (len(probability), 1))
+    for _ in range(ROUNDS):
+        sounding, absent = levels(level, held, members[home], belief)
+        gain = probability * np.log(sounding / absent)
+        gain += (1 - probability) * np.log((1 - sounding) / (1 - absent))
+        evidence = EVIDENCE_PER_SECOND * step * (gain @ members.T)
+        posterior = posteriors(first, change, evidence)
+        held, level = posterior @ members, probability
+    path = without_slivers(best_path(first, change, evidence), SHORTEST_SECONDS / step)
+    if PLACE:
+        odds = np.log(sounding / (1 - sounding)) - np.log(absent / (1 - absent))
+        margin = odds * (probability - (sounding + absent) / 2)
+        path = placed(path, margin @ members.T, round(PLACE / step))
+    return path, posterior[np.arange(len(path)), path]
+
+
+def without_slivers(path: np.ndarray, least: float) -> np.ndarray:
+    """The path `(step,)` with runs of fewer than `least` steps, the shortest first, given to their
+    neighbours, half to each."""
+    path = path.copy()
+    while True:
+        edges = np.array([0, *(np.flatnonzero(np.diff(path)) + 1), len(path)])
+        shortest = np.diff(edges).argmin()
+        start, end = edges[shortest], edges[shortest + 1]
+        if end - start >= least or end - start == len(path):
+            return path
+        before, after = path[max(start - 1, 0)], path[min(end, len(path) - 1)]
+        middle = start if start == 0 else end if end == len(path) else (start + end) // 2
+        path[start:middle], path[middle:end] = before, after
+
+
+def levels(
+    probability: np.ndarray, held: np.ndarray, whole: np.ndarray, belief: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a class' probability is like in this stem where it sounds and where not, `(class,)`
+    each, from the steps' probabilities and how far each class is thought to sound there, both
+    `(step, class)`. Of `whole`'s classes the first is learnt, of the others the second; `belief` is
+    how many steps weigh as much as what holds of all stems."""
+    sounding = (belief * SOUNDING + (held * probability).sum(axis=0)) / (belief + held.sum(axis=0))
+    silent = 1 - held
+    absent = (belief * ABSENT + (silent * probability).sum(axis=0)) / (belief + silent.sum(axis=0))
+    absent = np.where(whole, ABSENT, absent).clip(1 - SUREST, SUREST)
+    # A class that sounds is at least as probable as one that does not.
+    return np.where(whole, sounding, SOUNDING).clip(absent, SUREST), absent
+
+
+def transitions(members: np.ndarray, home: int, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each set at the first step `(set,)`, and of going from each to each in a step
+    `(set, set)`, of sets by the classes they hold `(set, class)`."""
+    differing = (members[:, None] != members).sum(axis=2)
+    nearness = np.where(differing, FURTHER_CLASS ** (differing - 1.0), 0.0)
+    leaving, ending = step / WHOLE_SECONDS, min(step / OTHER_SECONDS, 0.5)
+    change = nearness.copy()
+    change[:, home] = 0.0
+    change /= change.sum(axis=1, keepdims=True)
+    from_home = change[home].copy()
+    change *= ending * TO_ANOTHER
+    change[:, home] = ending * (1 - TO_ANOTHER)
+    np.fill_diagonal(change, 1 - ending)
+    change[home] = leaving * from_home
+    change[home, home] = 1 - leaving
+    away = OTHER_SECONDS / (WHOLE_SECONDS + OTHER_SECONDS)
+    first = away * from_home
+    first[home] = 1 - away
+    return first, change
+
+
+def posteriors(first: np.ndarray, change: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """Probability of each set at each step, from log likelihoods, both `(step, set)`."""
+    likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    forward, backward = np.empty_like(likelihood), np.ones_like(likelihood)
+    before = first
+    for now, likely in zip(forward, likelihood, strict=True):
+        now[:] = before * likely
+        now /= now.sum()
+        before = now @ change
+    for step in range(len(likelihood) - 2, -1, -1):
+        backward[step] = change @ (backward[step + 1] * likelihood[step + 1])
+        backward[step] /= backward[step].sum()
+    joint = forward * backward
+    return joint / joint.sum(axis=1, keepdims=True)
+
+
+def best_path(first: np.ndarray, change: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """The most probable sequence of sets, `(step,)`, from log likelihoods `(step, set)`."""
+    price = np.log(change)
+    score = np.log(first) + evidence[0]
+    came_from = np.empty(evidence.shape, dtype=int)
+    for step in range(1, len(evidence)):
+        reached = score[:, None] + price
+        came_from[step] = reached.argmax(axis=0)
+        score = reached.max(axis=0) + evidence[step]
+    path = np.empty(len(evidence), dtype=int)
+    path[-1] = score.argmax()
+    for step in range(len(evidence) - 1, 0, -1):
+        path[step - 1] = came_from[step, path[step]]
+    return path
+
+
+def kept_spans(stem: TrimmedStem) -> np.ndarray:
+    """Of each stretch that silence removal kept: where it begins and ends in the trimmed stem, and
+    in the file, in s, `(stretch, 4)`."""
+    starts, ends = np.array(stem.stretches).T
+    joined = np.cumsum(ends - starts)
+    return np.stack([joined - (ends - starts), joined, starts, ends], axis=1)
+
+
+def near_silence(moment: float, spans: np.ndarray) -> float:
+    """A change at `moment` of the trimmed stem, or the silence near it at which segments end."""
+    gaps = spans[1:, 2] - spans[:-1, 3]
+    joins = spans[1:, 0][gaps >= SHORT_SILENCE]
+    near = joins[np.abs(joins - moment) < SNAP_SECONDS]
+    return float(near[np.abs(near - moment).argmin()]) if len(near) else moment
+
+
+def places_in_file(start: float, end: float, spans: np.ndarray) -> list[tuple[float, float]]:
+    """Where a part of the trimmed stem lies in the file, all in s; cut at silences that are not
+    short."""
+    places: list[tuple[float, float]] = []
+    for joined, joined_end, place, place_end in spans.tolist():
+        if joined_end <= start or joined >= end:
+            continue
+        first = place + max(start - joined, 0.0)
+        last = place_end - max(joined_end - end, 0.0)
+        if places and first - places[-1][1] < SHORT_SILENCE:
+            first = places.pop()[0]
+        places.append((first, last))
+    return places
+
+
+PLACE = 1.5
+def placed(path: np.ndarray, evidence: np.ndarray, reach: int) -> np.ndarray:
+    path = path.copy()
+    edges = [0, *(np.flatnonzero(np.diff(path)) + 1), len(path)]
+    for number in range(1, len(edges) - 1):
+        start = max(edges[number] - reach, (edges[number - 1] + edges[number] + 1) // 2)
+        end = min(edges[number] + reach, (edges[number] + edges[number + 1]) // 2)
+        before, after = path[edges[number] - 1], path[edges[number]]
+        gain = np.cumsum(evidence[start:end, before] - evidence[start:end, after])
+        place = start + int(np.concatenate([[0.0], gain]).argmax())
+        path[start:place], path[place:end] = before, after
+    return path

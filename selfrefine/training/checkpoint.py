@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from selfrefine.errors import InputError
 from selfrefine.machine_settings import chosen_checkpoint_seconds
@@ -48,9 +48,15 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     os.replace(partial, path)
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Those that `train` left, on the CPU."""
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model"]
+    return state
+
+
 def load_model(model: nn.Module, path: Path, device: torch.device) -> nn.Module:
     """The weights that `train` left, ready for inference on `device`."""
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
+    model.load_state_dict(read_weights(path))
     return model.to(device).eval()
 
 

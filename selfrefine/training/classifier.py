@@ -1,6 +1,7 @@
 """Training the instrument classifier on random mixtures (section 3.1)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,16 +27,25 @@ class Labelled:
     clips: Tensor
 
 
-def train_classifier(stems: AudioSet, settings: Classifier, seed: int, place: Place) -> Trained:
+def train_classifier(
+    stems: AudioSet,
+    settings: Classifier,
+    seed: int,
+    place: Place,
+    start: Mapping[str, Tensor] | None = None,
+) -> Trained:
     """Leaves the weights in the place's `folder/model.pt`.
 
-    `stems`' labels are the pseudo labels. Raises InputError when no stem is left to train on, and
-    what `train` raises.
+    `stems`' labels are the pseudo labels. The weights begin as those of `start`, a state of the
+    same network, or as random ones. Raises InputError when no stem is left to train on, and what
+    `train` raises.
     """
     pool = load_pool(stems, place.device)
     candidates = class_candidates(pool)
     torch.manual_seed(seed)
     model = build_classifier(settings)
+    if start is not None:
+        model.load_state_dict(start)
     steps = settings.steps or epoch_steps(pool, candidates, settings)
 
     bank = SourceBank(pool, candidates, settings, seed) if settings.source_uses > 1 else None

@@ -1,0 +1,248 @@
+"""Label noise that lasts seconds: whole-stem labels beside segments, on songs of the band.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.segments --classifier FILE [--songs 12] [--seconds 30]
+        [--first 3100] [--domain b] [--rate 0.4] [--seed 0]
+
+Plays songs, moves stretches of 3 to 8 s between their stems, and nothing else, so that about a
+third of the stems hold one, and classifies every stem as refining does. Prints
+
+- the share of the sounding time that is under exactly the right label set, with a label for the
+  whole stem and with segments; first what no whole-stem label can exceed;
+- how far a true change of classes is from the found one that is nearest, where one is within 2 s;
+- precision and recall of stretches of a second or more: a found one counts where it and a true one
+  overlap by half of what they cover together, and once more where its label set is right too.
+
+Give songs that the classifier was not trained on. Expected cost on one core: 5 s a song.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from selfrefine.audio.silence import kept_samples
+from selfrefine.data.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
+from selfrefine.data.band import DOMAINS, play_songs
+from selfrefine.data.corruption import Piece, draw_parts, stem_pieces, sum_parts
+from selfrefine.data.trimming import TrimmedStem, stretches
+from selfrefine.model_file import ClassifierFile, load_classifier
+from selfrefine.refine import stem_windows
+from selfrefine.refining.segments import Segment, find_segments
+from selfrefine.self_refining import refined_labels, window_centres
+from selfrefine.settings import Corruption, Refining, SilenceRemoval
+
+GRID_SECONDS = 0.02
+NEAR_SECONDS = 2.0
+SHORTEST_SECONDS = 1.0
+OVERLAP = 0.5
+
+Label = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A corrupted stem without its silence, and what it holds when."""
+
+    trimmed: TrimmedStem
+    pieces: Sequence[Piece]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Label sets at moments of a stem, GRID_SECONDS apart, where it sounds: the true ones, one for
+    the whole stem, and those of its segments."""
+
+    true: list[Label]
+    whole: Label
+    found: list[Label]
+
+
+@dataclass(frozen=True)
+class Run:
+    """From one moment to before another of a timeline, one label set."""
+
+    start: int
+    end: int
+    label: Label
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Whole-stem labels beside segments.")
+    parser.add_argument("--classifier", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--songs", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of a song")
+    parser.add_argument("--first", type=int, default=3100, help="index of the first song")
+    parser.add_argument("--domain", default="b", choices=DOMAINS)
+    parser.add_argument("--rate", type=float, default=0.4, help="chance of a stem to lose one")
+    parser.add_argument("--seed", type=int, default=0, help="of the corruption")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    classifier = load_classifier(args.classifier, torch.device("cpu"))
+    rate = classifier.settings.sample_rate
+    with tempfile.TemporaryDirectory() as temporary:
+        songs, corrupted = Path(temporary) / "songs", Path(temporary) / "stems"
+        indices = range(args.first, args.first + args.songs)
+        write_songs(songs, args.domain, indices, args.seconds, rate)
+        noise = Corruption(0.0, 0.0, 0.0, misfiled_stretches=args.rate)
+        stems = corrupt(open_audio_set(songs), noise, args.seed, corrupted)
+        timelines = classified(classifier, open_audio_set(corrupted), stems)
+    print_shares(timelines)
+    print_changes(timelines)
+    print_stretches(timelines)
+
+
+def write_songs(
+    folder: Path, domain: str, indices: range, seconds: float, sample_rate: int
+) -> None:
+    """Songs of the band as a set of instrument tracks."""
+    played = play_songs(domain, 0, indices, seconds, sample_rate, 1)
+    with closing(played), AudioSetWriter(folder, sample_rate) as writer:
+        for index, tracks in zip(indices, played, strict=True):
+            for track in tracks:
+                writer.add(f"{domain}{index:03d}", track.name, (track.stem,), track.audio)
+
+
+def corrupt(tracks: AudioSet, noise: Corruption, seed: int, folder: Path) -> list[Stem]:
+    """Writes the corrupted stems without their silence as a set into `folder`."""
+    rate = tracks.sample_rate
+    stems = []
+    with AudioSetWriter(folder, rate) as writer:
+        for number, (song, clips) in enumerate(by_song(tracks).items()):
+            drawn = draw_parts(clips, noise, np.random.default_rng([seed, number]))
+            for given, parts in drawn.items():
+                audio = sum_parts(tracks, parts)
+                kept = kept_samples(audio, rate, SilenceRemoval())
+                if not kept.any():
+                    continue
+                writer.add(song, given, (given,), audio[:, kept])
+                seconds = audio.shape[1] / rate
+                trimmed = TrimmedStem(song, given, seconds, stretches(kept, rate))
+                stems.append(Stem(trimmed, stem_pieces(tracks, song, given, parts)))
+    return stems
+
+
+def classified(classifier: ClassifierFile, audio: AudioSet, stems: list[Stem]) -> list[Timeline]:
+    """Classifies the stems and lays truth, whole-stem label and segments side by side."""
+    refining = Refining(threshold=classifier.threshold)
+    settings = classifier.settings
+    heard = stem_windows(classifier.model, audio, settings, refining, torch.device("cpu"))
+    timelines = []
+    for (row, windows), stem in zip(heard, stems, strict=True):
+        whole = refined_labels([row], refining)[row.song, row.name]
+        centres = window_centres(len(windows), settings, refining)
+        segments = find_segments(windows.numpy(), centres, stem.trimmed, whole)
+        timelines.append(timeline(stem, whole, segments))
+    return timelines
+
+
+def timeline(stem: Stem, whole: Label, segments: Sequence[Segment]) -> Timeline:
+    """Moments at which nothing sounds in truth are left out: fades, and what silence removal keeps
+    between notes."""
+    spans = [np.arange(start, end, GRID_SECONDS) for start, end in stem.trimmed.stretches]
+    moments = np.concatenate(spans) + GRID_SECONDS / 2
+    true = labels_at(moments, stem.pieces)
+    found = labels_at(moments, segments)
+    sounding = [place for place, label in enumerate(true) if label]
+    return Timeline([true[i] for i in sounding], whole, [found[i] for i in sounding])
+
+
+def labels_at(moments: np.ndarray, parts: Sequence[Piece] | Sequence[Segment]) -> list[Label]:
+    """The label sets at moments of a file, in s: of the last part that has begun."""
+    begun = np.searchsorted([part.start for part in parts], moments, side="right") - 1
+    return [parts[place].label for place in begun.clip(min=0)]
+
+
+def runs(labels: Sequence[Label]) -> list[Run]:
+    edges = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
+    bounds = zip([0, *edges], [*edges, len(labels)], strict=True)
+    return [Run(start, end, labels[start]) for start, end in bounds if end > start]
+
+
+def main_label(labels: Sequence[Label]) -> Label:
+    """What is held longest."""
+    return max(dict.fromkeys(labels), key=labels.count)
+
+
+def departures(labels: Sequence[Label]) -> list[Run]:
+    """The runs of a second or more whose label set is not the one held longest."""
+    least = SHORTEST_SECONDS / GRID_SECONDS
+    home = main_label(labels)
+    return [run for run in runs(labels) if run.label != home and run.end - run.start >= least]
+
+
+def overlap(one: Run, other: Run) -> float:
+    """Of what two runs cover together, how much both cover."""
+    common = min(one.end, other.end) - max(one.start, other.start)
+    return max(0, common) / (max(one.end, other.end) - min(one.start, other.start))
+
+
+def print_shares(timelines: list[Timeline]) -> None:
+    changing = [line for line in timelines if len(set(line.true)) > 1]
+    steady = [line for line in timelines if len(set(line.true)) == 1]
+    print(
+        f"{len(timelines)} stems, of which {len(changing)} change; share of sounding time under "
+        "the right label set\n"
+    )
+    print("| labels | all stems | that change | that do not |\n|---|---|---|---|")
+    ways = {
+        "one a stem, the true one held longest": lambda line: [main_label(line.true)],
+        "one a stem, as refining finds it": lambda line: [line.whole],
+        "segments": lambda line: line.found,
+    }
+    for words, way in ways.items():
+        cells = []
+        for group in (timelines, changing, steady):
+            right = []
+            for line in group:
+                said = way(line)
+                said = said * len(line.true) if len(said) == 1 else said
+                right += [a == b for a, b in zip(said, line.true, strict=True)]
+            cells.append(f"{np.mean(right):.3f}" if right else "")
+        print(f"| {words} | " + " | ".join(cells) + " |")
+
+
+def print_changes(timelines: list[Timeline]) -> None:
+    distances: list[float] = []
+    count = 0
+    for line in timelines:
+        found = np.array([run.start for run in runs(line.found)[1:]], dtype=float)
+        for run in runs(line.true)[1:]:
+            count += 1
+            nearest = np.abs(found - run.start).min(initial=np.inf) * GRID_SECONDS
+            if nearest <= NEAR_SECONDS:
+                distances.append(float(nearest))
+    print(f"\n{len(distances)} of {count} changes found within {NEAR_SECONDS:g} s", end="")
+    if distances:
+        worst = np.quantile(distances, 0.9)
+        print(
+            f"; they are {np.median(distances):.2f} s off in the median, "
+            f"{np.mean(distances):.2f} s on average, {worst:.2f} s in the worst tenth",
+            end="",
+        )
+    print("\n")
+
+
+def print_stretches(timelines: list[Timeline]) -> None:
+    true_count = found_count = placed = named = 0
+    for line in timelines:
+        true, found = departures(line.true), departures(line.found)
+        true_count += len(true)
+        found_count += len(found)
+        for run in true:
+            matching = [other for other in found if overlap(run, other) >= OVERLAP]
+            placed += bool(matching)
+            named += any(other.label == run.label for other in matching)
+    print("| stretches | true | found | precision | recall |\n|---|---|---|---|---|")
+    for words, hits in (("at the right time", placed), ("and under the right label set", named)):
+        precision = f"{hits / found_count:.2f}" if found_count else ""
+        recall = f"{hits / true_count:.2f}" if true_count else ""
+        print(f"| {words} | {true_count} | {found_count} | {precision} | {recall} |")
+
+
+if __name__ == "__main__":
+    main()

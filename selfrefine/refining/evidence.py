@@ -1,0 +1,195 @@
+"""What a stem really holds, weighed: the classifier's outputs against the label that was given.
+
+Every label set of a stem gets a posterior probability by Bayes' rule. Its likelihood comes from the
+classifier's outputs, tempered because neighbouring windows say the same twice. Its prior comes from
+the given label and from how much label noise the collection shows, estimated with it
+(expectation-maximisation, as for annotators' errors in Dawid and Skene, "Maximum likelihood
+estimation of observer error-rates using the EM algorithm", 1979). The stems of a song are weighed
+together: two stems that hold the same class alone are unlikely, and so is a class that was given
+and that no stem holds.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from selfrefine.classes import CLASSES
+from selfrefine.metrics.label_sets import Labels
+from selfrefine.refine import StemProbability
+
+HELD = np.array([row for row in product((0, 1), repeat=len(CLASSES)) if any(row)])
+"""Every label set, `(set, class)`: 1 where it has the class."""
+
+MOST_STEMS_TOGETHER = 4
+"""Of a song: more have too many combinations of label sets, and are weighed one by one."""
+
+KEPT, OTHER_CLASS, ONE_MORE, ELSE = range(4)
+"""How a label set differs from the given one: not at all, it is another class alone, it has one
+class more, any other way."""
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """How outputs and expectations are weighed.
+
+    `temper` multiplies the outputs' logits: below 1, they count less. `noise` is the share of wrong
+    labels that is expected before a collection is seen, counted as `noise_stems` stems; `kinds` how
+    wrong ones differ (`OTHER_CLASS`, `ONE_MORE`, `ELSE`), counted as `kinds_stems` wrong stems.
+    `twice` is the odds of a second stem of the same song that holds the same class alone, `missing`
+    of a given class that no stem holds; both 1 weighs the stems of a song one by one.
+    """
+
+    temper: float
+    noise: float = 0.2
+    noise_stems: float = 5.0
+    kinds: tuple[float, float, float] = (0.5, 0.35, 0.15)
+    kinds_stems: float = 8.0
+    twice: float = 0.1
+    missing: float = 0.2
+
+
+UNSEEN = Weighing(temper=0.7)
+"""For a classifier that was trained on other songs alone."""
+
+TRAINED_ON = Weighing(temper=0.85)
+"""For the mean of such a one and of those trained on from it with these stems: nearer to right."""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Per stem, in the order asked, the posterior of every label set, `(stem, set)` as in `HELD`;
+    `noise` is the share of wrong given labels that was found."""
+
+    posterior: np.ndarray
+    noise: float
+
+
+def weigh(stems: list[StemProbability], weighing: Weighing) -> Weighed:
+    """Weighs the stems of a collection."""
+    likelihood = log_likelihood(np.array([stem.probability for stem in stems]), weighing.temper)
+    given = np.array([set_index(stem.given) for stem in stems])
+    songs = stems_of_songs(stems)
+    together = {
+        song: song_odds(HELD[given[places]], weighing)
+        for song, places in songs.items()
+        if 2 <= len(places) <= MOST_STEMS_TOGETHER
+    }
+    noise, kinds = weighing.noise, np.array(weighing.kinds)
+    posterior = np.zeros_like(likelihood)
+    for _ in range(EM_STEPS):
+        of_kind = np.array([1 - noise, *(noise * kinds)])
+        prior = of_kind[KIND] / KIND_COUNT
+        log_odds = likelihood + np.log(prior[given])
+        for song, places in songs.items():
+            if song in together:
+                posterior[places] = marginals(log_odds[places], together[song])
+            else:
+                posterior[places] = normalised(log_odds[places])
+        shares = np.stack(
+            [(posterior * (KIND[given] == kind)).sum() for kind in (OTHER_CLASS, ONE_MORE, ELSE)]
+        )
+        noise = float(shares.sum() + weighing.noise * weighing.noise_stems) / (
+            len(stems) + weighing.noise_stems
+        )
+        kinds = (shares + weighing.kinds_stems * np.array(weighing.kinds)) / (
+            shares.sum() + weighing.kinds_stems
+        )
+    return Weighed(posterior, noise)
+
+
+EM_STEPS = 8
+"""After which the share of noise moves by less than a hundredth."""
+
+
+def log_likelihood(outputs: np.ndarray, temper: float) -> np.ndarray:
+    """`(stem, set)` of outputs `(stem, class)` between 0 and 1: the classes as independent, the
+    logits tempered, and no output surer than `LEAST` leaves it."""
+    outputs = outputs.clip(LEAST, 1 - LEAST)
+    logits = temper * np.log(outputs / (1 - outputs))
+    present, absent = -np.log1p(np.exp(-logits)), -np.log1p(np.exp(logits))
+    return present @ HELD.T + absent @ (1 - HELD.T)
+
+
+LEAST = 0.003
+"""As far as an output can be from yes and no and still be believed."""
+
+
+def stems_of_songs(stems: list[StemProbability]) -> dict[str, list[int]]:
+    songs: dict[str, list[int]] = {}
+    for place, stem in enumerate(stems):
+        songs.setdefault(stem.song, []).append(place)
+    return songs
+
+
+def song_odds(given: np.ndarray, weighing: Weighing) -> np.ndarray:
+    """Log odds of every combination of label sets of a song's stems, one axis a stem, from what
+    the stems say of each other; `given` is `(stem, class)`."""
+    count = len(given)
+    alone = HELD * (HELD.sum(axis=1) == 1)[:, None]
+    holders = sum(along(HELD, stem, count) for stem in range(count))
+    holders_alone = sum(along(alone, stem, count) for stem in range(count))
+    twice = np.maximum(holders_alone - 1, 0).sum(axis=-1)
+    missing = ((holders == 0) & given.any(axis=0)).sum(axis=-1)
+    return np.log(weighing.twice) * twice + np.log(weighing.missing) * missing
+
+
+def along(values: np.ndarray, stem: int, count: int) -> np.ndarray:
+    """`values` `(set, …)` along the axis of one of `count` stems, the others' axes of length 1."""
+    others = [1] * count
+    others[stem] = len(values)
+    return values.reshape(*others, *values.shape[1:])
+
+
+def marginals(log_odds: np.ndarray, together: np.ndarray) -> np.ndarray:
+    """`(stem, set)`: each stem's posterior, over all combinations of the song's label sets."""
+    count = len(log_odds)
+    total = together + sum(along(log_odds[stem], stem, count) for stem in range(count))
+    weights = np.exp(total - total.max())
+    weights /= weights.sum()
+    return np.stack(
+        [
+            weights.sum(axis=tuple(other for other in range(count) if other != stem))
+            for stem in range(count)
+        ]
+    )
+
+
+def normalised(log_odds: np.ndarray) -> np.ndarray:
+    weights = np.exp(log_odds - log_odds.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def set_index(label: tuple[str, ...]) -> int:
+    """Of a label set in `HELD`."""
+    held = np.array([name in label for name in CLASSES])
+    return int(np.flatnonzero((held == HELD).all(axis=1))[0])
+
+
+def set_at(index: int) -> tuple[str, ...]:
+    return tuple(name for name, held in zip(CLASSES, HELD[index], strict=True) if held)
+
+
+def kinds_of_change() -> np.ndarray:
+    """`(set, set)`: how the second label set differs from the first, the given one."""
+    given, found = HELD[:, None], HELD[None]
+    kinds = np.full((len(HELD), len(HELD)), ELSE)
+    one_more = (found >= given).all(axis=2) & (found.sum(axis=2) == given.sum(axis=2) + 1)
+    kinds[one_more] = ONE_MORE
+    kinds[np.broadcast_to(found.sum(axis=2) == 1, kinds.shape)] = OTHER_CLASS
+    np.fill_diagonal(kinds, KEPT)
+    return kinds
+
+
+KIND = kinds_of_change()
+KIND_COUNT = np.array([[(row == kind).sum() for kind in row] for row in KIND])
+"""`(set, set)`: how many label sets differ from the first one as the second does."""
+
+
+def most_probable_sets(stems: list[StemProbability], weighed: Weighed) -> Labels:
+    """The label set of the highest posterior by (song, name)."""
+    best = weighed.posterior.argmax(axis=1)
+    return {
+        (stem.song, stem.name): set_at(index)
+        for stem, index in zip(stems, best.tolist(), strict=True)
+    }

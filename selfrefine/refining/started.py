@@ -1,0 +1,89 @@
+"""Refining that starts from a classifier which knows the classes already.
+
+Iteration 0 is its judgement of stems that it never heard. Each further one trains it on, from the
+start again, under the labels of the iteration before, and judges every stem anew. Labels are
+weighed (`selfrefine.refining.evidence`), not cut at a threshold.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from selfrefine.data.audio_set import AudioSet, single_labelled, with_labels
+from selfrefine.models.classifier import build_classifier
+from selfrefine.refine import StemProbability, mean_probabilities, read_probabilities
+from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, most_probable_sets, weigh
+from selfrefine.self_refining import Iteration, Progress, classify, lost_classes
+from selfrefine.settings import Classifier, Refining
+from selfrefine.training.checkpoint import load_model
+from selfrefine.training.classifier import train_classifier
+from selfrefine.training.loop import Place
+
+
+def refine_started(
+    stems: AudioSet,
+    start: nn.Module,
+    settings: Classifier,
+    refining: Refining,
+    count: int,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> Iterator[Iteration]:
+    """Iteration 0 by `start`, evaluating on `device`, and up to `count` trainings after it by
+    `settings`, going on from those that `folder` holds.
+
+    Ends early, saying so, where a class has no stem left that holds it alone.
+    """
+    state = {name: value.clone() for name, value in start.state_dict().items()}
+    own = folder / "start"
+    own.mkdir(parents=True, exist_ok=True)
+    if not (own / "probabilities.csv").exists():
+        classify(start, stems, settings, refining, own, device, progress)
+    judged = [read_probabilities(own / "probabilities.csv")]
+    iteration = weighed_iteration(0, own, judged)
+    yield iteration
+    for number in range(1, count + 1):
+        training = single_labelled(with_labels(stems, iteration.labels))
+        if lost := lost_classes(stems, training):
+            progress.say(
+                f"stopped before training {number} of {count}: no stem was found to hold {lost} "
+                "alone, so a classifier that is trained on could forget it"
+            )
+            return
+        own = folder / f"iteration-{number}"
+        train_on(training, stems, state, settings, refining, seed, own, device, progress)
+        judged.append(read_probabilities(own / "probabilities.csv"))
+        iteration = weighed_iteration(number, own, judged)
+        yield iteration
+
+
+def train_on(
+    training: AudioSet,
+    stems: AudioSet,
+    state: Mapping[str, Tensor],
+    settings: Classifier,
+    refining: Refining,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Leaves in `folder` the classifier and what it says of every stem, unless it holds them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "probabilities.csv").exists():
+        return
+    if not (folder / "model.pt").exists():
+        place = Place(folder, device, progress.listen, progress.say)
+        train_classifier(training, settings, seed, place, state)
+    model = load_model(build_classifier(settings), folder / "model.pt", device)
+    classify(model, stems, settings, refining, folder, device, progress)
+
+
+def weighed_iteration(number: int, folder: Path, judged: list[list[StemProbability]]) -> Iteration:
+    rows = mean_probabilities(judged)
+    weighed = weigh(rows, TRAINED_ON if number else UNSEEN)
+    return Iteration(number, folder, rows, most_probable_sets(rows, weighed), weighed)

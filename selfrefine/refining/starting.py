@@ -1,0 +1,73 @@
+"""The classifier that refining starts from: shipped ones, and how one is trained on.
+
+A classifier that learnt from songs whose labels are right knows the classes before it hears a
+collection. It judges every stem unseen; then it is trained on, in small steps, under the labels
+that it found, and learns the collection's own sound.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from selfrefine.errors import InputError
+from selfrefine.settings import Classifier
+
+SHIPPED = Path(__file__).parents[1] / "pretrained"
+
+STEPS = 500
+"""Of a collection of `MANY_STEMS` or more; fewer stems need fewer."""
+MANY_STEMS = 60
+LEAST_STEPS = 150
+LEAST_STEMS = 8
+"""Fewer are judged by the start alone."""
+USUAL_TRAININGS = 2
+"""More find no more (docs/log.md)."""
+RATE_SHARE = 0.25
+"""Of the rate that a network learns from nothing with."""
+
+
+def has_shipped(sample_rate: int) -> bool:
+    """Whether a classifier for a sample rate in Hz comes with this package."""
+    return shipped_file(sample_rate).exists()
+
+
+def shipped_file(sample_rate: int) -> Path:
+    """Where it lies, or would."""
+    return SHIPPED / f"band-{sample_rate}.pt"
+
+
+def shipped_classifier(sample_rate: int) -> Path:
+    """The file of the classifier that comes with this package, for a sample rate in Hz.
+
+    Raises InputError where there is none for it.
+    """
+    if not has_shipped(sample_rate):
+        rates = sorted(int(each.stem.partition("-")[2]) for each in SHIPPED.glob("band-*.pt"))
+        words = " and ".join(f"{rate} Hz" for rate in rates)
+        raise InputError(
+            f"--start band: no classifier of {sample_rate} Hz comes with this version, only of "
+            f"{words}; give another profile, a file, or --start none"
+        )
+    return shipped_file(sample_rate)
+
+
+def usual_trainings(stems: int) -> int:
+    """How often a classifier is trained on for a collection of so many stems."""
+    return USUAL_TRAININGS if stems >= LEAST_STEMS else 0
+
+
+def training_on(settings: Classifier, stems: int | None) -> Classifier:
+    """How a started classifier of these settings is trained on: a few small steps under the mean
+    absolute error alone, which wrong labels mislead less than cross-entropy; fewer for a collection
+    of few `stems`, None for a large one. A network whose whole training is short gets a third of
+    it."""
+    share = 1.0 if stems is None else min(1.0, stems / MANY_STEMS)
+    steps = max(LEAST_STEPS, round(STEPS * share))
+    if settings.steps is not None:
+        steps = min(steps, max(1, settings.steps // 3))
+    return replace(
+        settings,
+        steps=steps,
+        learning_rate=settings.learning_rate * RATE_SHARE,
+        bce_share=0.0,
+        final_rate=0.05,
+    )

@@ -1,0 +1,157 @@
+"""Folders as refining leaves them, hostile names, and the parts of an audit.html."""
+
+import base64
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfrefine.audit import Audit, AuditedStem, Curve, write_audit
+from selfrefine.classes import CLASSES
+from selfrefine.data.folder import SongFiles, find_songs
+from selfrefine.labels_table import StemDecision, file_word, labels_text, write_labels
+from selfrefine.refining.segments import Segment
+from selfrefine.stem_links import lay_out_stems
+from tests.cli_songs import write_song
+
+HOSTILE = (
+    "Artist - <script>alert(1)<",
+    "<img src=x onerror=alert(1)>",
+    "\" onload='alert(1)' '",
+    "..Dots.. & spaces  ",
+    "%2e%2e #?; $(id) `id`",
+    "Mötley 日本 \u202e\u0007",
+    "line\nbreak,comma",
+    "x" * 240,
+    os.fsdecode(b"latin \xe9\xff"),
+)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A folder as refining leaves it, and what was in it; `songs` are the source's."""
+
+    source: Path
+    out: Path
+    songs: list[SongFiles]
+    audit: Audit
+
+
+def decision_of(song: str, name: str, file: str, number: int, seconds: float = 4.0) -> StemDecision:
+    """Every third stem agrees, every third is relabelled, every third holds one class more."""
+    given = (name,)
+    proposed = (
+        given,
+        (CLASSES[(CLASSES.index(name) + 1) % 4],),
+        tuple(each for each in CLASSES if each in (name, "other", "bass"))[:2],
+    )[number % 3]
+    probability = tuple(0.9 if each in proposed else 0.05 for each in CLASSES)
+    confidence = 1 - (number * 37 % 100) / 100
+    return StemDecision(
+        song, name, file, given, probability, proposed, proposed, confidence, "", 1, seconds
+    )
+
+
+def shown(decision: StemDecision, audio: Path | None) -> AuditedStem:
+    """A decision with a waveform of 800 columns, 400 windows and four stretches."""
+    seconds = decision.seconds or 1.0
+    random = np.random.default_rng(0)
+    times = np.linspace(0, seconds, 400)
+    values = np.clip(random.random((400, 4)), 0, 1)
+    stretches = ((0.0, seconds * 0.4), (seconds * 0.5, seconds))
+    edges = np.linspace(0, seconds, 5)
+    labels = (decision.refined, (), ("vocals", "bass", "drums", "other"), decision.given)
+    segments = [Segment(*edges[i : i + 2].tolist(), labels[i], 0.91) for i in range(4)]
+    curve = Curve(times, values, stretches)
+    return AuditedStem(decision, audio, curve, random.random(800), tuple(segments))
+
+
+def audit_of(stems: list[AuditedStem]) -> Audit:
+    return Audit("Refined labels of <b>in</b>", [("songs", "3")], 0.5, stems, ("labels",), [])
+
+
+def refined_folder(folder: Path, names: tuple[str, ...], seconds: float = 4.0) -> Refined:
+    """Songs with those names, each of four stems, as refined; the last stem cannot be used."""
+    source, out = folder / "in", folder / "out"
+    for number, name in enumerate(names):
+        write_song(source / name, number, seconds, rate=8000)
+    songs = find_songs(source, tracks=False)
+    files = [(song.name, file) for song in songs for file in song.files]
+    decisions = [
+        decision_of(song, file.name, file_word(source, file), number, seconds)
+        for number, (song, file) in enumerate(files)
+    ]
+    decisions[-1] = replace(
+        decisions[-1],
+        probability=None,
+        proposed=(),
+        refined=(),
+        confidence=None,
+        reason="silent throughout",
+        seconds=None,
+    )
+    usable = [
+        (song, file, decision.refined)
+        for (song, file), decision in zip(files, decisions, strict=True)
+        if decision.probability
+    ]
+    out.mkdir()
+    paths = lay_out_stems(usable, out / "stems", False, print)
+    write_labels(out / "labels.csv", labels_text(decisions))
+    stems = [shown(each, paths.get((each.song, each.name))) for each in decisions]
+    audit = audit_of(stems)
+    write_audit(out / "audit.html", audit)
+    return Refined(source, out, songs, audit)
+
+
+class PageParts(HTMLParser):
+    """Tags, attributes, texts of the scripts by their type, and what a page's policy allows."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.scripts: list[tuple[str | None, str]] = []
+        self.policy = ""
+        self.tag = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tag = tag
+        self.tags.add(tag)
+        self.attributes.update(values)
+        if tag == "script":
+            self.scripts.append((values.get("type"), ""))
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"] or ""
+
+    def handle_data(self, data: str) -> None:
+        if self.tag == "script":
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = (kind, text + data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tag = ""
+
+    def data(self) -> dict[str, Any]:
+        """What the page's script works on."""
+        found: dict[str, Any] = json.loads(self.scripts[0][1])
+        return found
+
+
+def assert_only_its_script_runs(page: PageParts) -> None:
+    """Nothing of the page can run but the one script that its policy names by its digest."""
+    assert not page.tags & {"img", "iframe", "object", "embed", "link", "base"}
+    assert not [name for name in page.attributes if name.startswith("on")]
+    (data, _), (kind, script) = page.scripts
+    assert (data, kind) == ("application/json", None)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = [rule.split() for rule in page.policy.split(";")]
+    assert ["default-src", "'none'"] in rules
+    assert ["script-src", f"'sha256-{digest}'"] in rules
