@@ -19,10 +19,18 @@ run-and-report = $(PYTHON) -m experiments run $(1) $(SCALE) --seeds $(SEEDS); co
 # What a GPU machine may have without `.venv`: its own Python, with torch in it.
 GPU_PYTHON ?= $(if $(wildcard $(PYTHON)),$(PYTHON),python3)
 
-.PHONY: $(TABLES) figure4 tables report bench gpu-day test lint lock clean
+.PHONY: $(TABLES) figure4 started pretrained tables report bench gpu-day test lint lock clean
 
 $(TABLES) figure4: $(READY)
 	@$(call run-and-report,$@,$@)
+
+# Labels by our own way beside the paper's: separators, and the classifiers.
+started: $(READY)
+	@$(call run-and-report,started started-recognition,started started-recognition)
+
+# The classifier that `selfrefine refine` starts from, put into the package with its card.
+pretrained: $(READY)
+	@$(PYTHON) -m experiments pretrained --profile $(PROFILE) --store $(STORE)
 
 # Everything in the paper, on the terminal and as files.
 tables: $(READY)

@@ -1,4 +1,4 @@
-"""`python -m experiments list | plan TARGET | run TARGET… | show ROW`."""
+"""`python -m experiments list | plan TARGET | run TARGET… | show ROW | pretrained`."""
 
 import argparse
 import sys
@@ -42,6 +42,13 @@ def parser() -> argparse.ArgumentParser:
                 help="stages at once (default: one a core); on a GPU machine those of the GPU "
                 "(default: what its memory holds, as measured), with the others beside them",
             )
+    shipped = verbs.add_parser(
+        "pretrained", help="make the classifier that refining starts from, and ship it"
+    )
+    shipped.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
+    shipped.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
+    shipped.add_argument("--workers", type=positive, help="as of run")
+    shipped.add_argument("--to", type=Path, metavar="DIR", help="a folder other than the package's")
     return commands
 
 
@@ -66,6 +73,10 @@ def main() -> int:
     try:
         if args.command == "list":
             return list_targets(args.data, args.test)
+        if args.command == "pretrained":
+            from experiments.shipping import ship
+
+            return ship(args.profile, args.store, args.workers, args.to)
         asked = (args.targets, args.profile, args.data, args.store, args.seeds)
         match args.command:
             case "plan":

@@ -80,7 +80,8 @@ def test_refining_mends_swapped_labels_and_touches_no_input(
     ]
     write_truth(tmp_path / "truth.csv", truth)
     before = tree(root)
-    words = ("refine", root, "--out", out, "--profile", "tiny", "--truth", tmp_path / "truth.csv")
+    words = ("refine", root, "--out", out, "--profile", "tiny", "--start", "none")
+    words = (*words, "--truth", tmp_path / "truth.csv")
     answer = ask(capsys, *words)
     assert answer.code == 0, answer.err
     rows = rows_of(out)
@@ -255,7 +256,8 @@ def test_one_song_without_a_class_is_refined_and_the_gap_said(
 ) -> None:
     write_songs(tmp_path / "in", 1)
     (tmp_path / "in" / "Artist 0 - Title" / "bass.wav").unlink()
-    answer = ask(capsys, "refine", tmp_path / "in", "--out", tmp_path / "out", "--profile", "tiny")
+    words = ("refine", tmp_path / "in", "--out", tmp_path / "out", "--profile", "tiny")
+    answer = ask(capsys, *words, "--start", "none")
     assert answer.code == 0
     assert "no usable stem is labelled bass" in answer.err
     assert {row["refined"] for row in rows_of(tmp_path / "out").values()}.isdisjoint({"bass"})
@@ -306,9 +308,18 @@ def test_bad_numbers_and_profiles_are_refused(
 ) -> None:
     write_songs(tmp_path / "in", 1, 0.5)
     words = ("refine", tmp_path / "in", "--out", tmp_path / "out")
-    assert_refused(ask(capsys, *words, "--threshold", 1.5), "--threshold 1.5")
-    assert_refused(ask(capsys, *words, "--threshold", "nan"), "--threshold")
-    assert_refused(ask(capsys, *words, "--iterations", 0), "--iterations 0")
+    paper = (*words, "--start", "none")
+    assert_refused(ask(capsys, *paper, "--threshold", 1.5), "--threshold 1.5")
+    assert_refused(ask(capsys, *paper, "--threshold", "nan"), "--threshold")
+    assert_refused(ask(capsys, *paper, "--iterations", 0), "--iterations 0")
+    assert_refused(ask(capsys, *paper, "--sure", 0.9), "--sure belongs to a start")
+    assert_refused(ask(capsys, *words, "--sure", 0), "--sure 0")
+    assert_refused(ask(capsys, *words, "--iterations", -1), "--iterations -1")
+    assert_refused(ask(capsys, *words, "--drop"), "--drop", "--start none")
+    assert_refused(ask(capsys, *words, "--threshold", 0.5), "--threshold", "--start none")
+    assert_refused(ask(capsys, *words, "--start", "gone.pt"), "gone.pt", "band, none or")
+    refused = ask(capsys, *words, "--start", "band", "--profile", "paper")
+    assert_refused(refused, "44100 Hz", "only of 16000 Hz")
     assert_refused(ask(capsys, *words, "--profile", "huge"), "no profile called 'huge'", "mini")
 
 

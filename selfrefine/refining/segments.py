@@ -8,7 +8,7 @@ changes nothing, and one that is sure for some seconds and absent else does.
 """
 
 from dataclasses import dataclass
-from itertools import compress, product
+from itertools import compress, pairwise, product
 
 import numpy as np
 
@@ -52,6 +52,7 @@ EVIDENCE_PER_SECOND = 0.93
 SHORTEST_SECONDS = 1.5
 """No shorter change is believed: half a window."""
 
+PLACING_SECONDS = 1.0
 ROUNDS = 3
 SHORT_SILENCE = 1.0
 """A segment goes on over removed silence shorter than this, in s, and ends at a longer one."""
@@ -72,12 +73,11 @@ def find_segments(
     seconds = float(spans[-1, 1])
     steps = max(1, round(seconds / STEP_SECONDS))
     times = (np.arange(steps) + 0.5) * (seconds / steps)
-    # A window says most of its middle: half of it lies before a change that lies there.
     probability = np.stack([np.interp(times, centres, of_class) for of_class in windows.T], axis=1)
     sets = label_sets(whole)
     path, confidence = likeliest_sets(probability, seconds / steps, sets, whole)
     changes = np.flatnonzero(np.diff(path)) + 1
-    edges = [0.0, *(near_silence(i * seconds / steps, spans) for i in changes), seconds]
+    edges = [0.0, *(near_silence(float(i * seconds / steps), spans) for i in changes), seconds]
     segments = []
     for number, run in enumerate(np.split(np.arange(steps), changes)):
         label = sets[path[run[0]]]
@@ -114,10 +114,11 @@ def likeliest_sets(
         posterior = posteriors(first, change, evidence)
         held, level = posterior @ members, probability
     path = without_slivers(best_path(first, change, evidence), SHORTEST_SECONDS / step)
-    if PLACE:
-        odds = np.log(sounding / (1 - sounding)) - np.log(absent / (1 - absent))
-        margin = odds * (probability - (sounding + absent) / 2)
-        path = placed(path, margin @ members.T, round(PLACE / step))
+    # Half of a window lies before a change at its middle: there a class is half way between what it
+    # is where it sounds and where not.
+    weight = np.log(sounding / absent) + np.log((1 - absent) / (1 - sounding))
+    half_way = weight * (probability - (sounding + absent) / 2)
+    path = with_changes_placed(path, half_way @ members.T, round(PLACING_SECONDS / step))
     return path, posterior[np.arange(len(path)), path]
 
 
@@ -134,6 +135,21 @@ def without_slivers(path: np.ndarray, least: float) -> np.ndarray:
         before, after = path[max(start - 1, 0)], path[min(end, len(path) - 1)]
         middle = start if start == 0 else end if end == len(path) else (start + end) // 2
         path[start:middle], path[middle:end] = before, after
+
+
+def with_changes_placed(path: np.ndarray, evidence: np.ndarray, reach: int) -> np.ndarray:
+    """The path `(step,)` with each change where the evidence `(step, set)` for what is before it
+    and after it is largest, at most `reach` steps away."""
+    placed = path.copy()
+    edges = [0, *(np.flatnonzero(np.diff(path)) + 1), len(path)]
+    for (left, change), (_, right) in pairwise(pairwise(edges)):
+        start = max(change - reach, (left + change + 1) // 2)
+        end = min(change + reach, (change + right) // 2)
+        before, after = path[change - 1], path[change]
+        gain = np.cumsum(evidence[start:end, before] - evidence[start:end, after])
+        place = start + int(np.concatenate([[0.0], gain]).argmax())
+        placed[start:place], placed[place:end] = before, after
+    return placed
 
 
 def levels(
@@ -233,17 +249,3 @@ def places_in_file(start: float, end: float, spans: np.ndarray) -> list[tuple[fl
             first = places.pop()[0]
         places.append((first, last))
     return places
-
-
-PLACE = 1.5
-def placed(path: np.ndarray, evidence: np.ndarray, reach: int) -> np.ndarray:
-    path = path.copy()
-    edges = [0, *(np.flatnonzero(np.diff(path)) + 1), len(path)]
-    for number in range(1, len(edges) - 1):
-        start = max(edges[number] - reach, (edges[number - 1] + edges[number] + 1) // 2)
-        end = min(edges[number] + reach, (edges[number] + edges[number + 1]) // 2)
-        before, after = path[edges[number] - 1], path[edges[number]]
-        gain = np.cumsum(evidence[start:end, before] - evidence[start:end, after])
-        place = start + int(np.concatenate([[0.0], gain]).argmax())
-        path[start:place], path[place:end] = before, after
-    return path

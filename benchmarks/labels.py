@@ -1,0 +1,260 @@
+"""What refining does to the labels of real songs, and how often it harms.
+
+    python -m benchmarks.labels TRACKS --output labels.csv [--noise swapped moved none]
+        [--songs 0 10 5] [--draws 3] [--start FILE] [--trainings N]
+
+TRACKS is any folder of songs as instrument tracks under their true classes
+(`<song>/tracks/<class>__<instrument>.<ext>`). For each noise, number of songs (0: all) and draw, it
+files them wrongly as `selfrefine corrupt --seed DRAW` does, refines them as `selfrefine refine
+--seed DRAW` does, and writes a line: the share of stems exactly right as given, as found by the
+start and after each training, and as it stands; how many given labels were changed; seconds, with
+reading and silence removal. What a file of before holds is not run again. At the end: medians, the
+worst draw, and how many are right of those found with so much certainty. Without SELFREFINE_DEVICE
+it runs where training would. Expected cost on 2 cores: 2 minutes for 29 songs of 40 s.
+"""
+
+import argparse
+import csv
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from selfrefine.audio.silence import kept_samples
+from selfrefine.data.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
+from selfrefine.data.corruption import TRUTH_FLOOR_DB, draw_parts, stem_truth, sum_parts
+from selfrefine.data.folder import SongFiles, find_songs
+from selfrefine.data.song_set import read_songs
+from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.model_file import ClassifierFile, load_classifier
+from selfrefine.refining.decisions import Verdict, weighed_verdicts
+from selfrefine.refining.started import refine_started
+from selfrefine.refining.starting import shipped_classifier, training_on, usual_trainings
+from selfrefine.self_refining import Iteration, Progress
+from selfrefine.settings import SURE, Corruption, Refining, SilenceRemoval
+from selfrefine.training.device import prepare, training_device
+
+NOISES = {
+    "swapped": Corruption(swapped_songs=0.6, moved_tracks=0.12, bleeding_stems=0.0),
+    "moved": Corruption(swapped_songs=0.0, moved_tracks=0.3, bleeding_stems=0.3),
+    "none": Corruption(swapped_songs=0.0, moved_tracks=0.0, bleeding_stems=0.0),
+}
+CERTAINTIES = (0.95, 0.9, 0.8, 0.6, 0.0)
+SILENT = Progress(lambda report: None, lambda done, total: None, lambda sentence: None)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A draw. Shares of stems exactly right; `found` has the start's and each training's, joined by
+    spaces; `sure_right` pairs of how many stems, and how many of them right, by CERTAINTIES."""
+
+    noise: str
+    songs: int
+    draw: int
+    stems: int
+    given: float
+    found: str
+    stands: float
+    changed: float
+    noise_found: float
+    seconds: float
+    sure_right: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Refining's labels on real songs.")
+    parser.add_argument("tracks", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--noise", nargs="+", choices=NOISES, default=[*NOISES])
+    parser.add_argument("--songs", type=int, nargs="+", default=[0])
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--start", type=Path, default=shipped_classifier(16000))
+    parser.add_argument("--trainings", type=int)
+    args = parser.parse_args()
+    device = training_device()
+    prepare(device)
+    start = load_classifier(args.start, device)
+    lines = read_lines(args.output)
+    done = {(line.noise, line.songs, line.draw) for line in lines}
+    with tempfile.TemporaryDirectory() as temporary:
+        began = time.monotonic()
+        tracks = track_set(args.tracks, Path(temporary) / "tracks", start.settings.sample_rate)
+        reading = (time.monotonic() - began) / len(by_song(tracks))
+        for noise in args.noise:
+            for songs in args.songs:
+                for draw in range(args.draws):
+                    if (noise, songs, draw) in done:
+                        continue
+                    folder = Path(tempfile.mkdtemp(dir=temporary))
+                    line = refined_draw(
+                        tracks, noise, songs, draw, start, args.trainings, folder, device, reading
+                    )
+                    lines.append(line)
+                    write_lines(args.output, lines)
+                    print(
+                        f"{noise} {songs or 'all'} songs, draw {draw}: {line.given:.3f} given, "
+                        f"{line.found} found, {line.stands:.3f} stands, {line.seconds:.0f} s",
+                        flush=True,
+                    )
+    print(summary(lines))
+
+
+def track_set(root: Path, folder: Path, sample_rate: int) -> AudioSet:
+    """The songs' tracks as a song set."""
+    return song_set(find_songs(root, tracks=True), folder, sample_rate)
+
+
+def song_set(songs: list[SongFiles], folder: Path, sample_rate: int) -> AudioSet:
+    read_songs(songs, folder, sample_rate, SILENT.count, SILENT.say)
+    return open_audio_set(folder)
+
+
+def corrupted_stems(
+    tracks: AudioSet, noise: Corruption, seed: int, chosen: set[str], folder: Path
+) -> tuple[AudioSet, Labels]:
+    """The stems of the chosen songs as `selfrefine corrupt` files them, silence removed, and the
+    true label sets. A song is filed alike whichever others are chosen."""
+    truth: Labels = {}
+    with AudioSetWriter(folder, tracks.sample_rate) as writer:
+        for number, (song, clips) in enumerate(by_song(tracks).items()):
+            if song not in chosen:
+                continue
+            parts_of = draw_parts(clips, noise, np.random.default_rng([seed, number]))
+            for given, parts in parts_of.items():
+                audio = sum_parts(tracks, parts)
+                sounding = kept_samples(audio, tracks.sample_rate, SilenceRemoval())
+                if sounding.any():
+                    writer.add(song, given, (given,), audio[:, sounding])
+                    true = stem_truth(tracks, song, given, parts).label(TRUTH_FLOOR_DB)
+                    truth[song, given] = true
+    return open_audio_set(folder), truth
+
+
+def chosen_songs(tracks: AudioSet, count: int, draw: int) -> set[str]:
+    """`count` of the songs, all for 0."""
+    names = sorted(by_song(tracks))
+    if not count:
+        return set(names)
+    return set(np.random.default_rng([count, draw]).choice(names, count, replace=False).tolist())
+
+
+def refined_draw(
+    tracks: AudioSet,
+    noise: str,
+    songs: int,
+    draw: int,
+    start: ClassifierFile,
+    trainings: int | None,
+    folder: Path,
+    device: torch.device,
+    reading: float,
+) -> Line:
+    """One draw; `reading` is how long a song takes to read, in s."""
+    began = time.monotonic()
+    chosen = chosen_songs(tracks, songs, draw)
+    stems, truth = corrupted_stems(tracks, NOISES[noise], draw, chosen, folder / "stems")
+    iterations = refined(stems, start, trainings, draw, folder, device)
+    verdicts = weighed_verdicts(iterations, SURE)
+    seconds = time.monotonic() - began + reading * len(chosen)
+    given = {(clip.song, clip.name): clip.label for clip in stems.clips}
+    stands = {key: verdict.refined for key, verdict in verdicts.items()}
+    assert iterations[-1].weighed is not None
+    return Line(
+        noise,
+        songs,
+        draw,
+        len(given),
+        label_accuracy(given, truth).exact,
+        " ".join(f"{label_accuracy(each.labels, truth).exact:.3f}" for each in iterations),
+        label_accuracy(stands, truth).exact,
+        sum(stands[key] != label for key, label in given.items()) / len(given),
+        iterations[-1].weighed.noise,
+        seconds,
+        " ".join(f"{count}/{right}" for count, right in sure_and_right(verdicts, truth)),
+    )
+
+
+def refined(
+    stems: AudioSet,
+    start: ClassifierFile,
+    trainings: int | None,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+) -> list[Iteration]:
+    """As `selfrefine refine` does it."""
+    count = usual_trainings(len(stems.clips)) if trainings is None else trainings
+    settings = training_on(start.settings, len(stems.clips))
+    return list(
+        refine_started(
+            stems, start.model, settings, Refining(), count, seed, folder, device, SILENT
+        )
+    )
+
+
+def sure_and_right(
+    verdicts: dict[tuple[str, str], Verdict], truth: Labels
+) -> Iterator[tuple[int, int]]:
+    """By group of certainty: how many stems, and of how many the found label set is right."""
+    for least, most in zip(CERTAINTIES, (1.01, *CERTAINTIES), strict=False):
+        of_group = [key for key, each in verdicts.items() if least <= each.confidence < most]
+        yield len(of_group), sum(set(verdicts[k].proposed) == set(truth[k]) for k in of_group)
+
+
+def summary(lines: list[Line]) -> str:
+    """Markdown: a row for each noise and number of songs, medians over its draws, then how sure
+    is right."""
+    rows = [
+        "| noise | songs | draws | given | stands | least gain | most changed | s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for noise, songs in dict.fromkeys((line.noise, line.songs) for line in lines):
+        group = [line for line in lines if (line.noise, line.songs) == (noise, songs)]
+        rows.append(
+            f"| {noise} | {songs or 'all'} | {len(group)} | {median(g.given for g in group):.3f} "
+            f"| {median(g.stands for g in group):.3f} "
+            f"| {min(g.stands - g.given for g in group):+.3f} "
+            f"| {max(g.changed for g in group):.3f} | {median(g.seconds for g in group):.0f} |"
+        )
+    counts = np.array(
+        [[pair.split("/") for pair in line.sure_right.split()] for line in lines], dtype=int
+    ).sum(axis=0)
+    rows += ["", "| certainty of what is found | stems | right |", "|---|---|---|"]
+    for least, (count, right) in zip(CERTAINTIES, counts.tolist(), strict=True):
+        rows.append(f"| {least:.0%} or more | {count} | {right / max(1, count):.2f} |")
+    return "\n".join(rows)
+
+
+def read_lines(path: Path) -> list[Line]:
+    if not path.exists():
+        return []
+    kinds = {entry.name: entry.type for entry in fields(Line)}
+    with path.open(newline="") as file:
+        return [
+            Line(**{name: kinds[name](value) for name, value in row.items()})  # type: ignore[operator]
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_lines(path: Path, lines: list[Line]) -> None:
+    """All of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="") as file:
+        table = csv.DictWriter(file, [entry.name for entry in fields(Line)], lineterminator="\n")
+        table.writeheader()
+        for line in lines:
+            row = asdict(line)
+            rounded = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()}
+            table.writerow(rounded)
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    main()

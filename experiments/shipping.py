@@ -1,0 +1,89 @@
+"""`python -m experiments pretrained`: the start of refining, made and put into the package with its
+card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.commands import resolved_rows, run
+from experiments.profiles import profile_named
+from experiments.stages import (
+    BandSongs,
+    Classifier,
+    Coloured,
+    RecognitionScore,
+    expression,
+    identity,
+)
+from experiments.store import Store
+
+ROW = "started-recognition/band"
+
+
+def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path | None) -> int:
+    """Runs what is missing of the start and its test, then writes `band-RATE.pt` and its card,
+    into `folder` or the package."""
+    from selfrefine.model_file import save_classifier
+    from selfrefine.refining.starting import shipped_file
+
+    code = run([ROW], profile_name, "band", store_path, 1, workers)
+    if code:
+        return code
+    store = Store(store_path)
+    profile = profile_named(profile_name)
+    row = resolved_rows([ROW], profile, "band", "band")[ROW]
+    score = row[1]
+    assert isinstance(score, RecognitionScore)
+    start = score.of.by
+    path = shipped_file(start.settings.sample_rate)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / path.name
+    weights = store.folder(start) / "model.pt"
+    save_classifier(path, weights, start.settings, profile.scale.threshold)
+    path.with_suffix(".md").write_text(card(start, store.record(start), store.result(score)))
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; its card is beside it")
+    return 0
+
+
+def card(start: Classifier, record: dict[str, Any], score: dict[str, Any]) -> str:
+    """What the file is, where it is from and what it was measured to do, as Markdown."""
+    train, settings, run = start.train, start.settings, record["run"]
+    assert isinstance(train, Coloured)
+    songs = [each for each in (train.first.of, train.second.of) if isinstance(each, BandSongs)]
+    sets = [
+        f"domain {each.domain}, songs {each.first} to {each.first + each.songs - 1}, "
+        f"{each.seconds:g} s each, seed {each.seed}"
+        for each in songs
+    ]
+    scores = "\n".join(
+        f"| {test} | {score[test]['accuracy']['avg']:.1f} | {score[test]['f1']['avg']:.3f} | "
+        f"{score[test]['precision']['avg']:.3f} | {score[test]['recall']['avg']:.3f} |"
+        for test in ("single", "multi")
+    )
+    return f"""# The classifier that `selfrefine refine` starts from, {settings.sample_rate} Hz
+
+What it does: the probability of vocals, bass, drums and other in {settings.segment} samples of
+stereo sound. `python -m experiments pretrained` makes it again, from the seed alone.
+
+- Data: songs of the embedded band under their true labels, made by this project:
+  {"; ".join(sets)}. Every stem is there as it is and once through a random filter. No other sound was used.
+- Training: {settings.steps} steps of {settings.batch} random mixtures, seed {start.seed}; identity
+  `{identity(start)}`.
+- Made by commit `{run["commit"]}` on {run["device"]} in {run["seconds"] / 60:.0f} min.
+- Weights are numbers only (`torch.load(..., weights_only=True)`). They are under this project's
+  licence.
+
+On the band's test songs (domain a; threshold {score["thresholds"][0]:g}; single stems and random
+mixtures of them):
+
+| test | accuracy (%) | F1 | precision | recall |
+|---|---|---|---|---|
+{scores}
+
+On real songs see `results/labels` and README, "Your own stems".
+
+Every setting:
+
+    {json.dumps(expression(settings))}
+"""
