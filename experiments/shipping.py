@@ -57,7 +57,7 @@ def card(start: Classifier, record: dict[str, Any], score: dict[str, Any]) -> st
         for each in songs
     ]
     scores = "\n".join(
-        f"| {test} | {score[test]['accuracy']['avg']:.1f} | {score[test]['f1']['avg']:.3f} | "
+        f"| {test} | {100 * score[test]['accuracy']['avg']:.1f} | {score[test]['f1']['avg']:.3f} | "
         f"{score[test]['precision']['avg']:.3f} | {score[test]['recall']['avg']:.3f} |"
         for test in ("single", "multi")
     )
@@ -67,9 +67,10 @@ What it does: the probability of vocals, bass, drums and other in {settings.segm
 stereo sound. `python -m experiments pretrained` makes it again, from the seed alone.
 
 - Data: songs of the embedded band under their true labels, made by this project:
-  {"; ".join(sets)}. Every stem is there as it is and once through a random filter. No other sound was used.
-- Training: {settings.steps} steps of {settings.batch} random mixtures, seed {start.seed}; identity
-  `{identity(start)}`.
+  {sets[0]};
+  {sets[1]}.
+  Every stem is there as it is and once through a random filter. No other sound was used.
+- Training: {settings.steps} steps of {settings.batch} random mixtures, seed {start.seed}; identity `{identity(start)}`.
 - Made by commit `{run["commit"]}` on {run["device"]} in {run["seconds"] / 60:.0f} min.
 - Weights are numbers only (`torch.load(..., weights_only=True)`). They are under this project's
   licence.

@@ -50,6 +50,14 @@ def tone_stems(tmp_path: Path) -> AudioSet:
     return open_audio_set(tmp_path / "stems")
 
 
+@pytest.fixture(scope="session")
+def tone_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a classifier that knows the classes' tones."""
+    from tests.tone_classifier import train_tone_classifier
+
+    return train_tone_classifier(tmp_path_factory.mktemp("tone-classifier"))
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """`pytest -m gpu` reads no file without such a test: a machine with a GPU may lack packages
     that others need."""

@@ -117,7 +117,7 @@ def test_stems_of_one_song_decide_together_who_holds_what() -> None:
     clean = song("clean")
     pair = [
         clear("x", "bass", "drums"),
-        stem("x", "drums", 0.02, 0.6, 0.5, 0.02),
+        stem("x", "drums", 0.02, 0.85, 0.5, 0.02),
     ]
     together = most_probable_sets([*clean, *pair], weigh([*clean, *pair], UNSEEN))
     alone = most_probable_sets([*clean, *pair], weigh([*clean, *pair], ALONE))

@@ -286,11 +286,13 @@ def test_stretches_without_a_class_are_left_out_and_said(tmp_path: Path) -> None
     stems = [
         ("A", ramp(tmp_path / "A", "vocals"), segments),
         ("B", unknown, segments[:1]),
+        ("C", unknown, []),
     ]
     said: list[str] = []
     paths = lay_out_segments(stems, tmp_path / "out", False, said.append)
     assert [path.name for path in paths["A", "vocals"]] == ["A__vocals~1.wav"]
-    assert paths["B", "vocals"] == (tmp_path / "out" / "dropped" / "B__vocals.wav",)
+    for song in "BC":
+        assert paths[song, "vocals"] == (tmp_path / "out" / "dropped" / f"{song}__vocals.wav",)
     assert any("1 stretches, 11.5 s in all, hold no class" in words for words in said)
 
 

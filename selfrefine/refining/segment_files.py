@@ -101,17 +101,18 @@ def lay_out_segments(
 ) -> dict[tuple[str, str], tuple[Path, ...]]:
     """Makes `folder/<label set>/<song>__<name>~<n>.wav` of every stretch of a stem that changes
     its label set, and `<song>__<name>.<ext>` of a stem that does not, as `lay_out_stems` does;
-    returns the paths by (song, name).
+    returns the paths by (song, name). A stem without a segment counts as dropped.
 
     `find_songs` reads the folder; each stretch is a song to it. Stretches that are short or hold no
     class are left out, and `say` hears how many. A folder from before is replaced once the new one
     is whole. Raises InputError where the disk has no room.
     """
-    whole = [stem for stem in stems if len({one.label for one in stem[2]}) == 1]
+    whole = [stem for stem in stems if len({one.label for one in stem[2]}) <= 1]
     changing = [stem for stem in stems if len({one.label for one in stem[2]}) > 1]
     refuse_full_disk(folder.parent, needed_bytes(whole, changing, copy), "the stretches of stems")
     building = folder.with_name(folder.name + ".building")
-    linked = lay_out_stems([(s, file, g[0].label) for s, file, g in whole], building, copy, say)
+    labelled = [(song, file, found[0].label if found else ()) for song, file, found in whole]
+    linked = lay_out_stems(labelled, building, copy, say)
     taken = {known_as(path) for path in linked.values()}
     paths: dict[tuple[str, str], tuple[Path, ...]] = {
         key: (folder / path.relative_to(building),) for key, path in linked.items()
@@ -128,7 +129,10 @@ def lay_out_segments(
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(building, folder)
     if changing:
-        say(f"{len(changing)} of {len(stems)} stems change: laid out as {count} stretches")
+        say(
+            f"{len(changing)} of {len(stems)} stems change: laid out as {count} stretches, without "
+            f"{CHANGE_MARGIN:g} s on either side of a change"
+        )
     reasons = {
         f"are shorter than {SHORTEST_STRETCH:g} s": [one for one in left_out if one.label],
         "hold no class": [one for one in left_out if not one.label],
