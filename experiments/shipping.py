@@ -70,7 +70,8 @@ stereo sound. `python -m experiments pretrained` makes it again, from the seed a
   {sets[0]};
   {sets[1]}.
   Every stem is there as it is and once through a random filter. No other sound was used.
-- Training: {settings.steps} steps of {settings.batch} random mixtures, seed {start.seed}; identity `{identity(start)}`.
+- Training: {settings.steps} steps of {settings.batch} random mixtures, seed {start.seed}.
+- Identity in the registry: `{identity(start)}`.
 - Made by commit `{run["commit"]}` on {run["device"]} in {run["seconds"] / 60:.0f} min.
 - Weights are numbers only (`torch.load(..., weights_only=True)`). They are under this project's
   licence.

@@ -193,8 +193,8 @@ class Relabelled(Stage):
 @dataclass(frozen=True)
 class Weighed(Stage):
     """The stem set under the label sets of the highest posterior, given the mean of a classifier's
-    outputs and of those that the sets behind `before` were weighed by. One that is less probable
-    than `sure` leaves the given label."""
+    outputs and of those that the sets behind `before` were weighed by. The given label stands
+    where, of the two, the other is right with less than the probability `sure`."""
 
     unit: ClassVar[str] = "stem"
 

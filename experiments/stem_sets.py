@@ -17,7 +17,7 @@ from selfrefine.refine import (
     mean_probabilities,
     read_probabilities,
 )
-from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, most_probable_sets, weigh
+from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, most_probable_sets, set_index, weigh
 
 
 def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
@@ -48,11 +48,12 @@ def weighed_labels(stage: stages.Weighed, store: Store) -> Labels:
     rows = judged_stems(stage, store)
     weighed = weigh(rows, UNSEEN if stage.before is None else TRAINED_ON)
     found = most_probable_sets(rows, weighed)
-    sureness = weighed.posterior.max(axis=1)
-    return {
-        (row.song, row.name): found[row.song, row.name] if sure >= stage.sure else row.given
-        for row, sure in zip(rows, sureness, strict=True)
-    }
+    labels = {}
+    for row, posterior in zip(rows, weighed.posterior, strict=True):
+        best, given = posterior.max(), posterior[set_index(row.given)]
+        changes = best >= stage.sure * (best + given)
+        labels[row.song, row.name] = found[row.song, row.name] if changes else row.given
+    return labels
 
 
 def judged_stems(stage: stages.Weighed, store: Store) -> list[StemProbability]:

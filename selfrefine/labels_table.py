@@ -76,29 +76,37 @@ def file_word(root: Path, file: StemFile) -> str:
 
 
 def labels_text(decisions: Iterable[StemDecision]) -> str:
-    out = io.StringIO(newline="")
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
+    lines = [csv_line(COLUMNS)]
     for stem in decisions:
         values = [f"{p:.4f}" for p in stem.probability] if stem.probability else [""] * len(CLASSES)
         seconds = "" if stem.seconds is None else f"{stem.seconds:.2f}"
         confidence = "" if stem.confidence is None else f"{stem.confidence:.3f}"
-        table.writerow(
-            [
-                stem.song,
-                stem.file,
-                "+".join(stem.given),
-                *values,
-                "+".join(stem.proposed),
-                "+".join(stem.refined),
-                stem.decision,
-                confidence,
-                stem.reason,
-                stem.iteration,
-                seconds,
-            ]
+        lines.append(
+            csv_line(
+                [
+                    stem.song,
+                    stem.file,
+                    "+".join(stem.given),
+                    *values,
+                    "+".join(stem.proposed),
+                    "+".join(stem.refined),
+                    stem.decision,
+                    confidence,
+                    stem.reason,
+                    stem.iteration,
+                    seconds,
+                ]
+            )
         )
-    return out.getvalue()
+    return "".join(lines)
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """A line of a table. A cell that holds a line's end of any kind is quoted: csv does so for
+    those of its own line ends alone."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_labels(path: Path, text: str) -> None:
@@ -172,7 +180,8 @@ def read_truth(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
 def table_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
     """A CSV file's lines by column. Raises InputError where one of the needed columns is not."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        # As bytes: a carriage return in a song's name is no line's end.
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
         table = csv.DictReader(io.StringIO(text, newline=""))
         rows = list(table)
     except (OSError, csv.Error) as error:

@@ -70,13 +70,11 @@ def write_report(
         for file in song.files
         if (song.name, file.name) in refined.trimmed.kept
     ]
+    labelled = [(song, file, decisions[song, file.name].refined) for song, file in usable]
+    paths = lay_out_stems(labelled, out / "stems", copy, say)
     if by_segment:
         stretches = [(song, file, segments[song, file.name]) for song, file in usable]
-        laid_out = lay_out_segments(stretches, out / "stems", copy, say)
-        paths = {key: found[0] for key, found in laid_out.items() if len(found) == 1}
-    else:
-        labelled = [(song, file, decisions[song, file.name].refined) for song, file in usable]
-        paths = lay_out_stems(labelled, out / "stems", copy, say)
+        lay_out_segments(stretches, out / "segments", copy, say)
     stems = [
         AuditedStem(decision, paths.get(key), view.curve, view.peaks, view.segments)
         if (view := views.get(key))

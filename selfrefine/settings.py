@@ -227,7 +227,8 @@ class Refining:
 
 
 SURE = 0.6
-"""After a start, a given label gives way to a label set with this posterior probability or more."""
+"""After a start, a given label gives way to another label set where, of the two, that is right with
+this probability or more."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ HOSTILE = (
     "%2e%2e #?; $(id) `id`",
     "Mötley 日本 \u202e\u0007",
     "line\nbreak,comma",
+    "carriage\rreturn",
     "x" * 240,
     os.fsdecode(b"latin \xe9\xff"),
 )

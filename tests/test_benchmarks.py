@@ -26,7 +26,7 @@ from selfrefine.scales import PAPER, SMOKE
 from selfrefine.settings import ConvNeXt
 
 ROOT = Path(__file__).parent.parent
-ALONE = {"band_difficulty", "gpu_day"}
+ALONE = {"band_difficulty", "gpu_day", "labels", "segments", "separators_on_labels"}
 """Not of speed."""
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import pytest
 
 from selfrefine.classes import CLASSES
 from selfrefine.refine import StemProbability, mean_probabilities
-from selfrefine.refining.decisions import NOT_SURE, weighed_verdicts, why_not_trusted
+from selfrefine.refining.decisions import CALIBRATION, NOT_SURE, weighed_verdicts, why_not_trusted
 from selfrefine.refining.evidence import (
     HELD,
     UNSEEN,
@@ -130,12 +130,13 @@ def test_doubt_leaves_the_given_label_and_says_so() -> None:
     weighed = weigh(stems, UNSEEN)
     labels = most_probable_sets(stems, weighed)
     iteration = Iteration(0, None, stems, labels, weighed)  # type: ignore[arg-type]
-    sure = float(weighed.posterior[-1].max())
+    best, kept = weighed.posterior[-1].max(), weighed.posterior[-1][set_index(("vocals",))]
+    sure = float(best / (best + kept))
     for least, expected in ((sure - 0.01, labels["x", "vocals"]), (sure + 0.01, ("vocals",))):
         verdict = weighed_verdicts([iteration], least)["x", "vocals"]
         assert verdict.refined == expected
         assert verdict.proposed == labels["x", "vocals"] != ("vocals",)
-        assert verdict.confidence == pytest.approx(sure)
+        assert verdict.confidence == pytest.approx(best**CALIBRATION)
         assert verdict.reason == ("" if expected != ("vocals",) else NOT_SURE)
 
 

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by-segment",
         action="store_true",
-        help="lay a stem out as its stretches, cut where what it holds changes",
+        help="also OUT/segments: the stems cut where what they hold changes, by label set",
     )
     rules = parser.add_mutually_exclusive_group()
     rules.add_argument(
