@@ -31,9 +31,10 @@ from selfrefine.data.audio_set import AudioSet, AudioSetWriter, by_song, open_au
 from selfrefine.data.corruption import TRUTH_FLOOR_DB, draw_parts, stem_truth, sum_parts
 from selfrefine.data.folder import SongFiles, find_songs
 from selfrefine.data.song_set import read_songs
+from selfrefine.data.trimming import Key
 from selfrefine.metrics.label_sets import Labels, label_accuracy
 from selfrefine.model_file import ClassifierFile, load_classifier
-from selfrefine.refining.decisions import Verdict, weighed_verdicts
+from selfrefine.refining.decisions import SURENESS, Verdict, reliability, weighed_verdicts
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import shipped_classifier, training_on, usual_trainings
 from selfrefine.self_refining import Iteration, Progress
@@ -45,14 +46,13 @@ NOISES = {
     "moved": Corruption(swapped_songs=0.0, moved_tracks=0.3, bleeding_stems=0.3),
     "none": Corruption(swapped_songs=0.0, moved_tracks=0.0, bleeding_stems=0.0),
 }
-CERTAINTIES = (0.95, 0.9, 0.8, 0.6, 0.0)
 SILENT = Progress(lambda report: None, lambda done, total: None, lambda sentence: None)
 
 
 @dataclass(frozen=True)
 class Line:
     """A draw. Shares of stems exactly right; `found` has the start's and each training's, joined by
-    spaces; `sure_right` pairs of how many stems, and how many of them right, by CERTAINTIES."""
+    spaces; `sure_right` pairs of how many stems, and how many of them right, by SURENESS."""
 
     noise: str
     songs: int
@@ -198,13 +198,12 @@ def refined(
     )
 
 
-def sure_and_right(
-    verdicts: dict[tuple[str, str], Verdict], truth: Labels
-) -> Iterator[tuple[int, int]]:
+def sure_and_right(found: dict[Key, Verdict], truth: Labels) -> Iterator[tuple[int, int]]:
     """By group of certainty: how many stems, and of how many the found label set is right."""
-    for least, most in zip(CERTAINTIES, (1.01, *CERTAINTIES), strict=False):
-        of_group = [key for key, each in verdicts.items() if least <= each.confidence < most]
-        yield len(of_group), sum(set(verdicts[k].proposed) == set(truth[k]) for k in of_group)
+    groups = {group.least: group for group in reliability(found, truth)}
+    for least in SURENESS:
+        group = groups.get(least)
+        yield (group.stems, round(group.right * group.stems)) if group else (0, 0)
 
 
 def summary(lines: list[Line]) -> str:
@@ -226,7 +225,7 @@ def summary(lines: list[Line]) -> str:
         [[pair.split("/") for pair in line.sure_right.split()] for line in lines], dtype=int
     ).sum(axis=0)
     rows += ["", "| certainty of what is found | stems | right |", "|---|---|---|"]
-    for least, (count, right) in zip(CERTAINTIES, counts.tolist(), strict=True):
+    for least, (count, right) in zip(SURENESS, counts.tolist(), strict=True):
         rows.append(f"| {least:.0%} or more | {count} | {right / max(1, count):.2f} |")
     return "\n".join(rows)
 

@@ -23,6 +23,8 @@ from experiments.own_songs import read_own_songs
 from experiments.song_signals import references_and_mixture, sum_clips
 from experiments.stem_sets import (
     chosen_thresholds,
+    found_labels,
+    judged_stems,
     known_truth,
     refined_labels,
     stem_set,
@@ -58,6 +60,7 @@ from selfrefine.models.classifier import build_classifier
 from selfrefine.models.separator import build_separator, separate_song
 from selfrefine.recognise import mixture_outputs
 from selfrefine.refine import count_labels, stem_probabilities, write_probabilities
+from selfrefine.refining.decisions import reliability
 from selfrefine.settings import Refining
 from selfrefine.training.checkpoint import load_model, read_weights
 from selfrefine.training.classifier import train_classifier
@@ -293,10 +296,13 @@ def _(stage: stages.Relabelled, work: Work) -> Result:
 
 @compute.register
 def _(stage: stages.Weighed, work: Work) -> Result:
-    labels = weighed_labels(stage, work.store)
+    rows = judged_stems(stage, work.store)
+    labels = weighed_labels(stage, rows)
     result: Result = {**count_labels(labels)}
     truth = known_truth(stage.of.stems, work.store)
     if truth is not None:
+        groups = reliability(found_labels(stage, rows), truth)
+        result["reliability"] = [asdict(group) for group in groups]
         result["accuracy"] = asdict(label_accuracy(labels, truth))
         result["confusion"] = confusion(labels, truth)
     return result

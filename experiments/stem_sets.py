@@ -17,7 +17,8 @@ from selfrefine.refine import (
     mean_probabilities,
     read_probabilities,
 )
-from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, most_probable_sets, set_index, weigh
+from selfrefine.refining.decisions import Verdict, verdicts
+from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, weigh
 
 
 def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
@@ -26,7 +27,8 @@ def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
         case stages.Relabelled():
             return with_labels(stem_set(stage.of.stems, store), refined_labels(stage, store))
         case stages.Weighed():
-            return with_labels(stem_set(stage.of.stems, store), weighed_labels(stage, store))
+            labels = weighed_labels(stage, judged_stems(stage, store))
+            return with_labels(stem_set(stage.of.stems, store), labels)
         case stages.TrulyLabelled():
             return with_labels(stem_set(stage.of, store), true_labels(stage, store))
     return open_audio_set(store.folder(stage))
@@ -42,18 +44,17 @@ def refined_labels(stage: stages.Relabelled, store: Store) -> Labels:
     }
 
 
-def weighed_labels(stage: stages.Weighed, store: Store) -> Labels:
-    """The label set of every stem: the most probable one, or the given one where that is not sure
-    enough."""
-    rows = judged_stems(stage, store)
-    weighed = weigh(rows, UNSEEN if stage.before is None else TRAINED_ON)
-    found = most_probable_sets(rows, weighed)
-    labels = {}
-    for row, posterior in zip(rows, weighed.posterior, strict=True):
-        best, given = posterior.max(), posterior[set_index(row.given)]
-        changes = best >= stage.sure * (best + given)
-        labels[row.song, row.name] = found[row.song, row.name] if changes else row.given
-    return labels
+def weighed_labels(stage: stages.Weighed, rows: list[StemProbability]) -> Labels:
+    """The label set of every stem, of what is said of it: what is found, or the given one where
+    that is not sure enough."""
+    return {key: found.refined for key, found in found_labels(stage, rows).items()}
+
+
+def found_labels(
+    stage: stages.Weighed, rows: list[StemProbability]
+) -> dict[tuple[str, str], Verdict]:
+    """What is found of every stem, how sure it is, and what stands."""
+    return verdicts(rows, weigh(rows, UNSEEN if stage.before is None else TRAINED_ON), stage.sure)
 
 
 def judged_stems(stage: stages.Weighed, store: Store) -> list[StemProbability]:

@@ -8,6 +8,8 @@ from reports.results import Record, Results
 
 HEAD = ("labels", "exact", "F1", "precision", "recall", "single", "multi", "dropped")
 
+SURE_HEAD = ("labels", "how sure", "stems", "mean", "right")
+
 
 @dataclass(frozen=True)
 class Audited:
@@ -38,6 +40,23 @@ def audited(record: Record) -> Audited:
         (accuracy["exact"], accuracy["f1"], accuracy["precision"], accuracy["recall"]),
         (single, result.get("multi", 0), result.get("dropped", 0)),
     )
+
+
+def reliability_markdown(results: Results, table: str) -> str:
+    """How sure the labels behind a table's rows are, and how many of those so sure are right; empty
+    where none were weighed. Seed 0 only."""
+    rows = []
+    for label in results.rows:
+        run = results.first(label)
+        if not label.startswith(table) or run is None:
+            continue
+        for record in results.behind(run):
+            for group in record.result.get("reliability", ()) if not record.seed else ():
+                values = (f"{group['confidence']:.3f}", f"{group['right']:.3f}")
+                sure = f"{group['least']:.0%} or more"
+                rows.append((record.name.removeprefix("labels "), sure, group["stems"], *values))
+    unique = list(dict.fromkeys(rows))
+    return tabulate(unique, SURE_HEAD, tablefmt="github", disable_numparse=True) if rows else ""
 
 
 def audit_markdown(audits: list[Audited]) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reports.audit import audit_markdown, label_audit
+from reports.audit import audit_markdown, label_audit, reliability_markdown
 from reports.claims import Claim, claims_markdown, decide
 from reports.drawing import write_figure
 from reports.figures import FIGURES, draw
@@ -75,6 +75,8 @@ def write_table(table: Sheet, results: Results, folder: Path) -> None:
             audit_markdown(audits),
             "",
         ]
+    if sure := reliability_markdown(results, f"{table.name}/"):
+        lines += ["How sure found label sets are, and the share that is right:", "", sure, ""]
     if results.deviations:
         lines += ["Settings that are not the paper's:", ""]
         lines += [*(f"- {each}" for each in results.deviations), ""]

@@ -8,14 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from selfrefine.audio.files import Say
-from selfrefine.audit import Audit, AuditedStem, Curve, confusion_rows, decision_counts, write_audit
+from selfrefine.audit_page.data import Curve
+from selfrefine.audit_page.page import (
+    Audit,
+    AuditedStem,
+    confusion_rows,
+    decision_counts,
+    write_audit,
+)
 from selfrefine.classes import CLASSES
 from selfrefine.data.folder import SongFiles
 from selfrefine.data.trimming import Key, TrimmedStem, TrimmedStems, place_in_file
 from selfrefine.errors import InputError
 from selfrefine.labels_table import StemDecision, file_word, labels_text, write_labels
 from selfrefine.metrics.label_sets import Labels, label_accuracy
-from selfrefine.refining.decisions import Verdict
+from selfrefine.refining.decisions import Verdict, reliability
 from selfrefine.refining.segment_files import lay_out_segments, write_segments
 from selfrefine.refining.segments import Segment, find_segments
 from selfrefine.self_refining import Iteration, deciding_iteration, read_windows, window_centres
@@ -26,9 +33,6 @@ PEAKS = 240
 """Columns of a stem's waveform."""
 PIECES = 4 * PEAKS
 """Of the trimmed audio, so that no column of sound is missed where silence is cut."""
-
-SURENESS = (0.95, 0.9, 0.8, 0.6, 0.0)
-"""Least confidence of the groups in which it is compared with how many are right."""
 
 RELIABILITY_COLUMNS = ("how sure", "stems", "mean", "right")
 ACCURACY_COLUMNS = ("labels", "label set right", "F1", "precision", "recall", "kept")
@@ -211,16 +215,15 @@ def accuracy_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
 def reliability_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
     """By how sure what was found is: how many stems, their mean confidence, and the share of them
     of which it is exactly right."""
-    known = [(found, truth[key]) for key, found in refined.verdicts.items() if key in truth]
-    rows: list[tuple[str, ...]] = []
-    for least, most in zip(SURENESS, (1.01, *SURENESS), strict=False):
-        group = [pair for pair in known if least <= pair[0].confidence < most]
-        if group:
-            mean = sum(found.confidence for found, _ in group) / len(group)
-            right = sum(set(found.proposed) == set(true) for found, true in group) / len(group)
-            words = f"{least:.0%} or more" if least else f"less than {most:.0%}"
-            rows.append((words, str(len(group)), f"{mean:.2f}", f"{right:.2f}"))
-    return rows
+    return [
+        (
+            f"{group.least:.0%} or more",
+            str(group.stems),
+            f"{group.confidence:.2f}",
+            f"{group.right:.2f}",
+        )
+        for group in reliability(refined.verdicts, truth)
+    ]
 
 
 def print_summary(

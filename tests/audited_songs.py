@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from selfrefine.audit import Audit, AuditedStem, Curve, write_audit
+from selfrefine.audit_page.data import Curve
+from selfrefine.audit_page.page import Audit, AuditedStem, write_audit
 from selfrefine.classes import CLASSES
 from selfrefine.data.folder import SongFiles, find_songs
 from selfrefine.labels_table import StemDecision, file_word, labels_text, write_labels

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfrefine.audit import AuditedStem, write_audit
+from selfrefine.audit_page.page import AuditedStem, write_audit
 from selfrefine.labels_table import labels_text, read_labels
 from tests.audited_songs import HOSTILE, Refined, audit_of, decision_of, refined_folder, shown
 from tests.chromium import BINARY, Page

@@ -6,13 +6,17 @@ import numpy as np
 
 from selfrefine.classes import CLASSES
 from selfrefine.data.trimming import Key
+from selfrefine.metrics.label_sets import Labels
 from selfrefine.refine import StemProbability
-from selfrefine.refining.evidence import set_index
+from selfrefine.refining.evidence import Weighed, most_probable_sets, set_index
 from selfrefine.self_refining import Iteration
 
 CHANCE = 0.05
 """The start is trusted where one that knew nothing would make as much sense as rarely as this."""
 DEALS = 2000
+
+SURENESS = (0.95, 0.9, 0.8, 0.6, 0.0)
+"""Least confidence of the groups in which it is compared with how many are right."""
 
 CALIBRATION = 3
 """The power of a posterior that is about the share of such label sets that are exactly right, on
@@ -36,23 +40,54 @@ class Verdict:
 
 
 def weighed_verdicts(iterations: list[Iteration], sure: float) -> dict[Key, Verdict]:
-    """By (song, name), of iterations whose labels were weighed, the first by the start itself. A
-    given label gives way where, of the two, what was found is right with the probability `sure` or
-    more."""
+    """By (song, name), of iterations whose labels were weighed. The first is the start itself,
+    which must have been right often enough where it can be checked."""
     last = iterations[-1]
     assert last.weighed is not None
-    doubted = why_not_trusted(iterations[0].rows)
+    return verdicts(last.rows, last.weighed, sure, why_not_trusted(iterations[0].rows))
+
+
+def verdicts(
+    rows: list[StemProbability], weighed: Weighed, sure: float, doubted: str = ""
+) -> dict[Key, Verdict]:
+    """By (song, name). A given label gives way where, of the two, what was found is right with the
+    probability `sure` or more, and nothing is `doubted` for all."""
+    found = most_probable_sets(rows, weighed)
     verdicts = {}
-    for row, posterior in zip(last.rows, last.weighed.posterior, strict=True):
-        key = (row.song, row.name)
-        proposed = last.labels[key]
-        found, given = posterior[set_index(proposed)], posterior[set_index(row.given)]
+    for row, posterior in zip(rows, weighed.posterior, strict=True):
+        proposed = found[row.song, row.name]
+        best, given = posterior[set_index(proposed)], posterior[set_index(row.given)]
         reason = ""
         if proposed != row.given:
-            reason = doubted or (NOT_SURE if found < sure * (found + given) else "")
-        confidence = float(found**CALIBRATION)
-        verdicts[key] = Verdict(proposed, row.given if reason else proposed, confidence, reason)
+            reason = doubted or (NOT_SURE if best < sure * (best + given) else "")
+        confidence = float(best**CALIBRATION)
+        refined = row.given if reason else proposed
+        verdicts[row.song, row.name] = Verdict(proposed, refined, confidence, reason)
     return verdicts
+
+
+@dataclass(frozen=True)
+class SureGroup:
+    """Stems of which what was found is at least so sure (and not sure enough for the group before):
+    how many, their mean confidence, and the share of them of which it is exactly right."""
+
+    least: float
+    stems: int
+    confidence: float
+    right: float
+
+
+def reliability(found: dict[Key, Verdict], truth: Labels) -> list[SureGroup]:
+    """The stems whose truth is known, the surest group first; no group is empty."""
+    known = [(each, truth[key]) for key, each in found.items() if key in truth]
+    groups = []
+    for least, most in zip(SURENESS, (1.01, *SURENESS), strict=False):
+        group = [pair for pair in known if least <= pair[0].confidence < most]
+        if group:
+            mean = sum(each.confidence for each, _ in group) / len(group)
+            right = sum(set(each.proposed) == set(true) for each, true in group) / len(group)
+            groups.append(SureGroup(least, len(group), mean, right))
+    return groups
 
 
 def why_not_trusted(rows: list[StemProbability]) -> str:

@@ -14,23 +14,19 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from selfrefine.audit_data import Curve, curve_record, segment_rows, waveform
+from selfrefine.audit_page.data import Curve, curve_record, segment_rows, waveform
 from selfrefine.classes import CLASSES
 from selfrefine.labels_table import StemDecision, labels_text
 from selfrefine.refining.segments import Segment
-
-__all__ = ["Audit", "AuditedStem", "Curve", "confusion_rows", "decision_counts", "write_audit"]
 
 BY_HAND = "by hand"
 """The reason in labels.csv where a person decided."""
 DOUBTFUL = 0.25
 """A stem is listed as doubtful from this chance on that the label set that stands is wrong."""
 
-PAGE = Path(__file__).with_name("audit_page.html.jinja")
-SCRIPTS = [
-    Path(__file__).with_name(name) for name in ("audit_table.js", "audit_plots.js", "audit_page.js")
-]
-STYLE = Path(__file__).with_name("audit_page.css")
+PAGE = Path(__file__).with_name("page.html.jinja")
+SCRIPTS = [Path(__file__).with_name(name) for name in ("table.js", "plots.js", "page.js")]
+STYLE = Path(__file__).with_name("page.css")
 
 
 @dataclass(frozen=True)
