@@ -4,22 +4,23 @@ import json
 from functools import cache
 from typing import Any
 
-from experiments.stages import Classifier, Separator, Stage, closure, expression, kind
+from experiments.stages import BandSongs, Classifier, Separator, Stage, closure, expression, kind
 from experiments.store import Store
 from selfrefine import settings as method
 from selfrefine.scales import MINI
 
 MINI_SECONDS = {
-    "band-songs": 60.0,
     "own-songs": 15.0,
     "corrupted": 4.0,
     "trimmed": 3.0,
+    "coloured": 90.0,
     "classifier": 120.0,
     "probabilities": 15.0,
     "recognition-outputs": 12.0,
     "recognition-score": 0.1,
     "adaptive-thresholds": 0.1,
     "relabelled": 0.1,
+    "weighed": 0.5,
     "truly-labelled": 0.1,
     "separator": 120.0,
     "separation-score": 15.0,
@@ -27,6 +28,9 @@ MINI_SECONDS = {
 """Per stage at the mini profile on one core, for a store that has seen none of its kind."""
 
 MINI_RATE = 16000
+
+PLAYED_SHARE = 0.07
+"""Of a band song's length at this rate, what making it takes."""
 
 
 def cost_key(record_stage: dict[str, Any]) -> str:
@@ -57,6 +61,8 @@ def estimated_seconds(stage: Stage, store: Store) -> float | None:
     if past:
         return sum(past) / len(past)
     seconds = MINI_SECONDS.get(kind(stage))
+    if isinstance(stage, BandSongs):
+        seconds = PLAYED_SHARE * stage.songs * stage.seconds
     rates = [getattr(each, "sample_rate", 0) for each in closure([stage])]
     if seconds is None or max(rates) > MINI_RATE:
         return None

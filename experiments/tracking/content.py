@@ -13,6 +13,7 @@ from experiments.stages import (
     Relabelled,
     SeparationScore,
     Stage,
+    Weighed,
 )
 from experiments.store import Store
 from experiments.tracking.labels import compared_with, label_rows
@@ -74,7 +75,7 @@ def _(stage: RecognitionScore, store: Store, result: dict[str, Any]) -> dict[str
 
 
 @content_of.register
-def _(stage: Relabelled, store: Store, result: dict[str, Any]) -> dict[str, Any]:
+def _(stage: Relabelled | Weighed, store: Store, result: dict[str, Any]) -> dict[str, Any]:
     rows = label_rows(stage, store)
     if not rows:
         return {}

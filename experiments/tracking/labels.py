@@ -6,22 +6,27 @@ import io
 from collections import Counter
 from typing import Any
 
-from experiments.stages import Relabelled
+from experiments.stages import Relabelled, Weighed
 from experiments.store import Store
 from selfrefine.classes import CLASSES
 
 
-def label_rows(stage: Relabelled, store: Store) -> list[dict[str, Any]]:
+def label_rows(stage: Relabelled | Weighed, store: Store) -> list[dict[str, Any]]:
     """A row per stem: song, stem, label as given, refined label, the true one where it is known,
     seconds, and each class' probability."""
     # These load torch.
-    from experiments.stem_sets import known_truth, refined_labels
+    from experiments.stem_sets import judged_stems, known_truth, refined_labels, weighed_labels
     from selfrefine.refine import read_probabilities
 
-    labels = refined_labels(stage, store)
+    if isinstance(stage, Weighed):
+        judged = judged_stems(stage, store)
+        labels = weighed_labels(stage, judged)
+    else:
+        judged = read_probabilities(store.folder(stage.of) / "probabilities.csv")
+        labels = refined_labels(stage, store)
     truth = known_truth(stage.of.stems, store)
     rows = []
-    for stem in read_probabilities(store.folder(stage.of) / "probabilities.csv"):
+    for stem in judged:
         row: dict[str, Any] = {
             "song": stem.song,
             "stem": stem.name,

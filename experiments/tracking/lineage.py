@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from experiments.naming import describe
-from experiments.stages import Relabelled, Stage, expression, identity, inputs, kind
+from experiments.stages import Relabelled, Stage, Weighed, expression, identity, inputs, kind
 from experiments.store import Store
 from experiments.tracking.labels import confusion_rows, csv_text, label_rows
 
@@ -41,7 +41,7 @@ def artifact_of(stage: Stage, store: Store) -> Any:
     texts = {"stage.json": json.dumps(expression(stage), indent=1) + "\n"}
     texts["result.json"] = json.dumps(store.result(stage), indent=1) + "\n"
     texts |= {name: (folder / name).read_text() for name in SMALL_FILES if (folder / name).exists()}
-    if isinstance(stage, Relabelled):
+    if isinstance(stage, Relabelled | Weighed):
         texts |= label_texts(stage, store)
     for name, text in texts.items():
         with artifact.new_file(name) as file:
@@ -55,7 +55,7 @@ def artifact_name(stage: Stage) -> str:
     return f"{kind(stage)}-{identity(stage)}"
 
 
-def label_texts(stage: Relabelled, store: Store) -> dict[str, str]:
+def label_texts(stage: Relabelled | Weighed, store: Store) -> dict[str, str]:
     """labels.csv, and confusion.csv of refined label sets against the true ones where those are
     known, else against the given ones: its first column says which."""
     rows = label_rows(stage, store)

@@ -11,7 +11,7 @@ from selfrefine.refine import StemProbability
 from selfrefine.refining.evidence import Weighed, most_probable_sets, set_index
 from selfrefine.self_refining import Iteration
 
-CHANCE = 0.05
+CHANCE = 0.1
 """The start is trusted where one that knew nothing would make as much sense as rarely as this."""
 DEALS = 2000
 
