@@ -16,16 +16,20 @@ from experiments.stages import (
     identity,
 )
 from experiments.store import Store
+from selfrefine.errors import InputError
+from selfrefine.scales import SMOKE
 
 ROW = "started-recognition/band"
 
 
 def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path | None) -> int:
-    """Runs what is missing of the start and its test, then writes `band-RATE.pt` and its card,
-    into `folder` or the package."""
+    """Runs what is missing of the start and its test; writes `band-RATE.pt` and its card
+    into `folder` or the package. Raises InputError for a profile that is not worth shipping."""
     from selfrefine.model_file import save_classifier
     from selfrefine.refining.starting import shipped_file
 
+    if folder is None and profile_name == SMOKE.name:
+        raise InputError(f"{SMOKE.name} is {SMOKE.meaning}; name a folder for it with --to")
     code = run([ROW], profile_name, "band", store_path, 1, workers)
     if code:
         return code
