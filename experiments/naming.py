@@ -72,7 +72,8 @@ def without_seed(stage: Stage) -> str:
             at = threshold_name(stage.thresholds)
             return f"labels by {without_seed(stage.of.by)} at {at}{rule_name(stage)}"
         case Weighed():
-            return f"labels by {without_seed(stage.of.by)}"
+            unsure = "" if stage.sure else ", unsure ones too"
+            return f"labels by {without_seed(stage.of.by)}{unsure}"
         case TrulyLabelled():
             return f"true labels of {without_seed(stage.of)}"
         case Separator():
