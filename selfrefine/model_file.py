@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +62,9 @@ def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
 
     content, settings = read_model(path, method.Classifier)
     model = with_weights(path, build_classifier(settings), content, device)
-    return ClassifierFile(model, settings, float(content["threshold"]))
+    if not isinstance(content.get("threshold"), float):
+        raise InputError(f"{path}: lacks its threshold; give another, or train again")
+    return ClassifierFile(model, settings, content["threshold"])
 
 
 def load_separator(path: Path, device: torch.device) -> SeparatorFile:
@@ -91,13 +91,22 @@ def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # Whatever stumbles over bytes that are no file of torch's: there is no end of kinds.
         raise InputError(f"{path}: not a {what} file; give one that selfrefine wrote") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: not a {what} file of this version; train it again")
+    missing = [name for name in ("classes", "settings", "model") if name not in content]
+    if missing:
+        raise InputError(f"{path}: lacks its {' and '.join(missing)}; give another, or train again")
     if tuple(content["classes"]) != CLASSES:
         raise InputError(f"{path}: made for the classes {', '.join(content['classes'])}")
-    settings = restored(json.loads(content["settings"]), path)
+    try:
+        settings = restored(json.loads(content["settings"]), path)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: its settings cannot be read ({error}); train it again"
+        ) from error
     if not isinstance(settings, kind):
         other = type(settings).__name__.lower()
         raise InputError(f"{path}: is a {other}, not a {what}; give the other file")
@@ -111,6 +120,8 @@ def with_weights(
         model.load_state_dict(content["model"])
     except RuntimeError as error:
         raise InputError(f"{path}: its weights do not fit its settings; train it again") from error
+    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+        raise InputError(f"{path}: has weights that are no numbers; train it again")
     return model.to(device).eval()
 
 

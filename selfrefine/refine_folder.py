@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,12 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
             found = by_classifier(way, trimmed.stems, work)
         else:
             found = by_training(way, trimmed.stems, work)
+        classifier = order.out / "classifier.pt"
         if found.weights.exists():
-            save_classifier(order.out / "classifier.pt", found.weights, settings, threshold)
+            save_classifier(classifier, found.weights, settings, threshold)
+        elif order.start:
+            # Without a training the start is what decided.
+            shutil.copyfile(order.start, classifier)
         refined = Refined(
             order.source,
             songs,
@@ -225,6 +230,6 @@ def order_mark(
         "rule where no class passes": "most probable" if refining.most_probable else None,
         "seed": order.seed,
         "classifier": digest if order.classifier else None,
-        "start": digest if order.start else None,
-        "certainty": order.sure if order.start else None,
+        "--start": digest if order.start else None,
+        "--sure": order.sure if order.start else None,
     }

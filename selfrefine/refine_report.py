@@ -1,6 +1,7 @@
 """What refining leaves for its user: labels.csv, stems/ by label set, audit.html, a summary."""
 
 import hashlib
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,7 @@ def write_report(
 ) -> None:
     """Writes everything into `out` and prints the summary."""
     decisions = stem_decisions(refined)
-    path = out / "labels.csv"
-    write_labels(path, labels_text(decisions.values()))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    (out / "work" / "labels.sha256").write_text(digest)
+    write_known_labels(out, labels_text(decisions.values()))
     views = stem_views(refined)
     segments = {key: view.segments for key, view in views.items()}
     write_segments(
@@ -79,6 +77,9 @@ def write_report(
     if by_segment:
         stretches = [(song, file, segments[song, file.name]) for song, file in usable]
         lay_out_segments(stretches, out / "segments", copy, say)
+    else:
+        # Of a run before, under other labels.
+        shutil.rmtree(out / "segments", ignore_errors=True)
     stems = [
         AuditedStem(decision, paths.get(key), view.curve, view.peaks, view.segments)
         if (view := views.get(key))
@@ -141,12 +142,23 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
     return decisions
 
 
+def write_known_labels(out: Path, text: str) -> None:
+    """Writes labels.csv and the digest that it is known by. Until it is in place both digests
+    count, so that a kill in between is not taken for an edit by hand."""
+    path, digest = out / "labels.csv", out / "work" / "labels.sha256"
+    new = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+    before = digest.read_text() if digest.exists() else ""
+    write_labels(digest, f"{before}\n{new}\n")
+    write_labels(path, text)
+    write_labels(digest, new)
+
+
 def refuse_edited_labels(out: Path) -> None:
     """Raises InputError where someone edited labels.csv since it was written."""
     path, digest = out / "labels.csv", out / "work" / "labels.sha256"
     if path.exists():
-        written = digest.read_text() if digest.exists() else ""
-        if hashlib.sha256(path.read_bytes()).hexdigest() != written:
+        written = digest.read_text().split() if digest.exists() else []
+        if hashlib.sha256(path.read_bytes()).hexdigest() not in written:
             raise InputError(
                 f"{path}: was edited since it was written; rename it to keep it (selfrefine "
                 "train-separator --labels takes it under any name), then resume"

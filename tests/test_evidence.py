@@ -157,6 +157,14 @@ def test_a_classifier_that_knows_the_classes_is_trusted_though_half_the_labels_a
     assert "nothing checks" in why_not_trusted([clear("a", "bass+drums", "bass")])
 
 
+def test_a_folder_of_one_class_is_checked_by_its_agreement() -> None:
+    """Dealing out what was found cannot change how much of it agrees there."""
+    vocals = [clear(f"{n}", "vocals", "vocals" if n % 10 else "drums") for n in range(30)]
+    assert why_not_trusted(vocals) == ""
+    guesses = [clear(f"{n}", "vocals", CLASSES[n % 4]) for n in range(30)]
+    assert "no more than by chance" in why_not_trusted(guesses)
+
+
 def test_means_are_over_judges_of_the_same_stems() -> None:
     first, second = stem("a", "bass", 0.0, 1.0, 0.5, 0.2), stem("a", "bass", 1.0, 1.0, 0.0, 0.4)
     (found,) = mean_probabilities([[first], [second]])

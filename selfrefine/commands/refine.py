@@ -149,5 +149,7 @@ def refuse_bad_numbers(args: argparse.Namespace, started: bool) -> None:
             "--threshold, --most-probable and --drop belong to --start none and --classifier: "
             "after a start label sets are weighed; give --sure, or --start none"
         )
+    if args.classifier and args.iterations is not None:
+        raise InputError("--iterations belongs to trainings, and --classifier trains none")
     if not started and args.sure is not None:
         raise InputError("--sure belongs to a start; give --threshold, or another --start")

@@ -45,20 +45,29 @@ def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
     """
     work = out / "work"
     path = work / "order.json"
+    beginning = path.with_name(path.name + ".partial")
     if path.exists():
-        before = json.loads(path.read_text())
+        try:
+            before = json.loads(path.read_text())
+            assert isinstance(before, dict)
+        except (ValueError, AssertionError) as error:
+            raise InputError(
+                f"{path}: is damaged, so that {out} cannot be resumed; choose another folder"
+            ) from error
         differing = [name for name, value in mark.items() if before.get(name) != value]
         if differing:
+            hint = ""
+            if "--start" in differing and "--start" not in before:
+                hint = " (it was begun by a version that had no --start: give --start none)"
             raise InputError(
                 f"{out}: was begun with other {' and '.join(differing)}; choose another folder, or "
-                "give the same arguments as then"
+                f"give the same arguments as then{hint}"
             )
-    elif any(out.iterdir()):
+    elif any(each for each in out.rglob("*") if each not in (work, beginning)):
         raise InputError(f"{out}: nothing to resume there; choose a new or an empty folder")
     work.mkdir(exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(mark, indent=1))
-    os.replace(partial, path)
+    beginning.write_text(json.dumps(mark, indent=1))
+    os.replace(beginning, path)
     return work
 
 

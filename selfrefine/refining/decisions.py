@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binom
 
 from selfrefine.classes import CLASSES
 from selfrefine.data.trimming import Key
@@ -113,10 +114,17 @@ def why_not_trusted(rows: list[StemProbability]) -> str:
 
     rng = np.random.default_rng(0)
     dealt = np.array([sense(rng.permutation(found)) for _ in range(DEALS)])
-    if (dealt >= sense(found)).mean() <= CHANCE:
+    agreeing = int((found == given).sum())
+    # Where all were given one class, or all are found to be one, dealing changes nothing.
+    by_chance = (
+        binom.sf(agreeing - 1, len(checked), 1 / len(CLASSES))
+        if (dealt == dealt[0]).all()
+        else (dealt >= sense(found)).mean()
+    )
+    if by_chance <= CHANCE:
         return ""
     return (
-        f"too little to judge by: the classifier agrees with {(found == given).sum()} of "
+        f"too little to judge by: the classifier agrees with {agreeing} of "
         f"{len(checked)} given labels, no more than by chance"
     )
 

@@ -70,11 +70,15 @@ def weigh(stems: list[StemProbability], weighing: Weighing) -> Weighed:
     likelihood = log_likelihood(np.array([stem.probability for stem in stems]), weighing.temper)
     given = np.array([set_index(stem.given) for stem in stems])
     songs = stems_of_songs(stems)
-    together = {
-        song: song_odds(HELD[given[places]], weighing)
-        for song, places in songs.items()
-        if 2 <= len(places) <= MOST_STEMS_TOGETHER
-    }
+    # Songs of the same given labels share theirs: one is half a megabyte.
+    odds: dict[tuple[int, ...], np.ndarray] = {}
+    together = {}
+    for song, places in songs.items():
+        if 2 <= len(places) <= MOST_STEMS_TOGETHER:
+            labels = tuple(given[places].tolist())
+            if labels not in odds:
+                odds[labels] = song_odds(HELD[given[places]], weighing)
+            together[song] = odds[labels]
     noise, kinds = weighing.noise, np.array(weighing.kinds)
     posterior = np.zeros_like(likelihood)
     for _ in range(EM_STEPS):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.data.audio_set import AudioSet, single_labelled, with_labels
+from selfrefine.errors import InputError
 from selfrefine.models.classifier import build_classifier
 from selfrefine.refine import StemProbability, mean_probabilities, read_probabilities
 from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, most_probable_sets, weigh
@@ -43,7 +44,7 @@ def refine_started(
     own.mkdir(parents=True, exist_ok=True)
     if not (own / "probabilities.csv").exists():
         classify(start, stems, settings, refining, own, device, progress)
-    judged = [read_probabilities(own / "probabilities.csv")]
+    judged = [read_judged(own, stems)]
     iteration = weighed_iteration(0, own, judged)
     yield iteration
     for number in range(1, count + 1):
@@ -56,9 +57,18 @@ def refine_started(
             return
         own = folder / f"iteration-{number}"
         train_on(training, stems, state, settings, refining, seed, own, device, progress)
-        judged.append(read_probabilities(own / "probabilities.csv"))
+        judged.append(read_judged(own, stems))
         iteration = weighed_iteration(number, own, judged)
         yield iteration
+
+
+def read_judged(folder: Path, stems: AudioSet) -> list[StemProbability]:
+    """What a classifier said of each stem. Raises InputError for a table that is of others."""
+    path = folder / "probabilities.csv"
+    rows = read_probabilities(path)
+    if [(row.song, row.name) for row in rows] != [(c.song, c.name) for c in stems.clips]:
+        raise InputError(f"{path}: is damaged; delete {folder} and resume")
+    return rows
 
 
 def train_on(
