@@ -2,10 +2,13 @@
 card."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from experiments.commands import resolved_rows, run
+from experiments.outputs import MULTI, SINGLE
+from experiments.own_songs import VARIABLE
 from experiments.profiles import profile_named
 from experiments.stages import (
     BandSongs,
@@ -20,6 +23,8 @@ from selfrefine.errors import InputError
 from selfrefine.scales import SMOKE
 
 ROW = "started-recognition/band"
+SONGS = {"band": "the band's test songs (domain a)", "folder": "real songs"}
+WORDS = {SINGLE: "single stems", MULTI: "random mixtures of them"}
 
 
 def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path | None) -> int:
@@ -30,28 +35,31 @@ def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path 
 
     if folder is None and profile_name == SMOKE.name:
         raise InputError(f"{SMOKE.name} is {SMOKE.meaning}; name a folder for it with --to")
-    code = run([ROW], profile_name, "band", store_path, 1, workers)
+    tests = ["band", "folder"] if os.environ.get(VARIABLE) else ["band"]
+    code = run([ROW], profile_name, "band", store_path, 1, workers, tests[-1])
     if code:
         return code
     store = Store(store_path)
     profile = profile_named(profile_name)
-    row = resolved_rows([ROW], profile, "band", "band")[ROW]
-    score = row[1]
-    assert isinstance(score, RecognitionScore)
-    start = score.of.by
+    scores = {test: resolved_rows([ROW], profile, "band", test)[ROW][1] for test in tests}
+    tested = scores["band"]
+    assert isinstance(tested, RecognitionScore)
+    start = tested.of.by
     path = shipped_file(start.settings.sample_rate)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / path.name
     weights = store.folder(start) / "model.pt"
     save_classifier(path, weights, start.settings, profile.scale.threshold)
-    path.with_suffix(".md").write_text(card(start, store.record(start), store.result(score)))
+    measured = {test: store.result(score) for test, score in scores.items()}
+    path.with_suffix(".md").write_text(card(start, store.record(start), measured))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; its card is beside it")
     return 0
 
 
-def card(start: Classifier, record: dict[str, Any], score: dict[str, Any]) -> str:
-    """What the file is, where it is from and what it was measured to do, as Markdown."""
+def card(start: Classifier, record: dict[str, Any], measured: dict[str, dict[str, Any]]) -> str:
+    """What the file is, where it is from and what it was measured to do on each test's songs, as
+    Markdown."""
     train, settings, run = start.train, start.settings, record["run"]
     assert isinstance(train, Coloured)
     songs = [each for each in (train.first.of, train.second.of) if isinstance(each, BandSongs)]
@@ -61,10 +69,11 @@ def card(start: Classifier, record: dict[str, Any], score: dict[str, Any]) -> st
         for each in songs
     ]
     scores = "\n".join(
-        f"| {test} | {100 * score[test]['accuracy']['avg']:.1f} | {score[test]['f1']['avg']:.3f} | "
-        f"{score[test]['precision']['avg']:.3f} | {score[test]['recall']['avg']:.3f} |"
-        for test in ("single", "multi")
+        f"| {SONGS[songs]} | {words} | {score_cells(score[test])} |"
+        for songs, score in measured.items()
+        for test, words in WORDS.items()
     )
+    threshold = measured["band"]["thresholds"][0]
     return f"""# The classifier that `selfrefine refine` starts from, {settings.sample_rate} Hz
 
 What it does: the probability of vocals, bass, drums and other in {settings.segment} samples of
@@ -80,16 +89,22 @@ stereo sound. `python -m experiments pretrained` makes it again, from the seed a
 - Weights are numbers only (`torch.load(..., weights_only=True)`). They are under this project's
   licence.
 
-On the band's test songs (domain a; threshold {score["thresholds"][0]:g}; single stems and random
-mixtures of them):
+Recognition at the threshold {threshold:g}:
 
-| test | accuracy (%) | F1 | precision | recall |
-|---|---|---|---|---|
+| songs | test | accuracy (%) | F1 | precision | recall |
+|---|---|---|---|---|---|
 {scores}
 
-On real songs see `results/labels` and README, "Your own stems".
+What refining from it does to the labels of real songs: `results/labels`, and README, "Your own
+stems".
 
 Every setting:
 
     {json.dumps(expression(settings))}
 """
+
+
+def score_cells(score: dict[str, dict[str, float]]) -> str:
+    """Averages over classes: accuracy in per cent, F1, precision, recall."""
+    shares = " | ".join(f"{score[name]['avg']:.3f}" for name in ("f1", "precision", "recall"))
+    return f"{100 * score['accuracy']['avg']:.1f} | {shares}"

@@ -18,7 +18,7 @@ from selfrefine.refine import (
     read_probabilities,
 )
 from selfrefine.refining.decisions import Verdict, verdicts
-from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, weigh
+from selfrefine.refining.evidence import weigh, weighing_of
 
 
 def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:
@@ -54,7 +54,7 @@ def found_labels(
     stage: stages.Weighed, rows: list[StemProbability]
 ) -> dict[tuple[str, str], Verdict]:
     """What is found of every stem, how sure it is, and what stands."""
-    return verdicts(rows, weigh(rows, UNSEEN if stage.before is None else TRAINED_ON), stage.sure)
+    return verdicts(rows, weigh(rows, weighing_of(stage.before is not None)), stage.sure)
 
 
 def judged_stems(stage: stages.Weighed, store: Store) -> list[StemProbability]:

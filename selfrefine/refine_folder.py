@@ -43,7 +43,8 @@ class RefineOrder:
     """What the command line asked for.
 
     `start` is the file of the classifier to begin with, `classifier` of one to use as it is; None
-    of both is the paper's way. `sure` decides after a start, `threshold` (None: the scale's or the
+    of both is the paper's way. `sure` decides after a start, and
+    whether the stems of a song are weighed `together`; `threshold` (None: the scale's or the
     classifier's) and `most_probable` otherwise. `iterations` of None is what suits the collection.
     """
 
@@ -52,6 +53,7 @@ class RefineOrder:
     scale: Scale
     start: Path | None
     sure: float
+    together: bool
     threshold: float | None
     most_probable: bool
     iterations: int | None
@@ -149,6 +151,7 @@ def by_start(way: Way, stems: AudioSet, work: Path) -> Found:
             work,
             way.device,
             way.progress,
+            order.together,
         )
     )
     verdicts = weighed_verdicts(iterations, order.sure)
@@ -232,4 +235,5 @@ def order_mark(
         "classifier": digest if order.classifier else None,
         "--start": digest if order.start else None,
         "--sure": order.sure if order.start else None,
+        "--stem-by-stem": None if order.together else True,
     }

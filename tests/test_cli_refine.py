@@ -313,6 +313,7 @@ def test_bad_numbers_and_profiles_are_refused(
     assert_refused(ask(capsys, *paper, "--threshold", "nan"), "--threshold")
     assert_refused(ask(capsys, *paper, "--iterations", 0), "--iterations 0")
     assert_refused(ask(capsys, *paper, "--sure", 0.9), "--sure belongs to a start")
+    assert_refused(ask(capsys, *paper, "--stem-by-stem"), "--stem-by-stem belongs to a start")
     assert_refused(ask(capsys, *words, "--sure", 0), "--sure 0")
     assert_refused(ask(capsys, *words, "--iterations", -1), "--iterations -1")
     assert_refused(ask(capsys, *words, "--drop"), "--drop", "--start none")

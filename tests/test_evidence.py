@@ -19,10 +19,11 @@ from selfrefine.refining.evidence import (
     set_at,
     set_index,
     weigh,
+    weighing_of,
 )
 from selfrefine.self_refining import Iteration
 
-ALONE = replace(UNSEEN, twice=1.0, missing=1.0)
+ALONE = weighing_of(trained_on=False, together=False)
 SURE_OUTPUT, NO_OUTPUT = 0.98, 0.02
 
 

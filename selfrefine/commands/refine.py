@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {SURE:g})",
     )
     parser.add_argument(
+        "--stem-by-stem",
+        action="store_true",
+        help="with a start: weigh the stems of a song one by one, not together (for songs that may "
+        "have two stems of one class)",
+    )
+    parser.add_argument(
         "--threshold",
         type=float,
         help="without a start: probability from which a stem has a class (the profile's)",
@@ -100,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         scale=scale,
         start=start,
         sure=SURE if args.sure is None else args.sure,
+        together=not args.stem_by_stem,
         threshold=args.threshold,
         most_probable=Refining.most_probable if args.most_probable is None else args.most_probable,
         iterations=args.iterations,
@@ -153,3 +160,5 @@ def refuse_bad_numbers(args: argparse.Namespace, started: bool) -> None:
         raise InputError("--iterations belongs to trainings, and --classifier trains none")
     if not started and args.sure is not None:
         raise InputError("--sure belongs to a start; give --threshold, or another --start")
+    if not started and args.stem_by_stem:
+        raise InputError("--stem-by-stem belongs to a start: without one, stems are never together")

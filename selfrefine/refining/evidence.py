@@ -9,7 +9,7 @@ together: two stems that hold the same class alone are unlikely, and so is a cla
 and that no stem holds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -54,6 +54,13 @@ UNSEEN = Weighing(temper=0.7)
 
 TRAINED_ON = Weighing(temper=0.85)
 """For the mean of such a one and of those trained on from it with these stems: nearer to right."""
+
+
+def weighing_of(trained_on: bool, together: bool = True) -> Weighing:
+    """For a start that was trained on with the stems or not; with `together` the stems of a song
+    are weighed together, else one by one."""
+    weighing = TRAINED_ON if trained_on else UNSEEN
+    return weighing if together else replace(weighing, twice=1.0, missing=1.0)
 
 
 @dataclass(frozen=True)

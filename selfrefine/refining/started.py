@@ -15,7 +15,7 @@ from selfrefine.data.audio_set import AudioSet, single_labelled, with_labels
 from selfrefine.errors import InputError
 from selfrefine.models.classifier import build_classifier
 from selfrefine.refine import StemProbability, mean_probabilities, read_probabilities
-from selfrefine.refining.evidence import TRAINED_ON, UNSEEN, most_probable_sets, weigh
+from selfrefine.refining.evidence import most_probable_sets, weigh, weighing_of
 from selfrefine.self_refining import Iteration, Progress, classify, lost_classes
 from selfrefine.settings import Classifier, Refining
 from selfrefine.training.checkpoint import load_model
@@ -33,9 +33,11 @@ def refine_started(
     folder: Path,
     device: torch.device,
     progress: Progress,
+    together: bool = True,
 ) -> Iterator[Iteration]:
     """Iteration 0 by `start`, evaluating on `device`, and up to `count` trainings after it by
-    `settings`, going on from those that `folder` holds.
+    `settings`, going on from those that `folder` holds. The stems of a song are weighed `together`
+    or one by one.
 
     Ends early, saying so, where a class has no stem left that holds it alone.
     """
@@ -45,7 +47,7 @@ def refine_started(
     if not (own / "probabilities.csv").exists():
         classify(start, stems, settings, refining, own, device, progress)
     judged = [read_judged(own, stems)]
-    iteration = weighed_iteration(0, own, judged)
+    iteration = weighed_iteration(0, own, judged, together)
     yield iteration
     for number in range(1, count + 1):
         training = single_labelled(with_labels(stems, iteration.labels))
@@ -58,7 +60,7 @@ def refine_started(
         own = folder / f"iteration-{number}"
         train_on(training, stems, state, settings, refining, seed, own, device, progress)
         judged.append(read_judged(own, stems))
-        iteration = weighed_iteration(number, own, judged)
+        iteration = weighed_iteration(number, own, judged, together)
         yield iteration
 
 
@@ -93,7 +95,9 @@ def train_on(
     classify(model, stems, settings, refining, folder, device, progress)
 
 
-def weighed_iteration(number: int, folder: Path, judged: list[list[StemProbability]]) -> Iteration:
+def weighed_iteration(
+    number: int, folder: Path, judged: list[list[StemProbability]], together: bool
+) -> Iteration:
     rows = mean_probabilities(judged)
-    weighed = weigh(rows, TRAINED_ON if number else UNSEEN)
+    weighed = weigh(rows, weighing_of(number > 0, together))
     return Iteration(number, folder, rows, most_probable_sets(rows, weighed), weighed)
