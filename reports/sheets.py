@@ -104,8 +104,10 @@ def sheets_of(results: Results, measures: Measures) -> dict[str, Sheet]:
 
 
 def was_run(table: Table, measures: Measures) -> bool:
-    """Whether a row is there that is no reference row."""
-    return any(not row.ours and measures.get(f"{table.name}/{row.name}") for row in table.rows)
+    """Whether a row is there that no table of the paper has too."""
+    papers = {row.stage for each in TABLES.values() for row in each.rows}
+    own = [row for row in table.rows if row.change is not None or row.stage not in papers]
+    return any(measures.get(f"{table.name}/{row.name}") for row in own)
 
 
 def sheet(table: Table, measures: Measures, beside: DataTest | None = None) -> Sheet:

@@ -18,7 +18,7 @@ from selfrefine.settings import Corruption
 from tests.conftest import tone
 
 RATE = 16000
-SCALE = DataScale(RATE, 1, 1, 1, 1, 1.0, Corruption())
+SCALE = DataScale(RATE, 1, 1, 1, 1, 1.0, Corruption(), 1, 1.0)
 
 
 def write_song(folder: Path, rate: int = RATE, seconds: float = 1.0, suffix: str = "wav") -> None:

@@ -22,7 +22,7 @@ from selfrefine.scales import SMOKE
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, Corruption
 from tests.cli_songs import write_song
 
-SCALE = DataScale(44100, 1, 1, 1, 1, 1.0, Corruption())
+SCALE = DataScale(44100, 1, 1, 1, 1, 1.0, Corruption(), 1, 1.0)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from selfrefine.settings import Corruption
 from tests.cli_songs import stem, write_song
 from tests.conftest import RATE, tone
 
-SCALE = DataScale(RATE, 1, 1, 1, 1, 1.0, Corruption())
+SCALE = DataScale(RATE, 1, 1, 1, 1, 1.0, Corruption(), 1, 1.0)
 
 
 def names(root: Path, split: str, tracks: bool = False) -> set[str]:
