@@ -43,9 +43,9 @@ class RefineOrder:
     """What the command line asked for.
 
     `start` is the file of the classifier to begin with, `classifier` of one to use as it is; None
-    of both is the paper's way. `sure` decides after a start, and
-    whether the stems of a song are weighed `together`; `threshold` (None: the scale's or the
-    classifier's) and `most_probable` otherwise. `iterations` of None is what suits the collection.
+    of both is the paper's way. After a start `sure` decides, and the stems of a song are weighed
+    `together` or not; otherwise `threshold` (None: the scale's or the classifier's) and
+    `most_probable` do. `iterations` of None is what suits the collection.
     """
 
     source: Path

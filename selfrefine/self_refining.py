@@ -6,12 +6,13 @@ iteration leaves its classifier and probabilities in a folder of its own, from w
 interrupted run goes on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from selfrefine.audio.files import Say
 from selfrefine.classes import CLASSES
@@ -74,13 +75,7 @@ def refine_iterations(
     training = stems
     for number in range(1, count + 1):
         own = folder / f"iteration-{number}"
-        own.mkdir(parents=True, exist_ok=True)
-        if not (own / "probabilities.csv").exists():
-            if not (own / "model.pt").exists():
-                place = Place(own, device, progress.listen, progress.say)
-                train_classifier(training, settings, seed, place)
-            model = load_model(build_classifier(settings), own / "model.pt", device)
-            classify(model, stems, settings, refining, own, device, progress)
+        train_and_classify(training, stems, settings, refining, seed, own, device, progress)
         rows = read_probabilities(own / "probabilities.csv")
         labels = refined_labels(rows, refining)
         yield Iteration(number, own, rows, labels)
@@ -101,6 +96,29 @@ def lost_classes(stems: AudioSet, training: AudioSet) -> str:
         {name for clip in part.clips for name in clip.label} for part in (stems, training)
     )
     return " and ".join(name for name in CLASSES if name in held - left)
+
+
+def train_and_classify(
+    training: AudioSet,
+    stems: AudioSet,
+    settings: Classifier,
+    refining: Refining,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+    start: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Leaves in `folder` a classifier trained on `training`, from the weights of `start` if any,
+    and what it says of every stem of `stems`. Does only what the folder lacks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "probabilities.csv").exists():
+        return
+    if not (folder / "model.pt").exists():
+        place = Place(folder, device, progress.listen, progress.say)
+        train_classifier(training, settings, seed, place, start)
+    model = load_model(build_classifier(settings), folder / "model.pt", device)
+    classify(model, stems, settings, refining, folder, device, progress)
 
 
 def classify(

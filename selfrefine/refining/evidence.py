@@ -24,6 +24,12 @@ HELD = np.array([row for row in product((0, 1), repeat=len(CLASSES)) if any(row)
 MOST_STEMS_TOGETHER = 4
 """Of a song: more have too many combinations of label sets, and are weighed one by one."""
 
+EM_STEPS = 8
+"""After which the share of noise moves by less than a hundredth."""
+
+LEAST = 0.003
+"""No output is taken to be nearer to no (0) or to yes (1) than this."""
+
 KEPT, OTHER_CLASS, ONE_MORE, ELSE = range(4)
 """How a label set differs from the given one: not at all, it is another class alone, it has one
 class more, any other way."""
@@ -109,10 +115,6 @@ def weigh(stems: list[StemProbability], weighing: Weighing) -> Weighed:
     return Weighed(posterior, noise)
 
 
-EM_STEPS = 8
-"""After which the share of noise moves by less than a hundredth."""
-
-
 def log_likelihood(outputs: np.ndarray, temper: float) -> np.ndarray:
     """`(stem, set)` of outputs `(stem, class)` between 0 and 1: the classes as independent, the
     logits tempered, and no output surer than `LEAST` leaves it."""
@@ -120,10 +122,6 @@ def log_likelihood(outputs: np.ndarray, temper: float) -> np.ndarray:
     logits = temper * np.log(outputs / (1 - outputs))
     present, absent = -np.log1p(np.exp(-logits)), -np.log1p(np.exp(logits))
     return present @ HELD.T + absent @ (1 - HELD.T)
-
-
-LEAST = 0.003
-"""As far as an output can be from yes and no and still be believed."""
 
 
 def stems_of_songs(stems: list[StemProbability]) -> dict[str, list[int]]:

@@ -2,25 +2,28 @@
 
 Iteration 0 is its judgement of stems that it never heard. Each further one trains it on, from the
 start again, under the labels of the iteration before, and judges every stem anew. Labels are
-weighed (`selfrefine.refining.evidence`), not cut at a threshold.
+weighed (`selfrefine.refining.evidence`), not cut at a threshold, by the mean of what the start and
+every training since say of a stem: where they disagree, it is less sure.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from selfrefine.data.audio_set import AudioSet, single_labelled, with_labels
 from selfrefine.errors import InputError
-from selfrefine.models.classifier import build_classifier
 from selfrefine.refine import StemProbability, mean_probabilities, read_probabilities
 from selfrefine.refining.evidence import most_probable_sets, weigh, weighing_of
-from selfrefine.self_refining import Iteration, Progress, classify, lost_classes
+from selfrefine.self_refining import (
+    Iteration,
+    Progress,
+    classify,
+    lost_classes,
+    train_and_classify,
+)
 from selfrefine.settings import Classifier, Refining
-from selfrefine.training.checkpoint import load_model
-from selfrefine.training.classifier import train_classifier
-from selfrefine.training.loop import Place
 
 
 def refine_started(
@@ -58,7 +61,7 @@ def refine_started(
             )
             return
         own = folder / f"iteration-{number}"
-        train_on(training, stems, state, settings, refining, seed, own, device, progress)
+        train_and_classify(training, stems, settings, refining, seed, own, device, progress, state)
         judged.append(read_judged(own, stems))
         iteration = weighed_iteration(number, own, judged, together)
         yield iteration
@@ -71,28 +74,6 @@ def read_judged(folder: Path, stems: AudioSet) -> list[StemProbability]:
     if [(row.song, row.name) for row in rows] != [(c.song, c.name) for c in stems.clips]:
         raise InputError(f"{path}: is damaged; delete {folder} and resume")
     return rows
-
-
-def train_on(
-    training: AudioSet,
-    stems: AudioSet,
-    state: Mapping[str, Tensor],
-    settings: Classifier,
-    refining: Refining,
-    seed: int,
-    folder: Path,
-    device: torch.device,
-    progress: Progress,
-) -> None:
-    """Leaves in `folder` the classifier and what it says of every stem, unless it holds them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "probabilities.csv").exists():
-        return
-    if not (folder / "model.pt").exists():
-        place = Place(folder, device, progress.listen, progress.say)
-        train_classifier(training, settings, seed, place, state)
-    model = load_model(build_classifier(settings), folder / "model.pt", device)
-    classify(model, stems, settings, refining, folder, device, progress)
 
 
 def weighed_iteration(
