@@ -33,7 +33,7 @@ from benchmarks.parts import (
     write_whole,
 )
 from benchmarks.processes import end_group
-from experiments.runner import MEMORY_SETTINGS, allocator_settings
+from experiments.engine.runner import MEMORY_SETTINGS, allocator_settings
 from selfrefine.errors import InputError
 from selfrefine.scales import SCALES
 

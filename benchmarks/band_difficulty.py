@@ -58,8 +58,8 @@ from benchmarks.band_statistics import (
     timbre,
 )
 from experiments.own_songs import songs_of_root
+from selfrefine.band import DOMAINS, play_songs
 from selfrefine.classes import CLASSES
-from selfrefine.data.band import DOMAINS, play_songs
 from selfrefine.errors import InputError
 from selfrefine.scales import MINI
 from selfrefine.settings import Separator, SilenceRemoval
@@ -101,7 +101,7 @@ def folder_songs(root: Path) -> list[Song]:
 
     Raises InputError as `songs_of_root` does, and for a file that cannot be read.
     """
-    from selfrefine.data.song_set import read_stem
+    from selfrefine.clips.song_set import read_stem
 
     songs = []
     for files in songs_of_root(root):
@@ -211,7 +211,7 @@ def trained_separator(
 ) -> nn.Module:
     """A separator trained on the songs' stems, silence removed, as the experiments train one."""
     from selfrefine.audio.silence import remove_silence
-    from selfrefine.data.audio_set import AudioSetWriter, open_audio_set
+    from selfrefine.clips.audio_set import AudioSetWriter, open_audio_set
     from selfrefine.models.separator import build_separator
     from selfrefine.training.checkpoint import load_model
     from selfrefine.training.loop import Place

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from selfrefine.app.inspection import inspect
 from selfrefine.classes import CLASSES
-from selfrefine.data.inspection import inspect
 
 RATE = 44100
 ROUNDS = 3

@@ -26,9 +26,9 @@ import torch
 from scipy.signal import lfilter
 
 from benchmarks.clock import imported
-from selfrefine.data.folder import SongFiles, stem_files
+from selfrefine.app.evaluate_folders import METRICS, song_pairs, streamed_pairs
 from selfrefine.errors import InputError
-from selfrefine.evaluate import METRICS, song_pairs, streamed_pairs
+from selfrefine.files.layouts import SongFiles, stem_files
 from selfrefine.metrics.bss_eval import bss_eval
 from selfrefine.metrics.sdr import frame_sdr
 

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from benchmarks.parts import BENCHMARKS, write_whole
 from benchmarks.processes import end_group
-from experiments.runner import allocator_settings
+from experiments.engine.runner import allocator_settings
 
 ROOT = Path(__file__).parent.parent
 CODE = ("benchmarks", "experiments", "reports", "selfrefine", "tests")

@@ -27,17 +27,17 @@ import numpy as np
 import torch
 
 from selfrefine.audio.silence import kept_samples
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
-from selfrefine.data.corruption import TRUTH_FLOOR_DB, draw_parts, stem_truth, sum_parts
-from selfrefine.data.folder import SongFiles, find_songs
-from selfrefine.data.song_set import read_songs
-from selfrefine.data.trimming import Key
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
+from selfrefine.clips.corruption import TRUTH_FLOOR_DB, draw_parts, stem_truth, sum_parts
+from selfrefine.clips.song_set import read_songs
+from selfrefine.clips.trimming import Key
+from selfrefine.files.layouts import SongFiles, find_songs
 from selfrefine.metrics.label_sets import Labels, label_accuracy
-from selfrefine.model_file import ClassifierFile, load_classifier
+from selfrefine.models.model_file import ClassifierFile, load_classifier
 from selfrefine.refining.decisions import SURENESS, Verdict, reliability, weighed_verdicts
+from selfrefine.refining.iterations import Iteration, Progress
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import shipped_classifier, training_on, usual_trainings
-from selfrefine.self_refining import Iteration, Progress
 from selfrefine.settings import SURE, Corruption, Refining, SilenceRemoval
 from selfrefine.training.device import prepare, training_device
 

@@ -36,9 +36,9 @@ from selfrefine.audio.effect_chain import apply_effects_with_pedalboard
 from selfrefine.audio.effects import draw_effects
 from selfrefine.audio.loudness import gain_to
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
-from selfrefine.data.mixing import choose_classes, class_candidates, draw_mixtures
-from selfrefine.data.stem_pool import load_pool, place_on_device
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
+from selfrefine.mixing.random_mixing import choose_classes, class_candidates, draw_mixtures
+from selfrefine.mixing.stem_pool import load_pool, place_on_device
 from selfrefine.models.classifier import magnitudes
 from selfrefine.scales import SCALES, Scale, scale_named
 from selfrefine.settings import Classifier, Separator

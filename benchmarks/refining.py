@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.clock import least_seconds
 from selfrefine.models.classifier import build_classifier, magnitudes, probabilities
-from selfrefine.refine import WINDOWS_AT_ONCE, window_probabilities
+from selfrefine.refining.probabilities import WINDOWS_AT_ONCE, window_probabilities
 from selfrefine.scales import SCALES, scale_named
 from selfrefine.training.device import prepare, training_device
 

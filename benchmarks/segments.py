@@ -28,14 +28,14 @@ import numpy as np
 import torch
 
 from selfrefine.audio.silence import kept_samples
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
-from selfrefine.data.band import DOMAINS, play_songs
-from selfrefine.data.corruption import Piece, draw_parts, stem_pieces, sum_parts
-from selfrefine.data.trimming import TrimmedStem, stretches
-from selfrefine.model_file import ClassifierFile, load_classifier
-from selfrefine.refine import stem_windows
+from selfrefine.band import DOMAINS, play_songs
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
+from selfrefine.clips.corruption import Piece, draw_parts, stem_pieces, sum_parts
+from selfrefine.clips.trimming import TrimmedStem, stretches
+from selfrefine.models.model_file import ClassifierFile, load_classifier
+from selfrefine.refining.iterations import refined_labels, window_centres
+from selfrefine.refining.probabilities import stem_windows
 from selfrefine.refining.segments import Segment, find_segments
-from selfrefine.self_refining import refined_labels, window_centres
 from selfrefine.settings import Corruption, Refining, SilenceRemoval
 
 GRID_SECONDS = 0.02

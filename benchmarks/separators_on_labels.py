@@ -33,11 +33,11 @@ from benchmarks.labels import (
 )
 from experiments.compute import song_scores
 from experiments.own_songs import songs_under
-from experiments.song_signals import references_and_mixture
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, by_song, with_labels
+from selfrefine.clips.audio_set import AudioSet, by_song, with_labels
+from selfrefine.clips.song_signals import references_and_mixture
 from selfrefine.metrics.sdr import median_over_tracks
-from selfrefine.model_file import load_classifier
+from selfrefine.models.model_file import load_classifier
 from selfrefine.models.separator import build_separator, separate_song
 from selfrefine.refining.decisions import weighed_verdicts
 from selfrefine.refining.starting import shipped_classifier

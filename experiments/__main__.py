@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from experiments.commands import list_targets, plan, run, show
-from experiments.counted_gpu import NAME
 from experiments.data import CHOICES
+from experiments.engine.counted_gpu import NAME
 from experiments.profiles import PROFILES
 from selfrefine.errors import InputError
 

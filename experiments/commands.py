@@ -4,17 +4,17 @@ import json
 import shlex
 from pathlib import Path
 
-from experiments.cost import Cost, expected_cost, measured_here
-from experiments.counted_gpu import DEVICE, counted_machine, counted_trial
 from experiments.data import NOISY, TEST, UNCORRUPTED, VALIDATION, bind, can_give
-from experiments.estimates import estimated_seconds
-from experiments.machine import refuse_bad_machine
+from experiments.engine.cost import Cost, expected_cost, measured_here
+from experiments.engine.counted_gpu import DEVICE, counted_machine, counted_trial
+from experiments.engine.estimates import estimated_seconds
+from experiments.engine.machine import refuse_bad_machine
+from experiments.engine.runner import FOR_WATCHING, machine_here, report_failures, run_missing, tell
+from experiments.engine.slots import Machine, Needs, wall_seconds
 from experiments.naming import describe
 from experiments.own_songs import find_own_songs, own_songs
 from experiments.profiles import Profile, profile_named, scaled
 from experiments.registry import TARGETS, Row, rows_of
-from experiments.runner import FOR_WATCHING, machine_here, report_failures, run_missing, tell
-from experiments.slots import Machine, Needs, wall_seconds
 from experiments.stages import (
     DataSet,
     Stage,
@@ -27,7 +27,7 @@ from experiments.stages import (
     with_seed,
 )
 from experiments.store import Store
-from experiments.validation import needed_to_watch, validation_songs
+from experiments.trainings.validation import needed_to_watch, validation_songs
 from selfrefine.errors import InputError
 
 TESTS = ("band", "folder")

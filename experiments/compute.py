@@ -20,7 +20,6 @@ from experiments.data import folder_songs
 from experiments.examples import SONGS, write_examples
 from experiments.outputs import MULTI, SINGLE, Output, read_outputs, write_outputs
 from experiments.own_songs import read_own_songs
-from experiments.song_signals import references_and_mixture, sum_clips
 from experiments.stem_sets import (
     chosen_thresholds,
     found_labels,
@@ -32,35 +31,42 @@ from experiments.stem_sets import (
     weighed_labels,
 )
 from experiments.store import Store
-from experiments.trial import device_words, known_to_fit
-from experiments.watching import Measure, Values, Watcher, recognition_measure, separation_measure
+from experiments.trainings.trial import device_words, known_to_fit
+from experiments.trainings.watching import (
+    Measure,
+    Values,
+    Watcher,
+    recognition_measure,
+    separation_measure,
+)
 from selfrefine.audio.colouring import randomly_filtered
 from selfrefine.audio.silence import remove_silence
+from selfrefine.band import play_songs
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import (
+from selfrefine.clips.audio_set import (
     AudioSet,
     AudioSetWriter,
     by_song,
     open_audio_set,
     single_labelled,
 )
-from selfrefine.data.band import play_songs
-from selfrefine.data.corruption import (
+from selfrefine.clips.corruption import (
     draw_parts,
     read_truth,
     stem_truth,
     sum_parts,
     write_truth,
 )
+from selfrefine.clips.song_signals import references_and_mixture, sum_clips
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import Labels, confusion, label_accuracy
 from selfrefine.metrics.recognition import best_thresholds, recognition, unsure_share
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.separator import build_separator, separate_song
-from selfrefine.recognise import mixture_outputs
-from selfrefine.refine import count_labels, stem_probabilities, write_probabilities
 from selfrefine.refining.decisions import reliability
+from selfrefine.refining.mixture_outputs import mixture_outputs
+from selfrefine.refining.probabilities import count_labels, stem_probabilities, write_probabilities
 from selfrefine.settings import Refining
 from selfrefine.training.checkpoint import load_model, read_weights
 from selfrefine.training.classifier import train_classifier

@@ -22,9 +22,9 @@ from experiments.stages import (
     closure,
     rebuild,
 )
-from selfrefine.data.folder import VALIDATION_FOLDERS, SongFiles, find_songs, fingerprint
-from selfrefine.data.splits import songs_of_split
 from selfrefine.errors import InputError
+from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs, fingerprint
+from selfrefine.files.splits import songs_of_split
 from selfrefine.settings import Corruption
 
 BAND_SEED = 2023
@@ -181,7 +181,7 @@ def folder_songs(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Reads a folder's songs; refuses files that changed since the stage was named."""
-    from selfrefine.data.song_set import read_songs
+    from selfrefine.clips.song_set import read_songs
 
     dataset = DataSet(stage.name, stage.split)
     songs = split_songs(root_of(dataset), dataset, stage.tracks)

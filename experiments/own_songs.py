@@ -13,7 +13,8 @@ from typing import Any
 
 from experiments.stages import OwnSongs
 from selfrefine.classes import CLASSES
-from selfrefine.data.folder import (
+from selfrefine.errors import InputError
+from selfrefine.files.layouts import (
     SPLIT_FOLDERS,
     SongFiles,
     fingerprint,
@@ -21,7 +22,6 @@ from selfrefine.data.folder import (
     stem_files,
     track_files,
 )
-from selfrefine.errors import InputError
 
 VARIABLE = "TEST_PATH"
 LAYOUTS = "<song>/<class>.<ext>, <song>/tracks/<class>__<instrument>.<ext> or <song>.stem.mp4"
@@ -119,7 +119,7 @@ def read_own_songs(
 ) -> dict[str, Any]:
     """Decodes the songs into a song set in `folder`. Raises InputError where the files are not
     those that the stage was named after."""
-    from selfrefine.data.song_set import read_songs
+    from selfrefine.clips.song_set import read_songs
 
     songs = songs_under(os.environ.get(VARIABLE, ""))
     if fingerprint(songs) != stage.fingerprint:

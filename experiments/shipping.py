@@ -30,7 +30,7 @@ WORDS = {SINGLE: "single stems", MULTI: "random mixtures of them"}
 def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path | None) -> int:
     """Runs what is missing of the start and its test; writes `band-RATE.pt` and its card
     into `folder` or the package. Raises InputError for a profile that is not worth shipping."""
-    from selfrefine.model_file import save_classifier
+    from selfrefine.models.model_file import save_classifier
     from selfrefine.refining.starting import shipped_file
 
     if folder is None and profile_name == SMOKE.name:

@@ -7,18 +7,18 @@ from experiments import stages
 from experiments.naming import describe
 from experiments.store import Store
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, open_audio_set, with_labels
-from selfrefine.data.corruption import read_truth
+from selfrefine.clips.audio_set import AudioSet, open_audio_set, with_labels
+from selfrefine.clips.corruption import read_truth
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import Labels
-from selfrefine.refine import (
+from selfrefine.refining.decisions import Verdict, verdicts
+from selfrefine.refining.evidence import weigh, weighing_of
+from selfrefine.refining.probabilities import (
     StemProbability,
     label_set,
     mean_probabilities,
     read_probabilities,
 )
-from selfrefine.refining.decisions import Verdict, verdicts
-from selfrefine.refining.evidence import weigh, weighing_of
 
 
 def stem_set(stage: stages.StemSet, store: Store) -> AudioSet:

@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.outputs import MULTI, SINGLE, read_outputs
 from experiments.registry import TABLE2, TABLE3, TABLE4, TABLE5
-from experiments.validation import STEP, read_validation
+from experiments.trainings.validation import STEP, read_validation
 from reports.drawing import CLASS_COLOURS, INK, MUTED, PAPER_COLOUR, STYLE, Drawing, csv_of
 from reports.gap_figure import gap
 from reports.measures import Measures, track_table

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments import outputs, validation
+from experiments import outputs
 from experiments.commands import resolved_rows, tests_of
 from experiments.examples import FOLDER as EXAMPLES
 from experiments.naming import describe
@@ -26,6 +26,7 @@ from experiments.stages import (
     with_seed,
 )
 from experiments.store import Store, write_json
+from experiments.trainings import validation
 from selfrefine.errors import InputError
 
 FORMAT = 2

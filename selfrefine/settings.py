@@ -118,8 +118,8 @@ class Classifier:
     means `epochs`, an epoch being as many draws as segments fit into the longest class.
     `bce_share` is the share of the steps, from the first, whose loss is the binary cross-entropy;
     the paper trains with the mean absolute error alone and saw no difference. `source_uses` is into
-    how many mixtures an effected source goes on average (`selfrefine.data.source_bank`), the first
-    and the last ones into fewer; at 1 every mixture has its own.
+    how many mixtures an effected source goes on average (`selfrefine.mixing.source_bank`), the
+    first and the last ones into fewer; at 1 every mixture has its own.
     """
 
     network: ConvNeXt = field(default_factory=ConvNeXt)
@@ -246,7 +246,7 @@ class SilenceRemoval:
 
 @dataclass(frozen=True)
 class Corruption:
-    """How much label noise `selfrefine.data.corruption` makes.
+    """How much label noise `selfrefine.clips.corruption` makes.
 
     `swapped_songs` is the share of songs in which two random stems change names, `moved_tracks`
     the chance of a track to move into a random other class, `bleeding_stems` the chance of a stem

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from experiments.data import CHOICES
-from experiments.machine import refuse_bad_machine
+from experiments.engine.machine import refuse_bad_machine
 from experiments.profiles import PROFILES
 from selfrefine.errors import InputError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from experiments.data import CHOICES
+from experiments.engine.runner import tell
 from experiments.profiles import profile_named
-from experiments.runner import tell
 from experiments.store import Store
 from selfrefine.errors import InputError
 from sweeps.freeze import freeze_text

@@ -163,8 +163,8 @@ def stem_truth_and_outputs(stage: Relabelled, store: Store) -> tuple[np.ndarray,
             "multitrack, or another objective"
         )
     # These load torch, which listing and planning do without.
-    from selfrefine.data.corruption import read_truth
-    from selfrefine.refine import read_probabilities
+    from selfrefine.clips.corruption import read_truth
+    from selfrefine.refining.probabilities import read_probabilities
 
     rows = read_probabilities(store.folder(stage.of) / "probabilities.csv")
     truth = read_truth(store.folder(source) / "truth.csv")

@@ -9,10 +9,10 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
-from experiments.runner import Failure, run_missing, tell, workers_and_threads
+from experiments.engine.runner import Failure, run_missing, tell, workers_and_threads
 from experiments.stages import Stage, closure, identity
 from experiments.store import Store
-from experiments.validation import validation_songs
+from experiments.trainings.validation import validation_songs
 from selfrefine.errors import InputError
 from sweeps.curves import climb
 from sweeps.objectives import needed, objective_value, shortened, stage_thresholds

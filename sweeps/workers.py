@@ -17,7 +17,7 @@ import optuna
 import psutil  # type: ignore[import-untyped]
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from experiments.runner import tell
+from experiments.engine.runner import tell
 
 BEAT_SECONDS = 20
 GRACE_SECONDS = 60

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from selfrefine.audit_page.data import Curve
-from selfrefine.audit_page.page import Audit, AuditedStem, write_audit
+from selfrefine.app.audit_page.data import Curve
+from selfrefine.app.audit_page.page import Audit, AuditedStem, write_audit
+from selfrefine.app.labels_table import StemDecision, file_word, labels_text, write_labels
+from selfrefine.app.stem_links import lay_out_stems
 from selfrefine.classes import CLASSES
-from selfrefine.data.folder import SongFiles, find_songs
-from selfrefine.labels_table import StemDecision, file_word, labels_text, write_labels
+from selfrefine.files.layouts import SongFiles, find_songs
 from selfrefine.refining.segments import Segment
-from selfrefine.stem_links import lay_out_stems
 from tests.cli_songs import write_song
 
 HOSTILE = (

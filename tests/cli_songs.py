@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from selfrefine.audio.files import openable
 from selfrefine.classes import CLASSES
 from selfrefine.cli import main
+from selfrefine.files.audio_file import openable
 from tests.conftest import CLASS_TONES, RATE, tone
 
 

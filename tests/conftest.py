@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 
 # Without a GPU its kernels run in Triton's interpreter, which must be said before they are read;
 # with one, tests marked `gpu` run them.

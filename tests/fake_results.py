@@ -29,7 +29,7 @@ from experiments.stages import (
     with_seed,
 )
 from experiments.store import Store
-from experiments.validation import add_validation
+from experiments.trainings.validation import add_validation
 from selfrefine.classes import CLASSES
 
 SMOKE = PROFILES["smoke"]

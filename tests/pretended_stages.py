@@ -1,9 +1,9 @@
 """Stages that are finished at once, with results that a study can find the best of."""
 
 from experiments import stages
+from experiments.engine.runner import Failure
 from experiments.naming import describe
 from experiments.profiles import PROFILES
-from experiments.runner import Failure
 from experiments.stages import SeparationScore, Stage, closure
 from experiments.store import Store
 from sweeps.trials import Compute

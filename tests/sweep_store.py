@@ -10,8 +10,8 @@ from experiments.outputs import MULTI, Output, write_outputs
 from experiments.stages import RecognitionScore, Relabelled, closure
 from experiments.store import Store
 from selfrefine.classes import CLASSES
-from selfrefine.data.corruption import StemTruth, write_truth
-from selfrefine.refine import StemProbability, write_probabilities
+from selfrefine.clips.corruption import StemTruth, write_truth
+from selfrefine.refining.probabilities import StemProbability, write_probabilities
 from sweeps.studies import Bound
 
 

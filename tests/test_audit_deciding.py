@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfrefine.audit_page.page import AuditedStem, write_audit
-from selfrefine.labels_table import labels_text, read_labels
+from selfrefine.app.audit_page.page import AuditedStem, write_audit
+from selfrefine.app.labels_table import labels_text, read_labels
 from tests.audited_songs import HOSTILE, Refined, audit_of, decision_of, refined_folder, shown
 from tests.chromium import BINARY, Page
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfrefine.audit_page.data import COLUMNS, MOST_POINTS, Curve, curve_record, waveform
-from selfrefine.audit_page.page import AuditedStem, write_audit
+from selfrefine.app.audit_page.data import COLUMNS, MOST_POINTS, Curve, curve_record, waveform
+from selfrefine.app.audit_page.page import AuditedStem, write_audit
 from tests.audited_songs import PageParts, Refined, audit_of, decision_of, refined_folder, shown
 
 

@@ -12,22 +12,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from selfrefine.band import DOMAINS, Track, play_song, soundfont
+from selfrefine.band.compose import compose
+from selfrefine.band.domains import DOMAIN_BY_NAME
+from selfrefine.band.parts_vocals import SungLine
+from selfrefine.band.sampler import Program, play_program
+from selfrefine.band.score import Note
+from selfrefine.band.singing import Delivery, sing
+from selfrefine.band.voice import Voice, speak, syllables
 from selfrefine.classes import CLASSES
-from selfrefine.data.band import DOMAINS, Track, play_song, soundfont
-from selfrefine.data.band.compose import compose
-from selfrefine.data.band.domains import DOMAIN_BY_NAME
-from selfrefine.data.band.parts_vocals import SungLine
-from selfrefine.data.band.sampler import Program, play_program
-from selfrefine.data.band.score import Note
-from selfrefine.data.band.singing import Delivery, sing
-from selfrefine.data.band.voice import Voice, speak, syllables
 from selfrefine.errors import InputError
 
 RATE = 16000
 
 FINGERPRINTS = """
 import hashlib, json, sys
-from selfrefine.data.band import play_song
+from selfrefine.band import play_song
 out = {}
 for domain, index in json.loads(sys.argv[1]):
     tracks = play_song(domain, 5, index, 8.0, 16000)

@@ -16,10 +16,10 @@ from benchmarks import band_difficulty as benchmark
 from benchmarks import band_statistics as statistics
 from benchmarks.band_difficulty import Split, folder_songs, song_of, split_real, table_lines
 from benchmarks.band_statistics import MONO_DB, SAMPLE_RATE, FeatureTable, Song
-from selfrefine.audio.files import write_wav
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet
+from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
+from selfrefine.files.audio_file import write_wav
 from selfrefine.scales import SMOKE
 
 SECONDS = 6

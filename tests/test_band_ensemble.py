@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from selfrefine.band import Track, ensemble, play_song, play_songs
 from selfrefine.commands import synthesize
-from selfrefine.data.band import Track, ensemble, play_song, play_songs
 from selfrefine.errors import InputError
 from tests.cli_songs import ask, tree
 
@@ -31,7 +31,7 @@ LONG = 600.0
 
 FROM_A_WORKER = f"""
 import hashlib, multiprocessing, psutil
-from selfrefine.data.band import play_songs
+from selfrefine.band import play_songs
 
 def work():
     for song in play_songs("b", 1, (0, 1), 1.0, {RATE}, 2):
@@ -45,7 +45,7 @@ if __name__ == "__main__":
 """
 
 PLAYS_LONG_SONGS = f"""
-from selfrefine.data.band import play_songs
+from selfrefine.band import play_songs
 list(play_songs("a", 0, range(4), {LONG}, {RATE}, 2))
 """
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from selfrefine.app.output_folder import make_output_folder
 from selfrefine.classes import CLASSES
 from selfrefine.cli import COMMANDS
-from selfrefine.data.output_folder import make_output_folder
 from selfrefine.errors import InputError
 from selfrefine.metrics.sdr import frame_sdr, track_sdr
 from tests.cli_songs import ask, assert_refused, limit_file_size, tree, write_song, write_songs
@@ -94,7 +94,7 @@ def test_a_read_only_output_folder_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Root may write anywhere, so the answer of the system is given in its stead.
-    monkeypatch.setattr("selfrefine.data.output_folder.os.access", lambda path, mode: False)
+    monkeypatch.setattr("selfrefine.app.output_folder.os.access", lambda path, mode: False)
     answer = ask(capsys, "synthesize", tmp_path / "out", "--songs", 1)
     assert_refused(answer, "cannot be written", str(tmp_path / "out"))
 

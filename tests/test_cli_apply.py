@@ -16,10 +16,10 @@ import soundfile
 import torch
 
 from selfrefine import scales
-from selfrefine.data.folder import find_songs
-from selfrefine.data.output_folder import SOURCE
-from selfrefine.model_file import save_classifier
+from selfrefine.app.output_folder import SOURCE
+from selfrefine.files.layouts import find_songs
 from selfrefine.models.classifier import build_classifier
+from selfrefine.models.model_file import save_classifier
 from tests.cli_songs import Answer, ask, assert_refused, limit_file_size, tree, write_songs
 from tests.conftest import RATE
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from selfrefine.app.signal_scan import scan_song
 from selfrefine.audio.silence import remove_silence
 from selfrefine.classes import CLASSES
-from selfrefine.data.folder import SongFiles, StemFile, stem_files
-from selfrefine.data.header import read_header
-from selfrefine.data.signal_scan import scan_song
+from selfrefine.files.header import read_header
+from selfrefine.files.layouts import SongFiles, StemFile, stem_files
 from selfrefine.settings import SilenceRemoval
 from tests.cli_songs import ask, assert_refused, stem, tree, write_song, write_songs
 from tests.conftest import RATE, tone
@@ -186,7 +186,7 @@ def test_a_stem_file_without_ffmpeg_is_refused_with_the_remedy(
 
         raise selfrefine.errors.InputError(f"{path}: a stem file needs ffmpeg")
 
-    monkeypatch.setattr("selfrefine.audio.stem_mp4.import_stempeg", no_stempeg)
+    monkeypatch.setattr("selfrefine.files.stem_mp4.import_stempeg", no_stempeg)
     (tmp_path / "song.stem.mp4").write_bytes(b"")
     _, found = problems_of(capsys, tmp_path)
     assert len(found["unreadable"]) == 5

@@ -15,8 +15,8 @@ import torch
 
 from selfrefine import scales
 from selfrefine.classes import CLASSES
-from selfrefine.model_file import save_classifier
 from selfrefine.models.classifier import build_classifier
+from selfrefine.models.model_file import save_classifier
 from tests.audited_songs import HOSTILE, PageParts, assert_only_its_script_runs
 from tests.cli_songs import (
     ask,

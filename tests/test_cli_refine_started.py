@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from selfrefine.app.labels_table import COLUMNS
+from selfrefine.app.segment_files import read_segments
 from selfrefine.classes import CLASSES
-from selfrefine.data.folder import find_songs
-from selfrefine.labels_table import COLUMNS
-from selfrefine.refining.segment_files import read_segments
+from selfrefine.files.layouts import find_songs
 from tests.cli_songs import ask, assert_refused, stem, tree, write_songs
 from tests.conftest import RATE
 

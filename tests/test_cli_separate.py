@@ -9,15 +9,16 @@ import pytest
 import soundfile
 import torch
 
-from selfrefine import scales, separate_file
+from selfrefine import scales
+from selfrefine.app import separate_file
+from selfrefine.app.labels_table import read_labels
+from selfrefine.app.separate_file import windows
 from selfrefine.audio.loudness import stream_loudness
 from selfrefine.classes import CLASSES
-from selfrefine.data.folder import StemFile, find_songs
-from selfrefine.data.header import read_header
-from selfrefine.labels_table import read_labels
-from selfrefine.model_file import load_separator, save_separator
+from selfrefine.files.header import read_header
+from selfrefine.files.layouts import StemFile, find_songs
+from selfrefine.models.model_file import load_separator, save_separator
 from selfrefine.models.separator import build_separator
-from selfrefine.separate_file import windows
 from selfrefine.settings import Separator
 from tests.cli_songs import ask, assert_refused, tree, write_songs
 from tests.conftest import RATE, tone

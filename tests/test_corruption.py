@@ -13,8 +13,8 @@ import soundfile
 
 from experiments import stages
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
-from selfrefine.data.corruption import (
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
+from selfrefine.clips.corruption import (
     FADE_SECONDS,
     Gate,
     Part,

@@ -11,13 +11,13 @@ import pytest
 import soundfile
 import torch
 
-from selfrefine.audio.stem_mp4 import decode_stream
+from selfrefine.app.evaluate_folders import METRICS, TrackScore, score_song, song_pairs
 from selfrefine.classes import CLASSES
-from selfrefine.data.folder import SongFiles, StemFile, stem_files
-from selfrefine.data.header import read_header
-from selfrefine.data.streamed_stems import streamed_stems
 from selfrefine.errors import InputError
-from selfrefine.evaluate import METRICS, TrackScore, score_song, song_pairs
+from selfrefine.files.header import read_header
+from selfrefine.files.layouts import SongFiles, StemFile, stem_files
+from selfrefine.files.stem_mp4 import decode_stream
+from selfrefine.files.streamed_stems import streamed_stems
 from selfrefine.metrics.bss_eval import bss_eval
 from selfrefine.metrics.sdr import frame_sdr
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from selfrefine.classes import CLASSES
-from selfrefine.refine import StemProbability, mean_probabilities
 from selfrefine.refining.decisions import CALIBRATION, NOT_SURE, weighed_verdicts, why_not_trusted
 from selfrefine.refining.evidence import (
     HELD,
@@ -21,7 +20,8 @@ from selfrefine.refining.evidence import (
     weigh,
     weighing_of,
 )
-from selfrefine.self_refining import Iteration
+from selfrefine.refining.iterations import Iteration
+from selfrefine.refining.probabilities import StemProbability, mean_probabilities
 
 ALONE = weighing_of(trained_on=False, together=False)
 SURE_OUTPUT, NO_OUTPUT = 0.98, 0.02

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from selfrefine.data.audio_set import AudioSet
-from selfrefine.data.stem_pool import StemPool, load_pool, place_on_device, take_back
+from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
+from selfrefine.mixing.stem_pool import StemPool, load_pool, place_on_device, take_back
 from selfrefine.settings import (
     PAPER_HDEMUCS,
     PAPER_XUMX,

@@ -10,10 +10,10 @@ from experiments.data import CLEAN, NOISY, TEST, DataScale, bind
 from experiments.registry import TABLE2
 from experiments.stages import Corrupted, FolderSongs, Trimmed
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import by_song, open_audio_set
-from selfrefine.data.folder import find_songs, fingerprint
-from selfrefine.data.song_set import read_songs
+from selfrefine.clips.audio_set import by_song, open_audio_set
+from selfrefine.clips.song_set import read_songs
 from selfrefine.errors import InputError
+from selfrefine.files.layouts import find_songs, fingerprint
 from selfrefine.settings import Corruption
 from tests.conftest import tone
 

@@ -12,14 +12,13 @@ import soundfile
 from experiments import compute as computing
 from experiments.commands import groups_of, plan, resolved_rows, seeded, wanted_stages
 from experiments.compute import Work, compute, song_scores
-from experiments.cost import stem_seconds
 from experiments.data import TEST, VALIDATION, bind
+from experiments.engine.cost import stem_seconds
 from experiments.examples import FOLDER as EXAMPLES
 from experiments.naming import describe
 from experiments.own_songs import find_own_songs, own_songs, read_own_songs
 from experiments.profiles import PROFILES
 from experiments.registry import TABLE2
-from experiments.song_signals import references_and_mixture
 from experiments.stages import (
     BandSongs,
     Classifier,
@@ -32,11 +31,12 @@ from experiments.stages import (
     identity,
 )
 from experiments.store import Store
+from selfrefine.app.evaluate_folders import score_folders
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSetWriter, by_song, open_audio_set
-from selfrefine.data.folder import find_songs
+from selfrefine.clips.audio_set import AudioSetWriter, by_song, open_audio_set
+from selfrefine.clips.song_signals import references_and_mixture
 from selfrefine.errors import InputError
-from selfrefine.evaluate import score_folders
+from selfrefine.files.layouts import find_songs
 from selfrefine.metrics.sdr import frame_sdr, track_sdr
 from tests.cli_songs import stem, write_song
 from tests.conftest import RATE, tone

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.watching import recognition_measure, separation_measure
-from selfrefine.data.audio_set import AudioSet
+from experiments.trainings.watching import recognition_measure, separation_measure
+from selfrefine.clips.audio_set import AudioSet
 from selfrefine.metrics.sdr import frame_sdr
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.separator import build_separator, separate_song
-from selfrefine.recognise import mixture_outputs
-from selfrefine.refine import stem_windows
+from selfrefine.refining.mixture_outputs import mixture_outputs
+from selfrefine.refining.probabilities import stem_windows
 from selfrefine.scales import MINI
 from selfrefine.settings import Refining
 from selfrefine.training.device import prepare

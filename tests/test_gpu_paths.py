@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from selfrefine.audio import effect_chain
-from selfrefine.data import mixing, source_bank
-from selfrefine.data.audio_set import AudioSet
-from selfrefine.data.mixing import class_candidates, draw_mixtures
-from selfrefine.data.separation import draw_separation_batch, separation_candidates
-from selfrefine.data.source_bank import SourceBank
-from selfrefine.data.stem_pool import (
+from selfrefine.clips.audio_set import AudioSet
+from selfrefine.mixing import random_mixing as mixing
+from selfrefine.mixing import source_bank
+from selfrefine.mixing.random_mixing import class_candidates, draw_mixtures
+from selfrefine.mixing.separation_batch import draw_separation_batch, separation_candidates
+from selfrefine.mixing.source_bank import SourceBank
+from selfrefine.mixing.stem_pool import (
     StemPool,
     gather_segments,
     index_segments,

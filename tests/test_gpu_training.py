@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.models.recurrent import Float32LSTM
 from selfrefine.models.separator import build_separator, separation_loss

@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet
-from selfrefine.data.mixing import choose_classes, class_candidates, draw_mixtures
-from selfrefine.data.separation import draw_separation_batch, draw_sources, separation_candidates
-from selfrefine.data.stem_pool import draw_segments, gather_segments, load_pool
+from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
+from selfrefine.mixing.random_mixing import choose_classes, class_candidates, draw_mixtures
+from selfrefine.mixing.separation_batch import (
+    draw_separation_batch,
+    draw_sources,
+    separation_candidates,
+)
+from selfrefine.mixing.stem_pool import draw_segments, gather_segments, load_pool
 from selfrefine.settings import PAPER_XUMX, Classifier, Separator
 from tests.conftest import CLASS_TONES, RATE
 

@@ -11,13 +11,19 @@ import torch
 
 from experiments import commands
 from experiments.commands import duration, plan
-from experiments.cost import LOADING_SECONDS, expected_cost, training_steps
 from experiments.data import CLEAN, TEST, DataScale, bind
+from experiments.engine.cost import LOADING_SECONDS, expected_cost, training_steps
 from experiments.stages import Classifier, SeparationScore, Separator, Trimmed
-from experiments.trial import Trial, kept_or_tried, known_to_fit, try_training, write_noise
-from selfrefine.data.audio_set import open_audio_set
-from selfrefine.data.stem_pool import load_pool
+from experiments.trainings.trial import (
+    Trial,
+    kept_or_tried,
+    known_to_fit,
+    try_training,
+    write_noise,
+)
+from selfrefine.clips.audio_set import open_audio_set
 from selfrefine.errors import InputError
+from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.scales import SMOKE
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, Corruption
 from tests.cli_songs import write_song

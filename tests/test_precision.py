@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from selfrefine.data.audio_set import AudioSet
+from selfrefine.clips.audio_set import AudioSet
 from selfrefine.training import loop, precision
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.loop import Place

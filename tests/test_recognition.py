@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from experiments.outputs import MULTI, SINGLE, Output, read_outputs, write_outputs
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet
+from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.metrics.recognition import (
     best_thresholds,
@@ -18,7 +18,7 @@ from selfrefine.metrics.recognition import (
     unsure_share,
 )
 from selfrefine.models.classifier import build_classifier
-from selfrefine.recognise import mixture_outputs
+from selfrefine.refining.mixture_outputs import mixture_outputs
 from selfrefine.scales import SMOKE
 
 

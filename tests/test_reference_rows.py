@@ -41,10 +41,10 @@ from experiments.stem_sets import stem_set
 from experiments.store import Store
 from experiments.tracking.labels import label_rows
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSetWriter
-from selfrefine.data.corruption import StemTruth, write_truth
+from selfrefine.clips.audio_set import AudioSetWriter
+from selfrefine.clips.corruption import StemTruth, write_truth
 from selfrefine.errors import InputError
-from selfrefine.refine import StemProbability, write_probabilities
+from selfrefine.refining.probabilities import StemProbability, write_probabilities
 from selfrefine.settings import EffectRanges
 from tests.conftest import RATE, tone
 

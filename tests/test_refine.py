@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, with_labels
+from selfrefine.clips.audio_set import AudioSet, with_labels
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.classifier import build_classifier, magnitudes
-from selfrefine.refine import (
+from selfrefine.refining.probabilities import (
     count_labels,
     label_set,
     read_probabilities,

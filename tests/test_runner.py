@@ -31,7 +31,7 @@ from experiments.stages import (
 )
 from experiments.store import Store
 from experiments.tracking.stage import run_id
-from experiments.validation import FILE, read_validation
+from experiments.trainings.validation import FILE, read_validation
 from reports.sheets import GAP
 from tests.waiting_stages import meeting
 from tests.wandb_file import history

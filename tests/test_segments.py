@@ -13,22 +13,22 @@ import soundfile
 import torch
 
 from benchmarks import segments as benchmark
-from selfrefine.audio.files import openable
-from selfrefine.classes import CLASSES
-from selfrefine.data import header
-from selfrefine.data.corruption import Piece
-from selfrefine.data.folder import StemFile, find_songs
-from selfrefine.data.trimming import TrimmedStem, trim_stems
-from selfrefine.errors import InputError
-from selfrefine.model_file import save_classifier
-from selfrefine.models.classifier import build_classifier
-from selfrefine.refining import segment_files
-from selfrefine.refining.segment_files import (
+from selfrefine.app import segment_files
+from selfrefine.app.segment_files import (
     label_stretches,
     lay_out_segments,
     read_segments,
     write_segments,
 )
+from selfrefine.classes import CLASSES
+from selfrefine.clips.corruption import Piece
+from selfrefine.clips.trimming import TrimmedStem, trim_stems
+from selfrefine.errors import InputError
+from selfrefine.files import header
+from selfrefine.files.audio_file import openable
+from selfrefine.files.layouts import StemFile, find_songs
+from selfrefine.models.classifier import build_classifier
+from selfrefine.models.model_file import save_classifier
 from selfrefine.refining.segments import (
     SHORT_SILENCE,
     Segment,

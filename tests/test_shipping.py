@@ -7,7 +7,7 @@ import torch
 
 from experiments.shipping import ship
 from selfrefine.errors import InputError
-from selfrefine.model_file import load_classifier
+from selfrefine.models.model_file import load_classifier
 from selfrefine.refining.starting import shipped_file
 from tests.cli_songs import ask, write_songs
 

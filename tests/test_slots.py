@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from experiments.commands import resolved_rows
+from experiments.engine.slots import Machine, Needs, by_urgency, wall_seconds
 from experiments.profiles import PROFILES
-from experiments.slots import Machine, Needs, by_urgency, wall_seconds
 from experiments.stages import (
     BandSongs,
     Classifier,

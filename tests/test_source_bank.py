@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from selfrefine.classes import CLASSES
-from selfrefine.data import source_bank
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
-from selfrefine.data.mixing import Mixtures, class_candidates
-from selfrefine.data.source_bank import GROUPS, SourceBank
-from selfrefine.data.stem_pool import load_pool
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
+from selfrefine.mixing import source_bank
+from selfrefine.mixing.random_mixing import Mixtures, class_candidates
+from selfrefine.mixing.source_bank import GROUPS, SourceBank
+from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.randomness import generator_for
 from selfrefine.settings import Classifier, EffectRanges
 from tests.conftest import CLASS_TONES, RATE

@@ -9,16 +9,16 @@ import soundfile
 from experiments.data import CLEAN, NOISY, TEST, VALIDATION, DataScale, bind, folder_songs
 from experiments.stages import Trimmed
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import by_song, open_audio_set
-from selfrefine.data.folder import find_songs
-from selfrefine.data.song_set import read_songs, read_stem
-from selfrefine.data.splits import (
+from selfrefine.clips.audio_set import by_song, open_audio_set
+from selfrefine.clips.song_set import read_songs, read_stem
+from selfrefine.errors import InputError
+from selfrefine.files.layouts import find_songs
+from selfrefine.files.splits import (
     MUSDB18_VALIDATION,
     artist_of,
     songs_of_split,
     validation_names,
 )
-from selfrefine.errors import InputError
 from selfrefine.settings import Corruption
 from tests.cli_songs import stem, write_song
 from tests.conftest import RATE, tone

@@ -15,10 +15,11 @@ from experiments.shipping import ROW
 from experiments.stages import RecognitionScore, expression, identity
 from selfrefine import scales
 from selfrefine.audio.colouring import randomly_filtered
-from selfrefine.data.audio_set import AudioSet, with_labels
+from selfrefine.clips.audio_set import AudioSet, with_labels
 from selfrefine.errors import InputError
-from selfrefine.model_file import load_classifier
 from selfrefine.models.classifier import build_classifier
+from selfrefine.models.model_file import load_classifier
+from selfrefine.refining.iterations import Progress
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import (
     STEPS,
@@ -27,7 +28,6 @@ from selfrefine.refining.starting import (
     training_on,
     usual_trainings,
 )
-from selfrefine.self_refining import Progress
 from selfrefine.settings import Refining
 from selfrefine.training.loop import StepReport
 from tests.conftest import RATE

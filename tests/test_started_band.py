@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from benchmarks.labels import corrupted_stems
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
-from selfrefine.data.band import play_songs
+from selfrefine.band import play_songs
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.metrics.label_sets import Labels, label_accuracy
-from selfrefine.model_file import ClassifierFile, load_classifier
-from selfrefine.refine import stem_probabilities
+from selfrefine.models.model_file import ClassifierFile, load_classifier
 from selfrefine.refining.decisions import Verdict, reliability, verdicts
 from selfrefine.refining.evidence import UNSEEN, weigh
+from selfrefine.refining.probabilities import stem_probabilities
 from selfrefine.refining.starting import shipped_classifier
 from selfrefine.settings import SURE, Corruption, Refining
 

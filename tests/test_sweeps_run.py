@@ -18,8 +18,8 @@ import sweeps.storage
 import sweeps.trials
 from experiments import registry, stages
 from experiments.data import VALIDATION, bind
+from experiments.engine.runner import Failure
 from experiments.profiles import PROFILES, scaled
-from experiments.runner import Failure
 from experiments.stages import Stage
 from experiments.store import Store
 from reports.studies import shown_studies

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 import sweeps.trials
 import sweeps.workers
+from experiments.engine.runner import Failure
 from experiments.profiles import PROFILES
-from experiments.runner import Failure
 from experiments.stages import Stage
 from experiments.store import Store
 from sweeps.storage import open_study

@@ -212,7 +212,7 @@ def test_an_artifact_holds_labels_and_confusion_and_no_sound(offline: tuple[Stor
 def test_labels_are_compared_with_the_truth_or_else_with_what_was_given(
     known: bool, tmp_path: Path
 ) -> None:
-    from selfrefine.refine import StemProbability, write_probabilities
+    from selfrefine.refining.probabilities import StemProbability, write_probabilities
 
     store = fill(tmp_path)
     of = one("Relabelled")

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from experiments.watching import recognition_measure, separation_measure
-from selfrefine.data.audio_set import AudioSet
+from experiments.trainings.watching import recognition_measure, separation_measure
+from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.classifier import build_classifier
-from selfrefine.refine import label_set, stem_probabilities
+from selfrefine.refining.probabilities import label_set, stem_probabilities
 from selfrefine.settings import (
     PAPER_HDEMUCS,
     PAPER_XUMX,

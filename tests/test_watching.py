@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.metrics import precision_recall_fscore_support
 
-from experiments import watching
 from experiments.data import VALIDATION, bind
 from experiments.profiles import PROFILES
 from experiments.stages import (
@@ -21,7 +20,8 @@ from experiments.stages import (
     identity,
 )
 from experiments.store import Store
-from experiments.validation import (
+from experiments.trainings import watching
+from experiments.trainings.validation import (
     FILE,
     add_validation,
     needed_to_watch,
@@ -29,9 +29,9 @@ from experiments.validation import (
     validation_songs,
     watched_with,
 )
-from experiments.watching import Watcher, recognition_measure, separation_measure
+from experiments.trainings.watching import Watcher, recognition_measure, separation_measure
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSet, AudioSetWriter, open_audio_set
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.errors import InputError
 from selfrefine.metrics.sdr import frame_sdr
 from selfrefine.models.separator import build_separator, separate_song
@@ -79,8 +79,8 @@ def test_recognition_is_scikit_learns_and_the_same_at_each_look(tone_stems: Audi
 
 
 def truth_of(stems: AudioSet) -> np.ndarray:
-    from selfrefine.data.mixing import class_candidates, draw_mixtures
-    from selfrefine.data.stem_pool import load_pool
+    from selfrefine.mixing.random_mixing import class_candidates, draw_mixtures
+    from selfrefine.mixing.stem_pool import load_pool
 
     pool = load_pool(stems, CPU)
     generator = torch.Generator().manual_seed(watching.SEED)

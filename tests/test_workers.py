@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from experiments import runner, stages, worker
-from experiments.messages import Finished, Measured, Order, Progress
-from experiments.runner import fork_server, listen, machine_here, workers_and_threads
-from experiments.slots import Grant, Machine, Needs, next_grant, with_measured
+from experiments import stages
+from experiments.engine import runner, worker
+from experiments.engine.messages import Finished, Measured, Order, Progress
+from experiments.engine.runner import fork_server, listen, machine_here, workers_and_threads
+from experiments.engine.slots import Grant, Machine, Needs, next_grant, with_measured
 from experiments.stages import (
     BandSongs,
     Classifier,

@@ -7,8 +7,8 @@ import torch
 
 from selfrefine import scales
 from selfrefine.classes import CLASSES
-from selfrefine.data.audio_set import AudioSetWriter, open_audio_set
-from selfrefine.model_file import save_classifier
+from selfrefine.clips.audio_set import AudioSetWriter, open_audio_set
+from selfrefine.models.model_file import save_classifier
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.loop import Place
 from tests.conftest import CLASS_TONES, RATE, tone

@@ -44,8 +44,8 @@ def all_stages() -> list[Stage]:
 
 def fill(root: Path) -> Store:
     """Everything that the noisy rows of Tables 1 and 2 need, finished."""
-    from selfrefine.data.corruption import StemTruth, write_truth
-    from selfrefine.refine import StemProbability, write_probabilities
+    from selfrefine.clips.corruption import StemTruth, write_truth
+    from selfrefine.refining.probabilities import StemProbability, write_probabilities
 
     store = Store(root)
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments import runner
+from experiments.engine import runner
 from experiments.stages import Stage
 from experiments.store import Store
 from selfrefine.errors import InputError

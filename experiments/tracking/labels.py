@@ -16,7 +16,7 @@ def label_rows(stage: Relabelled | Weighed, store: Store) -> list[dict[str, Any]
     seconds, and each class' probability."""
     # These load torch.
     from experiments.stem_sets import judged_stems, known_truth, refined_labels, weighed_labels
-    from selfrefine.refine import read_probabilities
+    from selfrefine.refining.probabilities import read_probabilities
 
     if isinstance(stage, Weighed):
         judged = judged_stems(stage, store)

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from selfrefine.refining.apply_labels import apply_labels, label_counts
+    from selfrefine.app.apply_labels import apply_labels, label_counts
 
     def say(sentence: str) -> None:
         print(sentence, file=sys.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from selfrefine.data.inspection import Inspection
+    from selfrefine.app.inspection import Inspection
 
 SUMMARY = "say what a folder of stems holds and what is wrong with it"
 SHOWN = 12
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from selfrefine.data.inspection import inspect
+    from selfrefine.app.inspection import inspect
 
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
 

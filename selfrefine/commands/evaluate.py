@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from selfrefine.evaluate import TrackScore
+    from selfrefine.app.evaluate_folders import TrackScore
 
 SUMMARY = "score separated songs against references"
 
@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from selfrefine.app.evaluate_folders import METRICS, score_folders, summary, write_museval_json
     from selfrefine.classes import CLASSES
-    from selfrefine.data.folder import find_songs
-    from selfrefine.evaluate import METRICS, score_folders, summary, write_museval_json
+    from selfrefine.files.layouts import find_songs
 
     scores: list[TrackScore] = []
     metrics = ("SDR",) if args.sdr_only else METRICS

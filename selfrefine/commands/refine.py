@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
     start = chosen_start(args, scale)
     refuse_bad_numbers(args, start is not None)
 
-    from selfrefine.data.folder import find_songs
-    from selfrefine.data.output_folder import make_output_folder
+    from selfrefine.app.output_folder import make_output_folder
+    from selfrefine.files.layouts import find_songs
 
     # Before the networks are loaded, so that a mistyped path costs no wait.
     classifier = args.classifier
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     songs = find_songs(args.source, tracks=False)
     make_output_folder(args.out, args.source, keep=args.resume)
 
-    from selfrefine.refine_folder import RefineOrder, refine_folder
+    from selfrefine.app.refine_folder import RefineOrder, refine_folder
 
     order = RefineOrder(
         source=args.source,

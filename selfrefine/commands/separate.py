@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from selfrefine.app.separate_file import separate_file
     from selfrefine.errors import InputError
-    from selfrefine.model_file import load_separator
-    from selfrefine.separate_file import separate_file
+    from selfrefine.models.model_file import load_separator
     from selfrefine.training.device import prepare, training_device
 
     folders: dict[Path, Path] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from selfrefine.data.band import Track
+    from selfrefine.band import Track
 
 SUMMARY = "write songs of the embedded band, with stems and instrument tracks"
 
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from selfrefine.data.band import play_songs
-    from selfrefine.data.output_folder import make_output_folder
+    from selfrefine.app.output_folder import make_output_folder
+    from selfrefine.band import play_songs
     from selfrefine.errors import InputError
 
     if args.songs < 1:
@@ -54,9 +54,9 @@ def write_tracks_and_stems(folder: Path, tracks: "list[Track]", sample_rate: int
     """Makes a song's folder, which must be new."""
     import numpy as np
 
-    from selfrefine.audio.files import write_wav
     from selfrefine.classes import CLASSES
-    from selfrefine.data.folder import MIXTURE
+    from selfrefine.files.audio_file import write_wav
+    from selfrefine.files.layouts import MIXTURE
 
     (folder / "tracks").mkdir(parents=True)
     stems = dict.fromkeys((*CLASSES, MIXTURE), np.zeros_like(tracks[0].audio))

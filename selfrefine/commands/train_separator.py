@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     scale = scale_named(args.profile)
 
-    from selfrefine.data.folder import find_songs, fingerprint
-    from selfrefine.data.output_folder import begin_or_resume, make_output_folder
-    from selfrefine.labels_table import read_labels
+    from selfrefine.app.labels_table import read_labels
+    from selfrefine.app.output_folder import begin_or_resume, make_output_folder
+    from selfrefine.files.layouts import find_songs, fingerprint
 
     # Before the networks are loaded, so that a mistyped path costs no wait.
     settings = scale.xumx if args.network == "xumx" else scale.hdemucs
@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
     songs = read_labels(args.labels, args.source, found) if args.labels else found
     make_output_folder(args.out, args.source, keep=args.resume)
 
-    from selfrefine.model_file import save_separator
-    from selfrefine.prepared_stems import say_unused, trimmed_stems
-    from selfrefine.progress_bar import ProgressBar
+    from selfrefine.app.prepared_stems import say_unused, trimmed_stems
+    from selfrefine.app.progress_bar import ProgressBar
+    from selfrefine.models.model_file import save_separator
     from selfrefine.training.device import prepare, training_device
     from selfrefine.training.loop import Place
     from selfrefine.training.separator import train_separator

@@ -6,11 +6,11 @@ import numpy as np
 from scipy.stats import binom
 
 from selfrefine.classes import CLASSES
-from selfrefine.data.trimming import Key
+from selfrefine.clips.trimming import Key
 from selfrefine.metrics.label_sets import Labels
-from selfrefine.refine import StemProbability
 from selfrefine.refining.evidence import Weighed, most_probable_sets, set_index
-from selfrefine.self_refining import Iteration
+from selfrefine.refining.iterations import Iteration
+from selfrefine.refining.probabilities import StemProbability
 
 CHANCE = 0.1
 """The start is trusted where one that knew nothing would make as much sense as rarely as this."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.label_sets import Labels
-from selfrefine.refine import StemProbability
+from selfrefine.refining.probabilities import StemProbability
 
 HELD = np.array([row for row in product((0, 1), repeat=len(CLASSES)) if any(row)])
 """Every label set, `(set, class)`: 1 where it has the class."""

@@ -13,7 +13,7 @@ from itertools import compress, pairwise, product
 import numpy as np
 
 from selfrefine.classes import CLASSES
-from selfrefine.data.trimming import TrimmedStem
+from selfrefine.clips.trimming import TrimmedStem
 
 
 @dataclass(frozen=True)

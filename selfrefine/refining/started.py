@@ -12,16 +12,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from selfrefine.data.audio_set import AudioSet, single_labelled, with_labels
+from selfrefine.clips.audio_set import AudioSet, single_labelled, with_labels
 from selfrefine.errors import InputError
-from selfrefine.refine import StemProbability, mean_probabilities, read_probabilities
 from selfrefine.refining.evidence import most_probable_sets, weigh, weighing_of
-from selfrefine.self_refining import (
+from selfrefine.refining.iterations import (
     Iteration,
     Progress,
     classify,
     lost_classes,
     train_and_classify,
+)
+from selfrefine.refining.probabilities import (
+    StemProbability,
+    mean_probabilities,
+    read_probabilities,
 )
 from selfrefine.settings import Classifier, Refining
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from selfrefine.data.audio_set import AudioSet
-from selfrefine.data.mixing import class_candidates, draw_mixtures
-from selfrefine.data.source_bank import SourceBank
-from selfrefine.data.stem_pool import StemPool, load_pool
+from selfrefine.clips.audio_set import AudioSet
+from selfrefine.mixing.random_mixing import class_candidates, draw_mixtures
+from selfrefine.mixing.source_bank import SourceBank
+from selfrefine.mixing.stem_pool import StemPool, load_pool
 from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.settings import Classifier
 from selfrefine.training.loop import Place, Schedule, Task, Trained, train

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import torch
 
-from selfrefine.data.stem_pool import StemPool, take_back
 from selfrefine.errors import InputError
+from selfrefine.mixing.stem_pool import StemPool, take_back
 from selfrefine.randomness import generator_for
 from selfrefine.threads import one_thread
 from selfrefine.training.device import draws_ahead

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfrefine.data.stem_pool import StemPool, take_back
 from selfrefine.errors import InputError
+from selfrefine.mixing.stem_pool import StemPool, take_back
 from selfrefine.training.memory import free_memory, halved, unless_out_of_memory
 
 Step = Callable[[int], Tensor]

@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from selfrefine.data.stem_pool import StemPool, place_on_device
 from selfrefine.errors import InputError
+from selfrefine.mixing.stem_pool import StemPool, place_on_device
 from selfrefine.randomness import generator_for
 from selfrefine.training.checkpoint import CheckpointPace, load_checkpoint, save_atomically
 from selfrefine.training.device import items_at_once, memory_left

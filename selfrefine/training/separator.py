@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.audio.spectrogram import magnitude
-from selfrefine.data.audio_set import AudioSet
-from selfrefine.data.separation import (
+from selfrefine.clips.audio_set import AudioSet
+from selfrefine.errors import InputError
+from selfrefine.mixing.separation_batch import (
     SeparationBatch,
     draw_separation_batch,
     separation_candidates,
 )
-from selfrefine.data.stem_pool import load_pool
-from selfrefine.errors import InputError
+from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.randomness import generator_for

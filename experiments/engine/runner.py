@@ -1,0 +1,300 @@
+"""Runs what is missing: independent stages side by side, each in a process of its own."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.engine.messages import Failed, Finished, Measured, Order, Progress, Said
+from experiments.engine.slots import Grant, Machine, Needs, by_urgency, next_grant, with_measured
+from experiments.naming import describe
+from experiments.stages import Songs, Stage, closure, identity, inputs
+from experiments.store import Store
+from experiments.trainings.validation import needed_to_watch, watched_with
+
+QUIET_SECONDS = 30.0
+"""How often a log that is no terminal hears of a running stage."""
+
+FOR_WATCHING = "validation"
+"""The group of stages that no row needs: they are made to watch trainings with."""
+
+DEVICES = Path("/dev")
+
+MEMORY_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+"""glibc keeps freed memory instead of handing it back: a fifth of a CPU training's time."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A stage that did not end, and why."""
+
+    stage: Stage
+    message: str
+
+
+@dataclass
+class Job:
+    """A running stage, on so many `cores`. `outcome` is its last word, None until it came."""
+
+    stage: Stage
+    cores: int
+    slot: int
+    process: BaseProcess
+    pipe: Connection
+    bar: Any
+    told: float
+    outcome: Finished | Failed | None = None
+
+
+def run_missing(
+    targets: list[Stage],
+    store: Store,
+    groups: dict[Stage, list[str]],
+    tags: list[str],
+    workers: int | None,
+    validation: Songs | None = None,
+) -> list[Failure]:
+    """Computes every stage that the targets need and the store lacks; returns what failed.
+
+    A failed stage leaves the others running; what needs it is not run. `groups` names the tables
+    and rows behind each stage; `workers` is a `Machine`'s. Trainings are watched with `validation`
+    songs, which are made first; without them they go unwatched.
+    """
+    wanted = closure(targets)
+    waiting = by_urgency([stage for stage in wanted if not store.done(stage)])
+    if not waiting:
+        return []
+    first = needed_to_watch(waiting, validation, store)
+    waiting = first + [stage for stage in waiting if stage not in first]
+    watched = {stage: watched_with(stage, validation) for stage in waiting}
+    machine = machine_here(workers)
+    needs = Needs()
+    context = fork_server(machine)
+    failures: list[Failure] = []
+    jobs: list[Job] = []
+    try:
+        ready = ready_stages(waiting, store, watched)
+        while waiting or jobs:
+            while grant := next_grant(ready, grants(jobs), machine, needs):
+                stage = grant.stage
+                ready.remove(stage)
+                waiting.remove(stage)
+                known, by = groups.get(stage, [FOR_WATCHING]), watched.get(stage)
+                order = Order(stage, store.root, known, tags, grant.cores, stage.on_gpu, by)
+                start(context, order, jobs)
+            wait([each for job in jobs for each in (job.pipe, job.process.sentinel)], timeout=1.0)
+            for job in jobs:
+                needs = listen(job, needs)
+            ended = [job for job in jobs if job.outcome is not None]
+            for job in ended:
+                jobs.remove(job)
+                job.process.join()
+                job.bar.close()
+                if isinstance(job.outcome, Failed):
+                    if job.stage in wanted:
+                        failures.append(Failure(job.stage, job.outcome.message))
+                    # What needs it can not run; neither, in turn, can what needs that.
+                    waiting = [stage for stage in waiting if job.stage not in closure([stage])]
+                    lost = {s for s, by in watched.items() if by and job.stage in closure([by])}
+                    watched |= dict.fromkeys(lost)
+                    if lost & set(waiting):
+                        tell(f"note   without {describe(job.stage)}, trainings go unwatched")
+            if ended or not jobs:
+                ready = ready_stages(waiting, store, watched)
+    except BaseException:
+        end_all(jobs)
+        raise
+    return failures
+
+
+def grants(jobs: list[Job]) -> list[Grant]:
+    return [Grant(job.stage, job.cores) for job in jobs]
+
+
+def ready_stages(
+    waiting: list[Stage], store: Store, watched: dict[Stage, Stage | None]
+) -> list[Stage]:
+    """Those whose inputs are done, and what they are `watched` with. Not asked at every message: it
+    looks at the disk."""
+
+    def ready(stage: Stage) -> bool:
+        songs = watched.get(stage)
+        needs = inputs(stage) if songs is None else [*inputs(stage), songs]
+        return all(store.done(needed) for needed in needs)
+
+    return [stage for stage in waiting if ready(stage)]
+
+
+def machine_here(workers: int | None) -> Machine:
+    """The cores that this process may use, and whether a GPU is among them."""
+    return Machine(len(os.sched_getaffinity(0)), gpu_here(), workers)
+
+
+def workers_and_threads(workers: int | None) -> tuple[int, int]:
+    """How many trials of a study are computed side by side, and the threads of each."""
+    machine = machine_here(workers)
+    return machine.workers or (1 if machine.gpu else machine.cores), 1
+
+
+def gpu_here() -> bool:
+    """Whether workers will train on a GPU; looks for the driver's devices, of which a container may
+    have been given any, since torch is not loaded here. WSL2 has one device for all GPUs."""
+    if os.environ.get("SELFREFINE_DEVICE", "cuda").startswith("cpu"):
+        return False
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return False
+    return nvidia_devices() or (DEVICES / "dxg").exists()
+
+
+def nvidia_devices() -> bool:
+    """Whether the driver is Linux' own."""
+    return any(DEVICES.glob("nvidia[0-9]*"))
+
+
+def allocator_settings() -> dict[str, str]:
+    """What a process that uses the GPU should have in its environment from its start: batches that
+    differ then leave fewer gaps. Nothing where the user chose, and on WSL2, where the first
+    allocation would fail."""
+    chosen = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ)
+    if chosen or not (gpu_here() and nvidia_devices()):
+        return {}
+    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+
+
+def fork_server(machine: Machine) -> ForkServerContext:
+    """Workers fork from a server that has loaded torch once. Its environment is set here, before
+    any library reads it."""
+    # All workers share this environment. Each asks torch for the cores that it was granted; BLAS,
+    # OpenMP and the processes that a stage starts for itself keep to one core each. Two threads
+    # beside another busy process are many times slower than one.
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+    if not machine.gpu:
+        # Where every core has a worker, a drawing thread only gets in the networks' way.
+        spare = (machine.workers or machine.cores) < machine.cores
+        os.environ.setdefault("SELFREFINE_DRAW_AHEAD", str(int(spare)))
+    os.environ.update(allocator_settings())
+    for name, value in MEMORY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["experiments.engine.worker", "experiments.tracking.preload"])
+    return context
+
+
+def start(context: ForkServerContext, order: Order, jobs: list[Job]) -> None:
+    """Starts a worker, with the first free place on the terminal. It is among the jobs before it
+    runs, so that an interruption at any moment finds it there."""
+    slot = next(place for place in count() if place not in {job.slot for job in jobs})
+    receiving, sending = context.Pipe(duplex=False)
+    # A daemon could have no processes of its own.
+    process = context.Process(target=begin_work, args=(order, sending), daemon=False)
+    bar = tqdm(
+        desc=f"{describe(order.stage)[:44]:44s}",
+        total=1,
+        position=slot,
+        leave=False,
+        unit=order.stage.unit,
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )
+    tell(f"start  {identity(order.stage)}  {describe(order.stage)}")
+    jobs.append(Job(order.stage, order.cores, slot, process, receiving, bar, time.monotonic()))
+    process.start()
+    sending.close()
+
+
+def end_all(jobs: list[Job]) -> None:
+    """Ends all workers at once, with the processes that they started, and waits until they have."""
+    workers = [job.process for job in jobs if job.process.pid is not None]
+    for worker in workers:
+        worker.terminate()  # it may not lead a group yet
+        kill_group(worker)
+    for worker in workers:
+        worker.join()
+    for job in jobs:
+        job.bar.close()
+
+
+def kill_group(worker: BaseProcess) -> None:
+    """Ends what is left of a worker's group of processes: itself and what it started."""
+    if worker.pid is not None:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+
+
+def begin_work(order: Order, pipe: Connection) -> None:
+    """A worker process' first call; loads torch there unless its server already has."""
+    from experiments.engine.worker import work
+
+    work(order, pipe)
+
+
+def listen(job: Job, needs: Needs) -> Needs:
+    """Takes what the worker said since, shows it, and notes its end; returns `needs` with what it
+    measured."""
+    name = describe(job.stage)
+    latest: Progress | None = None
+    # Asked first: what an ended worker had to say is in the pipe. The pipe alone does not tell,
+    # since processes that it started may hold the other end.
+    gone = not job.process.is_alive()
+    try:
+        while job.outcome is None and job.pipe.poll():
+            message = job.pipe.recv()
+            match message:
+                case Progress():
+                    latest = message
+                case Said():
+                    tell(f"note   {name}: {message.sentence}")
+                case Measured():
+                    needs = with_measured(needs, job.stage, message.memory, message.total)
+                case Finished():
+                    job.outcome = message
+                    how = "done elsewhere" if message.elsewhere else f"{message.seconds:.0f} s"
+                    tell(f"done   {identity(job.stage)}  {name} ({how})")
+                case Failed():
+                    job.outcome = message
+    except EOFError:
+        gone = True
+    if gone and job.outcome is None:
+        job.process.join()
+        kill_group(job.process)
+        code = job.process.exitcode or 0
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        job.outcome = Failed(f"its process ended by {reason}")
+    if isinstance(job.outcome, Failed):
+        tell(f"FAILED {identity(job.stage)}  {name}: {job.outcome.message}")
+    elif latest is not None:
+        show(job, latest)
+    return needs
+
+
+def show(job: Job, progress: Progress) -> None:
+    """Moves the bar; without a terminal, prints a line now and then."""
+    job.bar.total = progress.total
+    job.bar.n = progress.done
+    job.bar.set_postfix_str(progress.word)
+    if job.bar.disable and time.monotonic() - job.told > QUIET_SECONDS:
+        job.told = time.monotonic()
+        unit = f"{job.stage.unit} {progress.done}/{progress.total}"
+        tell(f"       {describe(job.stage)}: {unit} {progress.word}")
+
+
+def tell(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+def report_failures(failures: list[Failure], again: str) -> None:
+    """Says at the end what failed and the command that tries it again, from its checkpoint."""
+    for failure in failures:
+        tell(f"\n{describe(failure.stage)} failed: {failure.message}")
+    tell(f"\nTo try again from the last checkpoints: {again}")

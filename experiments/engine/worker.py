@@ -1,0 +1,146 @@
+"""One stage in a process of its own: lock, compute, record."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.compute import Work, compute
+from experiments.engine.messages import Failed, Finished, Measured, Order, Progress, Said
+from experiments.store import Store
+from experiments.tracking.stage import start_tracking
+from experiments.trainings.validation import add_validation
+from selfrefine.errors import InputError
+from selfrefine.training.device import training_device
+from selfrefine.training.loop import StepReport
+
+CONTEXT_BYTES = 0.5e9
+"""Of the GPU's memory, what a process takes beside torch's own: CUDA's context and kernels."""
+
+
+def work(order: Order, pipe: Connection) -> None:
+    """Computes one stage, telling `pipe` how it goes; its last message is Finished or Failed."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # What this process starts is ended with its group, by the runner or when that is gone.
+    os.setpgid(0, 0)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    if not order.on_gpu:
+        # Before anything asks for the device: a CUDA context takes half a gigabyte of the GPU.
+        os.environ["SELFREFINE_DEVICE"] = "cpu"
+    torch.set_num_threads(order.cores)
+    store = Store(order.root)
+    folder = store.folder(order.stage)
+    try:
+        with store.locked(order.stage) as waited:
+            if waited and store.done(order.stage):
+                pipe.send(Finished(0.0, elsewhere=True))
+                return
+            pipe.send(Finished(computed(order, store, folder, pipe), elsewhere=False))
+    except InputError as error:
+        pipe.send(Failed(str(error)))
+    except Exception as error:  # whatever it is, the other stages go on and the user reads of it
+        (folder / "error.log").write_text(traceback.format_exc())
+        pipe.send(Failed(f"{type(error).__name__}: {error} (see {folder / 'error.log'})"))
+
+
+def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> float:
+    """Computes the stage, tracked, and records it; returns its seconds."""
+    began = time.monotonic()
+    started = datetime.now(UTC)
+    device = training_device()
+    unmeasured = device.type == "cuda"
+    origin = {
+        "commit": git_commit(),
+        "device": device_name(),
+        "threads": order.cores,
+        "torch": torch.__version__,
+        "started": started.isoformat(timespec="seconds"),
+    }
+    tracker = start_tracking(order.stage, order.groups, order.root, order.tags, origin)
+
+    def listen(report: StepReport) -> None:
+        nonlocal unmeasured
+        if unmeasured:
+            unmeasured = False
+            pipe.send(measured(device))
+        rate = 1 / report.seconds if report.seconds else 0.0
+        word = f"loss {report.loss:.4f}, {rate:.1f} steps/s"
+        pipe.send(Progress(report.step, report.steps, word))
+        tracker.step(report)
+
+    def validated(step: int, values: dict[str, float]) -> None:
+        add_validation(folder, step, values)
+        tracker.validation(step, values)
+
+    job = Work(
+        store,
+        folder,
+        listen,
+        lambda done, total: pipe.send(Progress(done, total)),
+        lambda sentence: pipe.send(Said(sentence)),
+        order.watched_with,
+        validated,
+        cores=order.cores,
+    )
+    result: dict[str, Any] | None = None
+    try:
+        result = compute(order.stage, job)
+        seconds = time.monotonic() - began
+        store.finish(order.stage, result, {**origin, "seconds": round(seconds, 2)})
+        return seconds
+    finally:
+        tracker.finish(result)
+
+
+def measured(device: torch.device) -> Measured:
+    """What this process takes of a GPU's memory, at the most so far."""
+    memory = torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES
+    _, total = torch.cuda.mem_get_info(device)
+    return Measured(memory, float(total))
+
+
+def end_with_parent() -> None:
+    """Ends this process, and those that it started, as soon as its runner is gone, however that
+    went."""
+    runner = multiprocessing.parent_process()
+    assert runner is not None
+    runner.join()
+    os.killpg(0, signal.SIGKILL)
+
+
+def device_name() -> str:
+    device = training_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def git_commit() -> str:
+    """The commit of the code, "+" behind it when files differ from it; "unknown" without git."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changes else "")

@@ -1,0 +1,181 @@
+"""audit.html: what refining found, to be listened to and decided by hand. One file that needs no
+server; its players play the stems beside it, and it gives the edited labels.csv as a download."""
+
+import base64
+import hashlib
+import json
+import os
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from selfrefine.app.audit_page.data import Curve, curve_record, segment_rows, waveform
+from selfrefine.app.labels_table import StemDecision, labels_text
+from selfrefine.classes import CLASSES
+from selfrefine.refining.segments import Segment
+
+BY_HAND = "by hand"
+"""The reason in labels.csv where a person decided."""
+DOUBTFUL = 0.25
+"""A stem is listed as doubtful from this chance on that the label set that stands is wrong."""
+
+PAGE = Path(__file__).with_name("page.html.jinja")
+SCRIPTS = [Path(__file__).with_name(name) for name in ("table.js", "plots.js", "page.js")]
+STYLE = Path(__file__).with_name("page.css")
+
+
+@dataclass(frozen=True)
+class AuditedStem:
+    """A decision with what there is to hear and see of it; `audio` lies under the page's folder.
+
+    `peaks` `(column,)` are the largest magnitudes of as many equal parts of the file, 0 to 1;
+    `segments` are the stretches that hold the same classes.
+    """
+
+    decision: StemDecision
+    audio: Path | None
+    curve: Curve | None
+    peaks: np.ndarray | None = None
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """`stems` are in labels.csv's order. `facts` are pairs of what and how much; `accuracies` rows
+    of words and cells where a truth is known, headed by `accuracy_columns`; `reliability` rows of
+    how sure in words, how many stems, their mean confidence, and the share of them that is right.
+    """
+
+    title: str
+    facts: list[tuple[str, str]]
+    threshold: float
+    stems: list[AuditedStem]
+    accuracy_columns: tuple[str, ...]
+    accuracies: list[tuple[str, ...]]
+    reliability: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def write_audit(path: Path, audit: Audit) -> None:
+    """Whole or not at all."""
+    page = audit_page(audit, path.parent)
+    partial = path.with_name(path.name + ".partial")
+    # A name that is not valid UTF-8 is shown with question marks.
+    partial.write_bytes(page.encode("utf-8", errors="replace"))
+    os.replace(partial, path)
+
+
+def audit_page(audit: Audit, folder: Path) -> str:
+    """The page's HTML, for a file in `folder`."""
+    script = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
+    style = STYLE.read_text(encoding="utf-8")
+    template = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    ).from_string(PAGE.read_text(encoding="utf-8"))
+    return template.render(
+        title=audit.title,
+        facts=audit.facts,
+        threshold=audit.threshold,
+        classes=CLASSES,
+        decisions=decision_counts(audit.stems),
+        confusion=confusion_rows(audit.stems),
+        accuracy_columns=audit.accuracy_columns,
+        accuracies=audit.accuracies,
+        reliability=audit.reliability,
+        unusable=[s.decision for s in audit.stems if s.decision.probability is None],
+        out=shlex.quote(os.path.abspath(folder)),
+        script=Markup(script),
+        script_hash=policy_hash(script),
+        style=Markup(style),
+        style_hash=policy_hash(style),
+        data=Markup(script_data(page_data(audit, folder))),
+    )
+
+
+def policy_hash(text: str) -> str:
+    """What a Content-Security-Policy allows exactly this inline text by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def script_data(value: object) -> str:
+    """JSON that can stand in a script element: no name in it can end the element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def page_data(audit: Audit, folder: Path) -> dict[str, object]:
+    """What the page's script works on: labels.csv as it was written, and the stems that can be
+    heard, doubtful first."""
+    labels = labels_text(stem.decision for stem in audit.stems)
+    order = sorted(enumerate(audit.stems), key=lambda each: -each[1].decision.doubt)
+    return {
+        "labels": labels,
+        # Decisions are kept by it, so that those about other labels are not taken for these.
+        "digest": hashlib.sha256(labels.encode(errors="surrogateescape")).hexdigest(),
+        "classes": CLASSES,
+        "byHand": BY_HAND,
+        "doubtful": DOUBTFUL,
+        "threshold": audit.threshold,
+        "stems": [
+            stem_record(row, stem, folder)
+            for row, stem in order
+            if stem.decision.probability is not None
+        ],
+    }
+
+
+def stem_record(row: int, stem: AuditedStem, folder: Path) -> dict[str, object]:
+    """A stem for the script; `row` is its place in labels.csv, which says the rest about it."""
+    source = ""
+    if stem.audio is not None:
+        # As bytes, so that names that are not valid UTF-8 can be played too.
+        source = quote(os.fsencode(stem.audio.relative_to(folder).as_posix()))
+    return {
+        "row": row,
+        "doubt": round(stem.decision.doubt, 3),
+        "source": source,
+        "peaks": None if stem.peaks is None else waveform(stem.peaks),
+        "segments": segment_rows(stem.segments),
+        "curve": curve_record(stem.curve, stem.decision.seconds or 1.0) if stem.curve else None,
+    }
+
+
+def decision_counts(stems: list[AuditedStem]) -> list[tuple[str, int]]:
+    """Stems by decision; last, where there are some, how many took the most probable class."""
+    meanings = {
+        "keep": "keep: the given label stands",
+        "relabel": "relabel: one other class",
+        "multi": "multi: several classes",
+        "drop": "drop: no class, or not usable",
+    }
+    counts = [
+        (words, sum(stem.decision.decision == name for stem in stems))
+        for name, words in meanings.items()
+    ]
+    most_probable = sum(stem.decision.most_probable for stem in stems)
+    if most_probable:
+        counts.append(
+            ("of them by the most probable class: none passes the threshold", most_probable)
+        )
+    return counts
+
+
+def confusion_rows(stems: list[AuditedStem]) -> list[tuple[str, list[int]]]:
+    """By given label: stems refined to each class (several classes count under each), to several,
+    to none."""
+    usable = [stem.decision for stem in stems if stem.decision.probability is not None]
+    rows: dict[str, list[int]] = {}
+    for label in sorted({decision.given for decision in usable}, key=label_rank):
+        of_label = [decision.refined for decision in usable if decision.given == label]
+        cells = [sum(name in refined for refined in of_label) for name in CLASSES]
+        cells.append(sum(len(refined) > 1 for refined in of_label))
+        cells.append(sum(not refined for refined in of_label))
+        rows["+".join(label)] = cells
+    return list(rows.items())
+
+
+def label_rank(label: tuple[str, ...]) -> tuple[int, ...]:
+    return (len(label), *(CLASSES.index(name) for name in label))

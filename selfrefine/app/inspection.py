@@ -1,0 +1,220 @@
+"""What a data set holds and what is wrong with it, for `selfrefine check-data`.
+
+Headers first, all of them; then the audio of the readable files, songs in parallel.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfrefine.app.signal_scan import SignalFacts, SongFacts, scan_song
+from selfrefine.classes import CLASSES
+from selfrefine.clips.song_set import MIXTURE_RESIDUAL_DB
+from selfrefine.errors import InputError
+from selfrefine.files.header import Header, read_header
+from selfrefine.files.layouts import SPLIT_FOLDERS, SongFiles, recognise, unused_audio
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+CLIPPED_SHARE = 1e-4
+"""Of a file's samples: from here up clipping is said."""
+LENGTH_TOLERANCE_S = 0.05
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`fatal` where training would fail or a score be worthless; others are mended or harmless."""
+
+    kind: str
+    where: str
+    what: str
+    fatal: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """`songs` by split (the empty name where there is none), `facts` by split and song."""
+
+    layout: str
+    songs: dict[str, list[SongFiles]]
+    facts: dict[tuple[str, str], SongFacts]
+    problems: list[Problem]
+
+    def seconds(self, split: str, name: str, kept: bool) -> float:
+        """Length of a class' stems in a split, whole or after silence removal."""
+        total = 0.0
+        for song in self.songs[split]:
+            facts = self.facts.get((split, song.name))
+            for file in song.files:
+                if facts and file.label == (name,) and file.name in facts.files:
+                    of_file = facts.files[file.name]
+                    total += of_file.kept_seconds if kept else of_file.seconds
+        return total
+
+
+def inspect(root: Path, count: Callable[[int, int], None]) -> Inspection:
+    """Reads everything under `root`; `count` hears of bytes read. Raises InputError where no song
+    is found at all."""
+    layout, songs = find_splits(root)
+    problems: list[Problem] = []
+    headers: dict[tuple[str, str], dict[str, Header]] = {}
+    for split, of_split in songs.items():
+        for song in of_split:
+            headers[split, song.name] = readable_headers(song, problems)
+    everything = [(split, song) for split, of_split in songs.items() for song in of_split]
+    total = sum(song_bytes(song) for _, song in everything)
+    facts: dict[tuple[str, str], SongFacts] = {}
+    done = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        scans = {
+            pool.submit(scan_song, song, headers[split, song.name]): (split, song)
+            for split, song in everything
+        }
+        for scan in as_completed(scans):
+            split, song = scans[scan]
+            facts[split, song.name] = scan.result()
+            done += song_bytes(song)
+            count(done, total)
+    for split, song in everything:
+        problems += song_problems(song, headers[split, song.name], facts[split, song.name])
+    problems += set_problems(root, songs, headers)
+    problems += duplicates(songs, facts)
+    return Inspection(layout, songs, facts, problems)
+
+
+def find_splits(root: Path) -> tuple[str, dict[str, list[SongFiles]]]:
+    """The layout in words, and the songs of each split folder, or of `root` itself."""
+    splits = [root / name for name in SPLIT_FOLDERS if (root / name).is_dir()]
+    if not splits:
+        layout, songs = recognise(root, tracks=False)
+        named_by_uuid = all(UUID.fullmatch(song.name) for song in songs)
+        return ("SDXDB23_LabelNoise" if named_by_uuid else layout), {"": songs}
+    found = {}
+    layouts = []
+    for folder in splits:
+        layout, found[folder.name] = recognise(folder, tracks=False)
+        layouts.append(layout)
+    mixtures = all(
+        any(not file.label for file in song.files) for songs in found.values() for song in songs
+    )
+    if set(found) >= {"train", "test"} and mixtures:
+        names = {"<song>/<class>.<ext>": "MUSDB18-HQ", "<song>.stem.mp4": "MUSDB18"}
+        if len(set(layouts)) == 1 and layouts[0] in names:
+            return names[layouts[0]], found
+    return " and ".join(dict.fromkeys(layouts)), found
+
+
+def song_bytes(song: SongFiles) -> int:
+    return sum(path.stat().st_size for path in {file.path for file in song.files} if path.exists())
+
+
+def readable_headers(song: SongFiles, problems: list[Problem]) -> dict[str, Header]:
+    headers = {}
+    for file in song.files:
+        try:
+            header = read_header(file)
+        except InputError as error:
+            problems.append(Problem("unreadable", f"{song.name}/{file.name}", str(error), True))
+            continue
+        if header.samples == 0:
+            what = f"{file.path}: holds no samples"
+            problems.append(Problem("empty", f"{song.name}/{file.name}", what, True))
+            continue
+        headers[file.name] = header
+    return headers
+
+
+def song_problems(song: SongFiles, headers: dict[str, Header], facts: SongFacts) -> list[Problem]:
+    found = []
+    for name, of_file in facts.files.items():
+        where = f"{song.name}/{name}"
+        if of_file.error:
+            found.append(Problem("unreadable", where, of_file.error, True))
+        elif of_file.peak == 0:
+            found.append(Problem("silent", where, "is silent throughout: left out", False))
+        elif clips(of_file, headers[name]):
+            what = f"{of_file.clipped} samples are clipped"
+            found.append(Problem("clipped", where, what, False))
+    lengths = {name: header.seconds for name, header in headers.items()}
+    if lengths and max(lengths.values()) - min(lengths.values()) > LENGTH_TOLERANCE_S:
+        shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths.values())
+        what = f"{shortest} has {lengths[shortest]:.2f} s, the longest file {longest:.2f} s"
+        found.append(Problem("unequal lengths", song.name, what, False))
+    if facts.residual_db is not None and facts.residual_db > MIXTURE_RESIDUAL_DB:
+        what = f"mixture minus stems is at {facts.residual_db:.0f} dB of the mixture"
+        found.append(Problem("stems are not the mixture", song.name, what, False))
+    return found
+
+
+def clips(facts: SignalFacts, header: Header) -> bool:
+    return facts.clipped > CLIPPED_SHARE * header.samples * header.channels
+
+
+def set_problems(
+    root: Path,
+    songs: dict[str, list[SongFiles]],
+    headers: dict[tuple[str, str], dict[str, Header]],
+) -> list[Problem]:
+    """What shows only in the whole set."""
+    found = []
+    of_files = [
+        (f"{song}/{name}", header)
+        for (_, song), of_song in headers.items()
+        for name, header in of_song.items()
+    ]
+    rates = Counter(header.sample_rate for _, header in of_files)
+    usual_rate = max(rates, key=rates.__getitem__, default=0)
+    for where, header in of_files:
+        if header.sample_rate != usual_rate:
+            what = f"{header.sample_rate} Hz, most files have {usual_rate} Hz: resampled"
+            found.append(Problem("sample rate", where, what, False))
+        if header.channels != 2:
+            what = f"{header.channels} channels: made stereo"
+            found.append(Problem("channels", where, what, False))
+    for split, of_split in songs.items():
+        held = {name for song in of_split for file in song.files for name in file.label}
+        where = split or root.name
+        found += [
+            Problem("missing class", where, f"no song has {name}", True)
+            for name in CLASSES
+            if name not in held
+        ]
+        if len(of_split) == 1:
+            found.append(Problem("few songs", where, "holds one song only", True))
+        found += [
+            Problem("not recognised", str(path.relative_to(root)), "is named by no class", False)
+            for path in unused_audio(root / split, of_split)
+        ]
+    by_name: dict[str, list[str]] = {}
+    for split, of_split in songs.items():
+        for song in of_split:
+            by_name.setdefault(song.name.strip().casefold(), []).append(f"{split}/{song.name}")
+    found += [
+        Problem("in two splits", places[0], f"is {places[1]} too", True)
+        for places in by_name.values()
+        if len(places) > 1
+    ]
+    return found
+
+
+def duplicates(
+    songs: dict[str, list[SongFiles]], facts: dict[tuple[str, str], SongFacts]
+) -> list[Problem]:
+    """Files of the same audio, all but the first of each."""
+    seen: dict[str, tuple[str, str]] = {}
+    found = []
+    for split, of_split in songs.items():
+        for song in of_split:
+            for name, of_file in facts[split, song.name].files.items():
+                if not of_file.digest or of_file.peak == 0:
+                    continue
+                where = "/".join(part for part in (split, song.name, name) if part)
+                first_split, first = seen.setdefault(of_file.digest, (split, where))
+                if first != where:
+                    what = f"the same audio as {first}"
+                    kind = "duplicate" if split == first_split else "in two splits"
+                    found.append(Problem(kind, where, what, split != first_split))
+    return found

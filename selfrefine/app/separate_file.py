@@ -1,0 +1,194 @@
+"""Separating a file of any length and sample rate in bounded memory.
+
+The file is read in windows of a minute that overlap by five seconds; each is resampled to the
+model's rate, separated, resampled back, and faded into its neighbours. The loudness that the model
+is to hear is that of the whole file, measured in a first pass. X-UMX's recurrent layers and its
+Wiener filter see a window, not the file.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from selfrefine.audio.loudness import stream_loudness
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+from selfrefine.files.audio_file import Say, openable, refuse_truncated, resample
+from selfrefine.files.header import Header, read_header
+from selfrefine.files.layouts import StemFile
+from selfrefine.models.model_file import SeparatorFile
+from selfrefine.models.separator import separate_levelled
+
+WINDOW_S = 60
+OVERLAP_S = 5
+SHORTEST_S = 1
+"""A shorter file is padded: the networks' transforms need some length."""
+LARGEST_WAV = 4e9
+
+
+@dataclass(frozen=True)
+class Window:
+    """`audio` `(channel, sample)` of the file from `start` in s on; `last` ends the file."""
+
+    start: int
+    audio: np.ndarray
+    last: bool
+
+
+def separate_file(
+    path: Path,
+    folder: Path,
+    separator: SeparatorFile,
+    device: torch.device,
+    count: Callable[[float, float], None],
+    say: Say,
+) -> list[Path]:
+    """Writes `<class>.wav` into `folder`, 32-bit float at the file's rate, as long as the file;
+    mono for mono, else stereo. The files appear whole or not at all.
+
+    `count` hears of seconds done and in all. Raises InputError for a file that cannot be read or
+    that holds samples that are not finite, and where the disk does not take the stems.
+    """
+    header = read_header(StemFile("", (), path))
+    if header.samples == 0:
+        raise InputError(f"{path}: holds no samples; choose another file")
+    rate = separator.settings.sample_rate
+    if header.channels > 2:
+        say(f"{path}: {header.channels} channels are folded down to stereo")
+    if header.sample_rate > rate:
+        say(f"{path}: the model hears up to {rate // 2} Hz; what is above is in no stem")
+    gain = level_gain(path, header, separator)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.wav" for name in CLASSES]
+    partials = [path.with_name(path.name + ".partial") for path in paths]
+    channels = min(header.channels, 2)
+    try:
+        with contextlib.ExitStack() as stack:
+            writers = [
+                stack.enter_context(
+                    soundfile.SoundFile(
+                        openable(partial),
+                        "w",
+                        header.sample_rate,
+                        channels,
+                        subtype="FLOAT",
+                        format="RF64" if header.samples * channels * 4 > LARGEST_WAV else "WAV",
+                    )
+                )
+                for partial in partials
+            ]
+            for faded in separated_stretches(path, header, separator, gain, device):
+                for writer, stem in zip(writers, faded, strict=True):
+                    writer.write(stem[:channels].T if channels == 2 else stem.mean(axis=0))
+                count(writers[0].tell() / header.sample_rate, header.seconds)
+        for partial, target in zip(partials, paths, strict=True):
+            os.replace(partial, target)
+    except soundfile.LibsndfileError as error:
+        raise InputError(
+            f"{folder}: the stems cannot be written ({error}); free space on the disk, or choose "
+            "another folder"
+        ) from error
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+    return paths
+
+
+def separated_stretches(
+    path: Path, header: Header, separator: SeparatorFile, gain: float, device: torch.device
+) -> Iterator[np.ndarray]:
+    """The stems `(class=4, channel=2, sample)` at the file's rate, stretch by stretch."""
+    overlap = OVERLAP_S * header.sample_rate
+    fade = (np.arange(overlap, dtype=np.float32) + 0.5) / overlap
+    tail: np.ndarray | None = None
+    for window in windows(path, header):
+        stems = separated_window(window.audio, header.sample_rate, separator, gain, device)
+        if tail is not None:
+            stems[..., :overlap] *= fade
+            stems[..., :overlap] += tail
+        if window.last:
+            yield stems
+            return
+        tail = stems[..., -overlap:] * fade[::-1]
+        yield stems[..., :-overlap]
+
+
+def separated_window(
+    audio: np.ndarray, rate: int, separator: SeparatorFile, gain: float, device: torch.device
+) -> np.ndarray:
+    """Stems `(class=4, channel=2, sample)` of `(channel=2, sample)`, both at `rate` Hz."""
+    settings = separator.settings
+    length = audio.shape[1]
+    heard = resample(audio, rate, settings.sample_rate)
+    shortest = SHORTEST_S * settings.sample_rate
+    if heard.shape[1] < shortest:
+        heard = np.pad(heard, ((0, 0), (0, shortest - heard.shape[1])))
+    mixture = torch.from_numpy(heard).to(device) * gain
+    estimates = (separate_levelled(separator.model, settings, mixture) / gain).cpu().numpy()
+    if rate == settings.sample_rate:
+        return estimates[..., :length].copy()
+    stems = np.zeros((*estimates.shape[:2], length), dtype=np.float32)
+    for stem, estimate in zip(stems, estimates, strict=True):
+        back = resample(estimate, settings.sample_rate, rate)[:, :length]
+        stem[:, : back.shape[1]] = back
+    return stems
+
+
+def level_gain(path: Path, header: Header, separator: SeparatorFile) -> float:
+    """What brings the whole file to the model's loudness; 1 for silence and for what is too short
+    to have a loudness."""
+    rate = separator.settings.sample_rate
+    if header.seconds < 0.5:
+        return 1.0
+
+    def heard() -> Iterator[torch.Tensor]:
+        for window in windows(path, header):
+            new = window.audio
+            if not window.last:
+                new = new[:, : -OVERLAP_S * header.sample_rate]
+            yield torch.from_numpy(resample(new, header.sample_rate, rate))
+
+    loudness = stream_loudness(heard(), rate)
+    if loudness == -np.inf:
+        return 1.0
+    return float(10 ** ((separator.settings.loudness_lufs - loudness) / 20))
+
+
+def windows(path: Path, header: Header) -> Iterator[Window]:
+    """The file as stereo `(channel=2, sample)` windows of WINDOW_S, OVERLAP_S of which each shares
+    with the next. Raises InputError for samples that cannot be decoded or are not finite."""
+    refuse_truncated(path)
+    overlap = OVERLAP_S * header.sample_rate
+    size = WINDOW_S * header.sample_rate
+    kept = np.zeros((2, 0), dtype=np.float32)
+    start = 0
+    try:
+        with soundfile.SoundFile(openable(path)) as file:
+            while True:
+                block = file.read(size - kept.shape[1], dtype="float32", always_2d=True).T
+                if not np.isfinite(block).all():
+                    raise InputError(f"{path}: holds samples that are not finite; render it again")
+                audio = np.concatenate([kept, two_channels(block)], axis=1)
+                last = file.tell() >= header.samples or audio.shape[1] < size
+                yield Window(start, audio, last)
+                if last:
+                    return
+                kept = audio[:, -overlap:].copy()
+                start += WINDOW_S - OVERLAP_S
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"{path}: cannot be decoded ({error}); replace it") from error
+
+
+def two_channels(audio: np.ndarray) -> np.ndarray:
+    """`(channel, sample)` with one or many channels as `(channel=2, sample)`."""
+    if audio.shape[0] == 1:
+        return np.repeat(audio, 2, axis=0)
+    if audio.shape[0] == 2:
+        return audio
+    return np.stack([audio[0::2].mean(axis=0), audio[1::2].mean(axis=0)])

@@ -1,0 +1,235 @@
+"""One pass over a song's files: energies, peaks, clipping, whether the stems sum to the mixture.
+
+Blocks of all files of a song are read side by side, 16-bit ones as integers, so that a pass costs
+little more than reading. What silence removal keeps follows from the energies of its hops.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import soundfile
+from numba import njit
+
+from selfrefine.audio.silence import sounding_hops
+from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
+from selfrefine.files.audio_file import openable
+from selfrefine.files.header import Header
+from selfrefine.files.layouts import SongFiles, StemFile
+from selfrefine.files.stem_mp4 import decode_stream
+from selfrefine.settings import SilenceRemoval
+
+BLOCK_HOPS = 256
+CLIPPED_RUN = 3
+"""Samples in a row at full scale that count as clipped."""
+
+
+@dataclass(frozen=True)
+class SignalFacts:
+    """Of one file. `kept_seconds` is what silence removal keeps, `peak` 1 at full scale, `clipped`
+    counts samples in runs at full scale, `digest` is equal for equal audio. `error` says why the
+    file could not be read to its end."""
+
+    seconds: float
+    kept_seconds: float = 0.0
+    peak: float = 0.0
+    clipped: int = 0
+    digest: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class SongFacts:
+    """`files` by name; `residual_db` is mixture minus stems over the mixture, None without."""
+
+    files: dict[str, SignalFacts]
+    residual_db: float | None
+
+
+class Scan:
+    """What is known of one file so far."""
+
+    def __init__(self, header: Header) -> None:
+        self.hop = max(1, round(SilenceRemoval().hop_seconds * header.sample_rate))
+        self.header = header
+        self.energies = np.zeros(-(-header.samples // self.hop))
+        self.found = np.zeros(2)  # peak and clipped samples, in the block's units
+        self.full_scale = 1.0
+        self.read = 0
+
+    def add(self, block: np.ndarray) -> None:
+        """The next `(sample, channel)`, of whole hops but at the end."""
+        integer = block.dtype == np.int16
+        self.full_scale = 32767.0 if integer else 1.0
+        first = self.read // self.hop
+        part = self.energies[first : first - (-len(block) // self.hop)]
+        scan_block(block, self.hop, self.full_scale, part, self.found)
+        self.read += len(block)
+
+    def facts(self) -> SignalFacts:
+        seconds = self.read / self.header.sample_rate
+        # Lossy formats only estimate their length.
+        if self.read < self.header.samples - 0.1 * self.header.sample_rate:
+            return SignalFacts(seconds, error="ends before its header says; copy it again")
+        if not np.isfinite(self.energies).all():
+            return SignalFacts(seconds, error="holds samples that are not finite; render it again")
+        kept = kept_hops(self.energies)
+        lengths = np.full(len(kept), self.hop)
+        if len(kept):
+            lengths[-1] = self.read - self.hop * (len(kept) - 1)
+        return SignalFacts(
+            seconds,
+            float(lengths[kept].sum()) / self.header.sample_rate,
+            float(self.found[0]) / self.full_scale,
+            int(self.found[1]),
+            hashlib.sha256(self.energies.tobytes()).hexdigest()[:16],
+        )
+
+
+def kept_hops(energies: np.ndarray) -> np.ndarray:
+    """`selfrefine.audio.silence.kept_samples` from the hops' energies alone: bool `(hop,)`."""
+    silence = SilenceRemoval()
+    kept = sounding_hops(energies, silence.first_db, silence)
+    kept[kept] = sounding_hops(energies[kept], silence.second_db, silence)
+    return kept
+
+
+def scan_song(song: SongFiles, headers: dict[str, Header]) -> SongFacts:
+    """Reads the files that have a header; a file that fails on the way has its `error` set."""
+    files = [file for file in song.files if file.name in headers]
+    scans = {file.name: Scan(headers[file.name]) for file in files}
+    streams = {file.name: blocks(file, headers[file.name]) for file in files}
+    signs = residual_signs(song, headers)
+    errors: dict[str, str] = {}
+    left = mixed = 0.0
+    while streams:
+        parts: dict[str, np.ndarray] = {}
+        for name in list(streams):
+            try:
+                parts[name] = next(streams[name])
+            except StopIteration:
+                del streams[name]
+                continue
+            except InputError as error:
+                errors[name] = str(error)
+                del streams[name]
+                continue
+            scans[name].add(parts[name])
+        if signs and signs.keys() <= parts.keys():
+            shortest = min(len(parts[name]) for name in signs)
+            residual = np.zeros((shortest, parts[next(iter(signs))].shape[1]), dtype=np.float32)
+            for name, sign in signs.items():
+                add_scaled(residual, parts[name], sign / scans[name].full_scale)
+                mixed += energy(parts[name][:shortest], scans[name].full_scale) if sign > 0 else 0
+            left += energy(residual, 1.0)
+    facts = {
+        name: SignalFacts(scan.read / scan.header.sample_rate, error=errors[name])
+        if name in errors
+        else scan.facts()
+        for name, scan in scans.items()
+    }
+    known = bool(signs) and not errors and mixed > 0 and math.isfinite(left + mixed)
+    return SongFacts(facts, 10 * math.log10(max(left, 1e-12) / mixed) if known else None)
+
+
+def residual_signs(song: SongFiles, headers: dict[str, Header]) -> dict[str, int]:
+    """+1 for the mixture and -1 for its four stems by name; empty where they cannot be compared."""
+    labels = [file.label for file in song.files]
+    if () not in labels or {label for label in labels if label} != {(name,) for name in CLASSES}:
+        return {}
+    if any(file.name not in headers for file in song.files):
+        return {}
+    if len({(h.sample_rate, h.channels) for h in headers.values()}) > 1:
+        return {}
+    return {file.name: -1 if file.label else 1 for file in song.files}
+
+
+def blocks(file: StemFile, header: Header) -> Iterator[np.ndarray]:
+    """`(sample, channel)` by BLOCK_HOPS hops. Raises InputError for audio that ends in the middle
+    of a block it cannot decode."""
+    size = BLOCK_HOPS * max(1, round(SilenceRemoval().hop_seconds * header.sample_rate))
+    if file.stream is not None:
+        audio = np.ascontiguousarray(decode_stream(file.path, file.stream)[0].T)
+        yield from (audio[start : start + size] for start in range(0, len(audio), size))
+        return
+    dtype = "int16" if header.subtype == "PCM_16" else "float32"
+    buffer = np.empty((size, header.channels), dtype=dtype)
+    try:
+        with soundfile.SoundFile(openable(file.path)) as opened:
+            while len(block := opened.read(out=buffer)):
+                yield block
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(f"cannot be decoded ({error}); copy it again") from error
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def scan_block(
+    block: np.ndarray, hop: int, full_scale: float, energies: np.ndarray, found: np.ndarray
+) -> None:
+    """Fills each hop's energy, raises `found[0]` to the peak, counts clipped samples in
+    `found[1]`. `block` is `(sample, channel)`; `energies` `(hop,)`, the last hop may be short."""
+    samples, channels = block.shape
+    flat = block.ravel()
+    for index in range(len(energies)):
+        first = index * hop * channels
+        last = min((index + 1) * hop, samples) * channels
+        summed = 0.0
+        peak = np.float32(0.0)
+        # Short sums in float32 keep vector lanes full; their errors stay under 1e-5.
+        for start in range(first, last, 128):
+            total = np.float32(0.0)
+            for k in range(start, min(start + 128, last)):
+                value = np.float32(flat[k])
+                total += value * value
+                peak = max(peak, abs(value))
+            summed += float(total)
+        energies[index] = summed
+        if peak > found[0]:
+            found[0] = peak
+        if peak >= full_scale:
+            found[1] += clipped_samples(
+                block, index * hop, min((index + 1) * hop, samples), full_scale
+            )
+
+
+@njit(cache=True, nogil=True)
+def clipped_samples(block: np.ndarray, first: int, last: int, full_scale: float) -> int:
+    """Samples of `(sample, channel)` in runs of CLIPPED_RUN or more at full scale."""
+    count = 0
+    for channel in range(block.shape[1]):
+        run = 0
+        for k in range(first, last):
+            if abs(np.float32(block[k, channel])) >= full_scale:
+                run += 1
+                if run == CLIPPED_RUN:
+                    count += CLIPPED_RUN
+                elif run > CLIPPED_RUN:
+                    count += 1
+            else:
+                run = 0
+    return count
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def add_scaled(total: np.ndarray, block: np.ndarray, scale: float) -> None:
+    """Adds `scale` times `(sample, channel)` to `total`, which may be shorter."""
+    factor = np.float32(scale)
+    for k in range(total.shape[0]):
+        for channel in range(total.shape[1]):
+            total[k, channel] += factor * np.float32(block[k, channel])
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def energy(block: np.ndarray, full_scale: float) -> float:
+    """Sum of squares of `(sample, channel)`, 1 being full scale."""
+    summed = 0.0
+    for k in range(block.shape[0]):
+        part = np.float32(0.0)
+        for channel in range(block.shape[1]):
+            value = np.float32(block[k, channel])
+            part += value * value
+        summed += float(part)
+    return summed / (full_scale * full_scale)

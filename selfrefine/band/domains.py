@@ -1,0 +1,7 @@
+"""The two domains by name. Their pools overlap a little, as real collections do."""
+
+from selfrefine.band.domain import Domain
+from selfrefine.band.domain_a import DOMAIN_A
+from selfrefine.band.domain_b import DOMAIN_B
+
+DOMAIN_BY_NAME: dict[str, Domain] = {"a": DOMAIN_A, "b": DOMAIN_B}

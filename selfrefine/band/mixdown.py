@@ -1,0 +1,343 @@
+"""Mixes a song: effects on each track, then tone, width, pan and level of each stem.
+
+What is drawn depends on the class, as engineers' work does: basses are mono and low, kicks carry
+the drums, voices and drums stand in the middle, everything else is wide and makes room below. The
+numbers are near those measured on real multitracks (docs/log.md). All that is done to a stem as a
+whole is linear and done to each of its tracks alike: a stem stays the plain sum of its tracks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfrefine.band.synth import Range
+
+LOUD_RMS = 0.1  # -20 dBFS, where compressor thresholds and drives are meant
+PEAK_RANGE: Range = (0.6, 0.98)
+LONGEST_DELAY_S = 0.022
+WIDEST = 6.0
+LOWEST_HZ = 28.0
+TRACK_LEVEL_DB: Range = (-10.0, 0.0)
+
+
+@dataclass(frozen=True)
+class StemMix:
+    """How the stems of one class are set, in both domains.
+
+    `level_db` is the mean and the deviation over songs. A stem is mono with the chance `mono`, else
+    the ratio of side to middle is drawn from `width_db`; `balance_db` is the deviation of left to
+    right. With the chance `highpassed` it is cut below a frequency drawn from `highpass_hz`, at
+    24 dB per octave; above one from `shelf_hz` a shelf changes it by a gain from `shelf_db`.
+    `treated` and `reverberant` are factors on the domain's chances that a track gets distortion,
+    modulation or delay, and reverb.
+    """
+
+    level_db: tuple[float, float]
+    mono: float
+    width_db: Range
+    balance_db: float
+    highpassed: float
+    highpass_hz: Range
+    shelf_hz: Range
+    shelf_db: Range
+    treated: float
+    reverberant: float
+
+
+STEM_MIXES = {
+    "vocals": StemMix(
+        level_db=(1.0, 3.5),
+        mono=0.1,
+        width_db=(-26.0, -5.0),
+        balance_db=0.7,
+        highpassed=0.8,
+        highpass_hz=(80.0, 170.0),
+        shelf_hz=(1500.0, 4000.0),
+        shelf_db=(-1.0, 4.0),
+        treated=0.4,
+        reverberant=1.0,
+    ),
+    "bass": StemMix(
+        level_db=(0.3, 2.4),
+        mono=0.7,
+        width_db=(-26.0, -8.0),
+        balance_db=0.5,
+        highpassed=0.0,
+        highpass_hz=(30.0, 40.0),
+        shelf_hz=(120.0, 400.0),
+        shelf_db=(-18.0, -3.0),
+        treated=0.6,
+        reverberant=0.2,
+    ),
+    "drums": StemMix(
+        level_db=(0.0, 3.3),
+        mono=0.15,
+        width_db=(-26.0, -5.0),
+        balance_db=0.9,
+        highpassed=0.0,
+        highpass_hz=(30.0, 40.0),
+        shelf_hz=(2000.0, 5000.0),
+        shelf_db=(-6.0, 0.0),
+        treated=0.4,
+        reverberant=0.6,
+    ),
+    "other": StemMix(
+        level_db=(0.3, 3.3),
+        mono=0.1,
+        width_db=(-20.0, -1.0),
+        balance_db=1.2,
+        highpassed=0.7,
+        highpass_hz=(70.0, 220.0),
+        shelf_hz=(1500.0, 4000.0),
+        shelf_db=(-5.0, 1.0),
+        treated=1.0,
+        reverberant=0.8,
+    ),
+}
+PIECE_LEVEL_DB: dict[str, Range] = {
+    "kick": (0.0, 6.0),
+    "snare": (-8.0, -2.0),
+    "hats": (-20.0, -11.0),
+    "percussion": (-20.0, -10.0),
+}
+
+
+@dataclass(frozen=True)
+class MixRange:
+    """How a domain mixes: chances in 0-1 that a track gets an effect, and ranges of its settings.
+
+    Frequencies in Hz, gains in dB. `floor_db` is the noise floor relative to the track,
+    `saturation_db` a mild drive (none below 0), `tone_db` the bound on the gains of a track's
+    equaliser, `stem_tone_db` on a stem's, `bright_db` what is added to every track's treble.
+    """
+
+    floor_db: Range
+    saturation_db: Range
+    distortion: float
+    drive_db: Range
+    compressor: float
+    ratio: Range
+    chorus: float
+    phaser: float
+    delay: float
+    reverb: float
+    room: Range
+    wet: Range
+    band_limit: float
+    highpass_hz: Range
+    lowpass_hz: Range
+    tone_db: float
+    stem_tone_db: float
+    bright_db: float
+
+
+def draw_effects(
+    ranges: MixRange, stem: StemMix, rng: np.random.Generator, sample_rate: int
+) -> list[Any]:
+    """Draws a track's chain of pedalboard effects, in order."""
+    import pedalboard as pb
+
+    top = 0.45 * sample_rate
+    chain: list[Any] = [pb.HighpassFilter(LOWEST_HZ)]
+    warmth = rng.uniform(*ranges.saturation_db)
+    if warmth > 0:
+        chain.append(pb.Distortion(warmth))
+    if rng.random() < stem.treated * ranges.distortion:
+        chain += [pb.Distortion(rng.uniform(*ranges.drive_db)), pb.Gain(-6.0)]
+    if rng.random() < ranges.compressor:
+        chain.append(
+            pb.Compressor(
+                threshold_db=rng.uniform(-34.0, -16.0),
+                ratio=rng.uniform(*ranges.ratio),
+                attack_ms=rng.uniform(1.0, 25.0),
+                release_ms=rng.uniform(40.0, 300.0),
+            )
+        )
+    chain += _tone(rng, ranges.tone_db, ranges.bright_db, top)
+    chain += _band_limits(rng, ranges, top)
+    if rng.random() < stem.treated * ranges.chorus:
+        chain.append(
+            pb.Chorus(
+                rate_hz=rng.uniform(0.3, 2.0),
+                depth=rng.uniform(0.1, 0.4),
+                centre_delay_ms=rng.uniform(5.0, 12.0),
+                mix=rng.uniform(0.2, 0.5),
+            )
+        )
+    if rng.random() < stem.treated * ranges.phaser:
+        chain.append(pb.Phaser(rate_hz=rng.uniform(0.1, 0.8), mix=rng.uniform(0.2, 0.5)))
+    if rng.random() < stem.treated * ranges.delay:
+        chain.append(
+            pb.Delay(
+                delay_seconds=rng.uniform(0.12, 0.45),
+                feedback=rng.uniform(0.1, 0.4),
+                mix=rng.uniform(0.08, 0.25),
+            )
+        )
+    if rng.random() < stem.reverberant * ranges.reverb:
+        wet = rng.uniform(*ranges.wet)
+        chain.append(
+            pb.Reverb(
+                room_size=rng.uniform(*ranges.room),
+                damping=rng.uniform(0.1, 0.9),
+                wet_level=wet,
+                dry_level=1 - wet,
+                width=rng.uniform(0.4, 1.0),
+            )
+        )
+    return chain
+
+
+def process_track(
+    audio: np.ndarray,
+    effects: list[Any],
+    ranges: MixRange,
+    level_db: Range,
+    sample_rate: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """One track (channel=2, sample) through its effects, with some width, at a drawn level."""
+    import pedalboard as pb
+
+    audio = _at_level(audio, LOUD_RMS)
+    audio += _noise_floor(audio.shape[1], ranges, rng, sample_rate)
+    audio = pb.Pedalboard(effects)(audio, sample_rate)
+    audio = _widened(audio, rng, sample_rate)
+    return _at_level(audio, LOUD_RMS * 10 ** (rng.uniform(*level_db) / 20))
+
+
+def mix_stem(
+    tracks: list[np.ndarray],
+    ranges: MixRange,
+    stem: StemMix,
+    rng: np.random.Generator,
+    sample_rate: int,
+) -> list[np.ndarray]:
+    """A stem's tracks at a drawn tone, width, balance and level of their sum."""
+    import pedalboard as pb
+
+    top = 0.45 * sample_rate
+    tone = _tone(rng, ranges.stem_tone_db, 0.0, top) + _cuts(rng, stem, top)
+    tone.append(pb.HighpassFilter(LOWEST_HZ))
+    mono, width_db = rng.random() < stem.mono, rng.uniform(*stem.width_db)
+    balance_db = 0.0 if mono else rng.normal(0.0, stem.balance_db)
+    level = LOUD_RMS * 10 ** (rng.normal(*stem.level_db) / 20)
+    sides = []
+    for track in tracks:
+        shaped = pb.Pedalboard(tone)(track, sample_rate, reset=True)
+        sides.append((shaped[0] + shaped[1], shaped[0] - shaped[1]))
+    mid, side = _sum([m for m, _ in sides]), _sum([s for _, s in sides])
+    # The part of the side that follows the middle is pan; what is left is width.
+    mid_energy = _energy(mid)
+    lean = np.float32(_product(side, mid) / mid_energy)
+    rest_energy = _energy(side - lean * mid)
+    widen = (
+        0.0 if mono else min(math.sqrt(mid_energy / rest_energy) * 10 ** (width_db / 20), WIDEST)
+    )
+    # Then left and right of the sum are balanced, and both brought to the level.
+    cross = widen * _product(side - lean * mid, mid)
+    both = mid_energy + widen**2 * rest_energy
+    left, right = both + 2 * cross, both - 2 * cross
+    share = 1 / (1 + 10 ** (-balance_db / 10))
+    scale = level * math.sqrt(2 * len(mid))
+    left_gain = np.float32(scale * math.sqrt(share / max(left, 1e-9)))
+    right_gain = np.float32(scale * math.sqrt((1 - share) / max(right, 1e-9)))
+    out = []
+    for track_mid, track_side in sides:
+        apart = np.float32(widen) * (track_side - lean * track_mid)
+        out.append(np.stack([left_gain * (track_mid + apart), right_gain * (track_mid - apart)]))
+    return out
+
+
+def _energy(signal: np.ndarray) -> float:
+    return _product(signal, signal) + 1e-9
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> float:
+    # Not a @ b: BLAS sums in an order that depends on its number of threads.
+    return float(np.sum(a * b, dtype=np.float64))
+
+
+def _sum(signals: list[np.ndarray]) -> np.ndarray:
+    total = signals[0].copy()
+    for signal in signals[1:]:
+        total += signal
+    return total
+
+
+def _tone(rng: np.random.Generator, range_db: float, bright_db: float, top: float) -> list[Any]:
+    """A low shelf, a high shelf and a peak, drawn apart: tilted, smiling or frowning."""
+    import pedalboard as pb
+
+    low_hz, high_hz = _between(rng, (120.0, 500.0)), _between(rng, (1500.0, 5000.0))
+    low_db, high_db = rng.uniform(-range_db, range_db, 2)
+    peak_hz, peak_db = _between(rng, (250.0, 4000.0)), rng.uniform(-range_db, range_db) * 0.7
+    return [
+        pb.LowShelfFilter(low_hz, low_db),
+        pb.HighShelfFilter(min(high_hz, top), high_db + bright_db),
+        pb.PeakFilter(min(peak_hz, top), peak_db, rng.uniform(0.5, 1.5)),
+    ]
+
+
+def _band_limits(rng: np.random.Generator, ranges: MixRange, top: float) -> list[Any]:
+    """By chance a high-pass, by chance a low-pass, 12 dB per octave each."""
+    import pedalboard as pb
+
+    chain: list[Any] = []
+    highpass, lowpass = _between(rng, ranges.highpass_hz), _between(rng, ranges.lowpass_hz)
+    if rng.random() < ranges.band_limit:
+        chain += [pb.HighpassFilter(highpass) for _ in range(2)]
+    if rng.random() < ranges.band_limit:
+        chain += [pb.LowpassFilter(min(lowpass, top)) for _ in range(2)]
+    return chain
+
+
+def _cuts(rng: np.random.Generator, stem: StemMix, top: float) -> list[Any]:
+    """The stem's place among the others: a shelf, and by chance nothing below a frequency."""
+    import pedalboard as pb
+
+    shelf_hz, shelf_db = _between(rng, stem.shelf_hz), rng.uniform(*stem.shelf_db)
+    chain: list[Any] = [pb.HighShelfFilter(min(shelf_hz, top), shelf_db)]
+    highpass = _between(rng, stem.highpass_hz)
+    if rng.random() < stem.highpassed:
+        chain += [pb.HighpassFilter(highpass) for _ in range(4)]
+    return chain
+
+
+def _noise_floor(
+    samples: int, ranges: MixRange, rng: np.random.Generator, sample_rate: int
+) -> np.ndarray:
+    """The room, the amplifier, the tape: hiss and rumble in drawn shares, (channel=1, sample)."""
+    import pedalboard as pb
+
+    level = LOUD_RMS * 10 ** (rng.uniform(*ranges.floor_db) / 20)
+    hiss = rng.standard_normal((1, samples), dtype=np.float32)
+    rumble = pb.Pedalboard([pb.LowpassFilter(150.0), pb.LowpassFilter(400.0)])(hiss, sample_rate)
+    share = rng.uniform(0.0, 1.0)
+    return _at_level(_at_level(hiss, 1.0) * (1 - share) + _at_level(rumble, 1.0) * share, level)
+
+
+def _widened(audio: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    """Adds a delayed copy of the middle to the side (Lauridsen): even a mono track gets width."""
+    delay = round(rng.uniform(0.006, LONGEST_DELAY_S) * sample_rate)
+    share = np.float32(rng.uniform(0.1, 0.5))
+    pan = np.float32(rng.uniform(-0.5, 0.5))
+    mid = (audio[0] + audio[1]) / 2
+    side = pan * mid
+    side[delay:] += share * mid[: len(mid) - delay]
+    return np.stack([audio[0] + side, audio[1] - side])
+
+
+def _at_level(audio: np.ndarray, rms: float) -> np.ndarray:
+    have = math.sqrt(sum(_energy(side) for side in audio) / audio.size)
+    levelled: np.ndarray = audio * np.float32(rms / (have + 1e-9))
+    return levelled
+
+
+def _between(rng: np.random.Generator, hertz: Range) -> float:
+    """A frequency drawn evenly in octaves."""
+    return float(np.exp(rng.uniform(np.log(hertz[0]), np.log(hertz[1]))))

@@ -1,0 +1,269 @@
+"""Label noise with a known truth: what happened to the label-noise set, done to a clean one.
+
+A song's instrument tracks are filed under four stems. Four things go wrong, each with its rate:
+two whole stems of a song are swapped (a stem uploaded under another's name), a single track is
+filed under another class (a melodic kick drum taken for a bass), a stem bleeds faintly into
+another, and a few seconds of a stem lie in another one (a guitar among the vocals of a bridge).
+Each moves sound between the stems of a song and makes none: the stems still sum to the mixture.
+"""
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from selfrefine.classes import CLASSES
+from selfrefine.clips.audio_set import AudioSet, Clip
+from selfrefine.settings import Corruption
+
+FADE_SECONDS = 0.01
+"""In which a stretch comes and goes, against clicks."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets a stretch of a clip through, or with `inside` false all but the stretch; the two sum to
+    the clip.
+
+    The stretch is `seconds` long, half the clip at most. `place` is where it lies: at 0 the clip
+    begins with it, at 1 ends. So a song can be corrupted before its sample rate is known, and at
+    every one alike.
+    """
+
+    place: float
+    seconds: float
+    inside: bool
+
+    def bounds(self, samples: int, sample_rate: int) -> tuple[int, int]:
+        """First sample of the stretch and the one after its last, in a clip of so many samples."""
+        length = min(round(self.seconds * sample_rate), samples // 2)
+        start = round(self.place * (samples - length))
+        return start, start + length
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a track inside a stem: `gain` times the clip, as far as every gate lets it."""
+
+    clip: Clip
+    gain: float
+    gates: tuple[Gate, ...] = ()
+
+
+def draw_parts(
+    tracks: list[Clip], corruption: Corruption, rng: np.random.Generator
+) -> dict[str, list[Part]]:
+    """What each given stem of one song really holds. Clips carry their true class as label.
+
+    A class in which nothing is left has no entry.
+    """
+    filed = {clip: clip.label[0] for clip in tracks}
+    for clip in tracks:
+        if rng.random() < corruption.moved_tracks:
+            others = [name for name in CLASSES if name != filed[clip]]
+            filed[clip] = others[rng.integers(len(others))]
+    if rng.random() < corruption.swapped_songs:
+        first, second = (CLASSES[i] for i in rng.choice(len(CLASSES), 2, replace=False))
+        renamed = {first: second, second: first}
+        filed = {clip: renamed.get(name, name) for clip, name in filed.items()}
+    stems: dict[str, list[Part]] = {name: [] for name in CLASSES}
+    for clip, name in filed.items():
+        stems[name].append(Part(clip, 1.0))
+    held = [name for name in CLASSES if stems[name]]
+    for source in [name for name in held if rng.random() < corruption.bleeding_stems]:
+        others = [name for name in held if name != source]
+        if not others:
+            continue
+        sink = others[rng.integers(len(others))]
+        leak = 10 ** (rng.uniform(*corruption.bleed_db) / 20)
+        own = stems[source]
+        stems[source] = [Part(part.clip, part.gain * (1 - leak)) for part in own]
+        stems[sink] = stems[sink] + [Part(part.clip, part.gain * leak) for part in own]
+    # Nothing is drawn at a chance of 0, so that what was corrupted before comes out as it did.
+    if corruption.misfiled_stretches > 0:
+        misfile_stretches(stems, corruption, rng)
+    return {name: stems[name] for name in held}
+
+
+def misfile_stretches(
+    stems: dict[str, list[Part]], corruption: Corruption, rng: np.random.Generator
+) -> None:
+    """Moves a stretch out of stems, each by chance, into another stem that the song has.
+
+    Where the stem is silent in the stretch, nothing is heard of it; the truth, which is measured,
+    says so.
+    """
+    held = [name for name in CLASSES if stems[name]]
+    for source in [name for name in held if rng.random() < corruption.misfiled_stretches]:
+        others = [name for name in held if name != source]
+        if not others:
+            continue
+        sink = others[rng.integers(len(others))]
+        stretch = Gate(rng.random(), rng.uniform(*corruption.stretch_seconds), True)
+        rest = replace(stretch, inside=False)
+        own = stems[source]
+        stems[source] = [replace(part, gates=(*part.gates, rest)) for part in own]
+        moved = [replace(part, gates=(*part.gates, stretch)) for part in own]
+        stems[sink] = stems[sink] + moved
+
+
+def sum_parts(tracks: AudioSet, parts: list[Part]) -> np.ndarray:
+    """The stem's audio, `(channel=2, sample)`."""
+    audio = part_audio(tracks, parts[0]) * parts[0].gain
+    for part in parts[1:]:
+        audio += part_audio(tracks, part) * part.gain
+    return audio
+
+
+def part_audio(tracks: AudioSet, part: Part) -> np.ndarray:
+    """The clip as far as the part's gates let it through, `(channel=2, sample)`."""
+    audio = tracks.audio(part.clip)
+    for gate in part.gates:
+        start, stop = gate.bounds(part.clip.length, tracks.sample_rate)
+        half = min(round(FADE_SECONDS * tracks.sample_rate), stop - start) / 2
+        edges = [start - half, start + half, stop - half, stop + half]
+        let = np.interp(np.arange(part.clip.length), edges, [0.0, 1.0, 1.0, 0.0])
+        audio *= let if gate.inside else 1 - let
+    return audio
+
+
+@dataclass(frozen=True)
+class StemTruth:
+    """What a stem file really holds.
+
+    `energy_share` is per class, in CLASSES' order, the energy of its tracks over the sum of all
+    tracks' energies; `tracks` says each track's name, class and own share.
+    """
+
+    song: str
+    given: str
+    tracks: tuple[tuple[str, str, float], ...]
+    energy_share: tuple[float, ...]
+
+    def label(self, floor_db: float) -> tuple[str, ...]:
+        """The classes at `floor_db` or more, relative to the whole stem's energy."""
+        floor = 10 ** (floor_db / 10)
+        shares = zip(CLASSES, self.energy_share, strict=True)
+        return tuple(name for name, share in shares if share >= floor)
+
+
+TRUTH_FLOOR_DB = -20.0
+"""Where a class counts as present in a stem: above bleed, below a track that is filed wrongly."""
+
+
+def stem_truth(tracks: AudioSet, song: str, given: str, parts: list[Part]) -> StemTruth:
+    """Measures what `parts` make of a stem."""
+    energies = [
+        float(np.square(part_audio(tracks, part), dtype=np.float64).sum()) * part.gain**2
+        for part in parts
+    ]
+    total = sum(energies) or 1.0
+    shares = dict.fromkeys(CLASSES, 0.0)
+    rows = []
+    for part, energy in zip(parts, energies, strict=True):
+        name = part.clip.label[0]
+        shares[name] += energy / total
+        if energy or not part.gates:
+            rows.append((part.clip.name, name, energy / total))
+    rows.sort(key=lambda row: -row[2])
+    return StemTruth(song, given, tuple(rows), tuple(shares.values()))
+
+
+def write_truth(path: Path, truths: list[StemTruth]) -> None:
+    """The manifest beside a corrupted set: one row per stem file."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(["song", "given", "true_label", *[f"{c}_energy" for c in CLASSES], "tracks"])
+        for truth in truths:
+            tracks = "; ".join(f"{name} [{stem}] {share:.4f}" for name, stem, share in truth.tracks)
+            label = "+".join(truth.label(TRUTH_FLOOR_DB))
+            shares = [f"{share:.6f}" for share in truth.energy_share]
+            rows.writerow([truth.song, truth.given, label, *shares, tracks])
+    os.replace(partial, path)
+
+
+def read_truth(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
+    """True label set by (song, given label), from `write_truth`'s file."""
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {
+            (row["song"], row["given"]): tuple(row["true_label"].split("+"))
+            for row in csv.DictReader(file)
+        }
+
+
+@dataclass(frozen=True)
+class Piece:
+    """From `start` to `end`, in s of its file, a stem holds the classes of `label`; none where it
+    is silent."""
+
+    song: str
+    given: str
+    start: float
+    end: float
+    label: tuple[str, ...]
+
+
+SILENCE_DB = -60.0
+"""A piece this far below its stem's mean power is silent."""
+
+
+def stem_pieces(tracks: AudioSet, song: str, given: str, parts: list[Part]) -> list[Piece]:
+    """What a stem holds from one end to the other, piece by piece; a label's floor is
+    TRUTH_FLOOR_DB of the piece's own energy. Neighbours hold different classes."""
+    samples, rate = parts[0].clip.length, tracks.sample_rate
+    bounds = [gate.bounds(samples, rate) for part in parts for gate in part.gates]
+    edges = np.unique([0, samples, *(edge for pair in bounds for edge in pair)])
+    energies = np.zeros((len(CLASSES), len(edges) - 1))
+    for part in parts:
+        energies[CLASSES.index(part.clip.label[0])] += piece_energies(tracks, part, edges)
+    totals = energies.sum(axis=0)
+    floor = 10 ** (SILENCE_DB / 10) * totals.sum() / samples
+    sounding = totals > floor * np.diff(edges)
+    present = (energies >= 10 ** (TRUTH_FLOOR_DB / 10) * totals) & sounding
+    pieces: list[Piece] = []
+    for start, end, held in zip(edges[:-1] / rate, edges[1:] / rate, present.T, strict=True):
+        label = tuple(name for name, is_held in zip(CLASSES, held, strict=True) if is_held)
+        if pieces and pieces[-1].label == label:
+            start = pieces.pop().start
+        pieces.append(Piece(song, given, float(start), float(end), label))
+    return pieces
+
+
+def piece_energies(tracks: AudioSet, part: Part, edges: np.ndarray) -> np.ndarray:
+    """Energy of a part between `edges`, samples at which gates open and close or none does,
+    `(piece,)`. Without the fades: they would sound in pieces that are silent but for them."""
+    power = np.square(tracks.audio(part.clip), dtype=np.float64).sum(axis=0)
+    energies = np.add.reduceat(power, edges[:-1]) * part.gain**2
+    for gate in part.gates:
+        start, stop = gate.bounds(part.clip.length, tracks.sample_rate)
+        inside = (edges[:-1] >= start) & (edges[:-1] < stop)
+        energies[inside != gate.inside] = 0.0
+    return energies
+
+
+def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
+    """stretches.csv beside a corrupted set: one row per piece of a stem file."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = csv.writer(file)
+        rows.writerow(["song", "given", "start", "end", "true_label"])
+        for piece in pieces:
+            times = (f"{piece.start:.6f}", f"{piece.end:.6f}")
+            rows.writerow([piece.song, piece.given, *times, "+".join(piece.label)])
+    os.replace(partial, path)
+
+
+def read_pieces(path: Path) -> dict[tuple[str, str], tuple[Piece, ...]]:
+    """The pieces by (song, given label), from `write_pieces`' file."""
+    pieces: dict[tuple[str, str], tuple[Piece, ...]] = {}
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        for row in csv.DictReader(file):
+            label = tuple(row["true_label"].split("+")) if row["true_label"] else ()
+            times = float(row["start"]), float(row["end"])
+            key = (row["song"], row["given"])
+            pieces[key] = (*pieces.get(key, ()), Piece(*key, *times, label))
+    return pieces

@@ -1,0 +1,63 @@
+"""Corrupting songs that lie on disk: reading, moving sound between stems, writing."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from selfrefine.clips.audio_set import open_audio_set
+from selfrefine.clips.corruption import (
+    Piece,
+    StemTruth,
+    draw_parts,
+    stem_pieces,
+    stem_truth,
+    sum_parts,
+)
+from selfrefine.clips.song_set import read_songs
+from selfrefine.errors import InputError
+from selfrefine.files.audio_file import Say, write_wav
+from selfrefine.files.header import read_header
+from selfrefine.files.layouts import SongFiles, find_songs, stem_files
+from selfrefine.settings import Corruption
+
+
+def songs_to_corrupt(root: Path) -> list[SongFiles]:
+    """A folder's songs, of instrument tracks where a song has them, without mixtures.
+
+    Raises InputError for a label that is not one class: such a set is not clean.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; check the path")
+    has_tracks = any((folder / "tracks").is_dir() for folder in root.iterdir())
+    songs = {song.name: song for song in find_songs(root, tracks=True)} if has_tracks else {}
+    if not has_tracks or any(stem_files(f) for f in root.iterdir() if f.is_dir()):
+        songs = {song.name: song for song in find_songs(root, tracks=False)} | songs
+    found = []
+    for _, song in sorted(songs.items()):
+        files = tuple(file for file in song.files if file.label)
+        for file in files:
+            if len(file.label) > 1:
+                raise InputError(f"{file.path}: has several labels; corrupt a clean set")
+        found.append(SongFiles(song.name, files))
+    return found
+
+
+def corrupt_song(
+    song: SongFiles, folder: Path, noise: Corruption, seed: list[int], say: Say
+) -> tuple[list[StemTruth], list[Piece]]:
+    """Writes a song's corrupted stems into `folder`, at the song's own sample rate; returns what
+    each holds, over the whole and piece by piece."""
+    rate = max(read_header(file).sample_rate for file in song.files)
+    folder.mkdir(parents=True)
+    truths: list[StemTruth] = []
+    pieces: list[Piece] = []
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
+        read_songs([song], Path(temporary), rate, lambda done, total: None, say)
+        tracks = open_audio_set(Path(temporary))
+        parts_of = draw_parts(list(tracks.clips), noise, np.random.default_rng(seed))
+        for given, parts in parts_of.items():
+            write_wav(folder / f"{given}.wav", sum_parts(tracks, parts), rate)
+            truths.append(stem_truth(tracks, song.name, given, parts))
+            pieces += stem_pieces(tracks, song.name, given, parts)
+    return truths, pieces

@@ -1,0 +1,29 @@
+"""A song's clips as the signals that are mixed and scored."""
+
+import numpy as np
+
+from selfrefine.classes import CLASSES
+from selfrefine.clips.audio_set import AudioSet, Clip
+
+
+def sum_clips(songs: AudioSet, clips: list[Clip]) -> np.ndarray:
+    """`(channel, sample)`: the sum of a song's clips."""
+    audio = songs.audio(clips[0])
+    for clip in clips[1:]:
+        audio += songs.audio(clip)
+    return audio
+
+
+def references_and_mixture(songs: AudioSet, clips: list[Clip]) -> tuple[np.ndarray, np.ndarray]:
+    """References `(class, channel, sample)` and mixture `(channel, sample)` of a song.
+
+    The mixture is the song's own where it has one, else the sum of the stems. A class that the
+    song lacks is silent.
+    """
+    references = np.zeros((len(CLASSES), 2, clips[0].length), dtype=np.float32)
+    for clip in clips:
+        if clip.label:
+            references[CLASSES.index(clip.label[0])] += songs.audio(clip)
+    mixtures = [clip for clip in clips if not clip.label]
+    mixture = songs.audio(mixtures[0]) if mixtures else references.sum(axis=0)
+    return references, mixture

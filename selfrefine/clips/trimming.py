@@ -1,0 +1,129 @@
+"""A stem set from files on disk, stem by stem: silence removed, positions kept.
+
+One stem is in memory at a time, and what cannot be used is named and counted, not lost.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from selfrefine.audio.silence import kept_samples
+from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
+from selfrefine.clips.song_set import read_stem
+from selfrefine.errors import InputError
+from selfrefine.files.audio_file import Say
+from selfrefine.files.layouts import SongFiles
+from selfrefine.settings import SilenceRemoval
+
+Key = tuple[str, str]
+"""Song and name of a stem."""
+
+
+@dataclass(frozen=True)
+class TrimmedStem:
+    """`seconds` of the whole file, and where the kept `stretches` lie in it, in s."""
+
+    song: str
+    name: str
+    seconds: float
+    stretches: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class SkippedStem:
+    """A stem that cannot be used, and why."""
+
+    song: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TrimmedStems:
+    stems: AudioSet
+    kept: dict[Key, TrimmedStem]
+    skipped: dict[Key, SkippedStem]
+
+
+def trim_stems(
+    songs: list[SongFiles],
+    folder: Path,
+    sample_rate: int,
+    count: Callable[[int, int], None],
+    say: Say,
+) -> TrimmedStems:
+    """Reads every stem into a stem set in `folder`. Mixtures are passed over.
+
+    Raises InputError when not one stem can be used.
+    """
+    silence = SilenceRemoval()
+    files = [(song.name, file) for song in songs for file in song.files if file.label]
+    kept: list[TrimmedStem] = []
+    skipped: list[SkippedStem] = []
+    heard: dict[str, int] = {}
+
+    def note(sentence: str) -> None:
+        heard[sentence] = heard.get(sentence, 0) + 1
+
+    with AudioSetWriter(folder, sample_rate) as writer:
+        for number, (song, file) in enumerate(files):
+            try:
+                audio = read_stem(file, sample_rate, note)
+            except InputError as error:
+                skipped.append(SkippedStem(song, file.name, str(error)))
+                continue
+            sounding = kept_samples(audio, sample_rate, silence)
+            if sounding.any():
+                writer.add(song, file.name, file.label, audio[:, sounding])
+                seconds = audio.shape[1] / sample_rate
+                places = stretches(sounding, sample_rate)
+                kept.append(TrimmedStem(song, file.name, seconds, places))
+            else:
+                skipped.append(SkippedStem(song, file.name, f"{file.path}: silent throughout"))
+            count(number + 1, len(files))
+        if not kept:
+            first = skipped[0].reason if skipped else "no stem"
+            raise InputError(f"none of {len(files)} stems can be used; the first: {first}")
+        record = {"kept": [asdict(stem) for stem in kept], "skipped": [asdict(s) for s in skipped]}
+        partial = folder / "stems.json.partial"
+        partial.write_text(json.dumps(record))
+        os.replace(partial, folder / "stems.json")
+    for sentence, number in heard.items():
+        say(f"{number} {'file' if number == 1 else 'files'}: {sentence}")
+    return open_trimmed_stems(folder)
+
+
+def open_trimmed_stems(folder: Path) -> TrimmedStems:
+    """What `trim_stems` left in `folder`."""
+    stems = open_audio_set(folder)
+    record = json.loads((folder / "stems.json").read_text())
+    kept = {
+        (row["song"], row["name"]): TrimmedStem(
+            row["song"],
+            row["name"],
+            row["seconds"],
+            tuple((start, end) for start, end in row["stretches"]),
+        )
+        for row in record["kept"]
+    }
+    skipped = {(row["song"], row["name"]): SkippedStem(**row) for row in record["skipped"]}
+    return TrimmedStems(stems, kept, skipped)
+
+
+def stretches(kept: np.ndarray, sample_rate: int) -> tuple[tuple[float, float], ...]:
+    """Start and end in s of each run of True in `(sample,)`."""
+    edges = np.flatnonzero(np.diff(kept, prepend=False, append=False)) / sample_rate
+    return tuple(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def place_in_file(stem: TrimmedStem, trimmed_seconds: np.ndarray) -> np.ndarray:
+    """Where moments of the trimmed audio lie in the whole file, both in s, `(moment,)`."""
+    starts = np.array([start for start, _ in stem.stretches])
+    lengths = np.array([end - start for start, end in stem.stretches])
+    joined = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+    index = np.clip(np.searchsorted(joined, trimmed_seconds, side="right") - 1, 0, None)
+    return starts[index] + np.minimum(trimmed_seconds - joined[index], lengths[index])

@@ -1,0 +1,120 @@
+"""Mixtures and targets to train a separator on, multi-labelled sources included (section 3.2)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selfrefine.audio.loudness import gain_to
+from selfrefine.classes import CLASSES
+from selfrefine.mixing.stem_pool import StemPool, draw_segments, gather_segments
+from selfrefine.settings import Separator
+
+
+@dataclass(frozen=True)
+class SeparationBatch:
+    """`mixture` `(batch, channel=2, sample)`, `targets` `(batch, target=4, channel=2, sample)`.
+
+    `groups`, on the CPU, is 0 or 1 `(batch, target=4, class=4)`: target t is to be the sum of the
+    estimates of the classes in row t. Conventionally it is the identity; a source labelled
+    bass+drums takes one row with two ones, and the row it leaves free is all zeros, a target
+    without loss.
+    """
+
+    mixture: Tensor
+    targets: Tensor
+    groups: Tensor
+    clips: Tensor
+
+
+@dataclass(frozen=True)
+class SeparationCandidates:
+    """Indices into a pool: single-labelled clips per class, and the multi-labelled ones."""
+
+    single: list[Tensor]
+    multi: Tensor
+
+
+def separation_candidates(pool: StemPool) -> SeparationCandidates:
+    """Raises InputError when no clip is single-labelled."""
+    counts = pool.labels.sum(dim=1)
+    single = [
+        torch.nonzero(pool.labels[:, c] & (counts == 1)).flatten() for c in range(len(CLASSES))
+    ]
+    return SeparationCandidates(single, torch.nonzero(counts > 1).flatten())
+
+
+def draw_sources(
+    pool: StemPool,
+    candidates: SeparationCandidates,
+    count: int,
+    multi_chance: float,
+    segment: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which clip is each target of `count` mixtures, and from where.
+
+    Returns clips and offsets `(count, target)`, -1 where a target is silent or merged into
+    another, and groups `(count, target, class)`. A multi-labelled source stands in the row of its
+    first class. A class without single-labelled clips stays a silent target.
+    """
+    groups = torch.eye(len(CLASSES)).repeat(count, 1, 1)
+    clips = torch.full((count, len(CLASSES)), -1)
+    offsets = torch.full((count, len(CLASSES)), -1)
+    merged = torch.zeros(count, len(CLASSES), dtype=torch.bool)
+    with_multi = torch.rand(count, generator=generator) < multi_chance
+    if len(candidates.multi) and with_multi.any():
+        items = torch.nonzero(with_multi).flatten()
+        drawn, starts = draw_segments(pool, candidates.multi, len(items), segment, generator)
+        labels = pool.labels[drawn]
+        row = labels.int().argmax(dim=1)
+        merged[items] = labels
+        groups[items] *= ~labels[:, :, None]
+        groups[items, row] = labels.float()
+        clips[items, row], offsets[items, row] = drawn, starts
+    for c, of_class in enumerate(candidates.single):
+        rows = ~merged[:, c]
+        if len(of_class) and rows.any():
+            clips[rows, c], offsets[rows, c] = draw_segments(
+                pool, of_class, int(rows.sum()), segment, generator
+            )
+    return clips, offsets, groups
+
+
+def draw_separation_batch(
+    pool: StemPool,
+    candidates: SeparationCandidates,
+    settings: Separator,
+    count: int,
+    multi_chance: float,
+    generator: torch.Generator,
+) -> SeparationBatch:
+    """`count` mixtures of sources of any song, each source with a random gain and channel order,
+    and with a random sign where the settings ask for it.
+
+    The mixture is brought to `settings.loudness_lufs` and the targets by the same gain, as
+    inference does (section 4.2).
+    """
+    clips, offsets, groups = draw_sources(
+        pool, candidates, count, multi_chance, settings.segment, generator
+    )
+    present = clips >= 0
+    sources = gather_segments(pool, clips[present], offsets[present], settings.segment)
+    device = sources.device
+    low, high = settings.gain
+    gains = low + (high - low) * torch.rand(len(sources), generator=generator)
+    # Indices, found on the CPU: a GPU would have to be waited for to count a mask.
+    swapped = torch.nonzero(torch.rand(len(sources), generator=generator) < 0.5)[:, 0]
+    if settings.sign_flip:
+        gains *= torch.where(torch.rand(len(sources), generator=generator) < 0.5, -1.0, 1.0)
+    swapped = swapped.to(device, non_blocking=True)
+    places = torch.nonzero(present).to(device, non_blocking=True)
+    sources *= gains.to(device, non_blocking=True)[:, None, None]
+    sources[swapped] = sources[swapped].flip(1)
+    targets = sources.new_zeros(count, len(CLASSES), 2, settings.segment)
+    targets[places[:, 0], places[:, 1]] = sources
+    mixture = targets.sum(dim=1)
+    gain = gain_to(settings.loudness_lufs, mixture, settings.sample_rate)
+    mixture *= gain[:, None, None]
+    targets *= gain[:, None, None, None]
+    return SeparationBatch(mixture, targets, groups, clips[present])

@@ -1,0 +1,44 @@
+"""A classifier's outputs on random mixtures, to test it with (section 5.1)."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from selfrefine.clips.audio_set import AudioSet
+from selfrefine.mixing.random_mixing import class_candidates, draw_mixtures
+from selfrefine.mixing.stem_pool import load_pool
+from selfrefine.models.classifier import magnitudes, probabilities
+from selfrefine.settings import Classifier
+
+MIXTURES_AT_ONCE = 16
+
+
+@torch.inference_mode()
+def mixture_outputs(
+    model: nn.Module,
+    stems: AudioSet,
+    settings: Classifier,
+    count: int,
+    seed: int,
+    device: torch.device,
+) -> Iterator[tuple[tuple[bool, ...], tuple[float, ...]]]:
+    """True labels and outputs, each `(class,)`, of `count` mixtures made as in training, effects
+    included; the model on `device`, evaluating. The same seed makes the same mixtures for every
+    classifier of that input length. Raises InputError when there are no stems."""
+    pool = load_pool(stems, device)
+    candidates = class_candidates(pool)
+    generator = torch.Generator().manual_seed(seed)
+    for first in range(0, count, MIXTURES_AT_ONCE):
+        mixtures = draw_mixtures(
+            pool,
+            candidates,
+            settings,
+            min(MIXTURES_AT_ONCE, count - first),
+            generator,
+            settings.effects,
+        )
+        outputs = probabilities(model, magnitudes(mixtures.audio, settings)).double()
+        labels = mixtures.labels.bool().tolist()
+        for truth, values in zip(labels, outputs.tolist(), strict=True):
+            yield tuple(truth), tuple(values)
