@@ -62,7 +62,7 @@ from selfrefine.band import DOMAINS, play_songs
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.scales import MINI
-from selfrefine.settings import Separator, SilenceRemoval
+from selfrefine.settings import SeparatorSettings, SilenceRemoval
 
 if TYPE_CHECKING:
     import torch
@@ -180,7 +180,7 @@ def describe(songs: Sequence[Song], table: FeatureTable) -> Statistics:
 
 
 def separator_scores(
-    splits: Mapping[str, Split], settings: Separator, seed: int
+    splits: Mapping[str, Split], settings: SeparatorSettings, seed: int
 ) -> dict[str, Statistics]:
     """SDR in dB of X-UMX, trained on each source's songs, on the test songs of every source: by the
     source tested on."""
@@ -207,7 +207,11 @@ def separator_scores(
 
 
 def trained_separator(
-    songs: Sequence[Song], settings: Separator, seed: int, folder: Path, device: torch.device
+    songs: Sequence[Song],
+    settings: SeparatorSettings,
+    seed: int,
+    folder: Path,
+    device: torch.device,
 ) -> nn.Module:
     """A separator trained on the songs' stems, silence removed, as the experiments train one."""
     from selfrefine.audio.silence import remove_silence

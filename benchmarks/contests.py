@@ -20,7 +20,7 @@ from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.scales import Scale
-from selfrefine.settings import XUMX, Classifier, Separator
+from selfrefine.settings import XUMX, ClassifierSettings, SeparatorSettings
 from selfrefine.training.classifier import classification_loss
 
 Batch = tuple[Tensor, ...]
@@ -53,7 +53,7 @@ def contests(scale: Scale, device: torch.device) -> list[Contest]:
     ]
 
 
-def classifier_contest(settings: Classifier) -> Contest:
+def classifier_contest(settings: ClassifierSettings) -> Contest:
     def draw(device: torch.device) -> Batch:
         audio = 0.05 * torch.randn(settings.batch, 2, settings.segment, device=device)
         labels = (torch.rand(settings.batch, len(CLASSES), device=device) < 0.5).float()
@@ -74,7 +74,7 @@ def classifier_contest(settings: Classifier) -> Contest:
     return Contest(draw, {"classifier": side}, Side(plain, plain_classifier_loss, plain=True))
 
 
-def separator_contest(name: str, settings: Separator, device: torch.device) -> Contest:
+def separator_contest(name: str, settings: SeparatorSettings, device: torch.device) -> Contest:
     def draw(device: torch.device) -> Batch:
         shape = (settings.batch, len(CLASSES), 2, settings.segment)
         targets = 0.05 * torch.randn(shape, device=device)

@@ -41,7 +41,7 @@ from selfrefine.mixing.random_mixing import choose_classes, class_candidates, dr
 from selfrefine.mixing.stem_pool import load_pool, place_on_device
 from selfrefine.models.classifier import magnitudes
 from selfrefine.scales import SCALES, Scale, scale_named
-from selfrefine.settings import Classifier, Separator
+from selfrefine.settings import ClassifierSettings, SeparatorSettings
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
 from selfrefine.training.loop import Place, StepReport, Trained
@@ -82,7 +82,7 @@ class Examples(IterableDataset[Tensor]):
     def __init__(
         self,
         stems: AudioSet,
-        settings: Classifier,
+        settings: ClassifierSettings,
         count: int,
         finish: Callable[[Tensor], Tensor] | None,
     ) -> None:
@@ -126,7 +126,7 @@ def mean_level(examples: list[Tensor]) -> float:
 
 
 def peer_rate(
-    stems: AudioSet, settings: Classifier, workers: int, examples: int
+    stems: AudioSet, settings: ClassifierSettings, workers: int, examples: int
 ) -> tuple[float, float]:
     """Examples per second of a DataLoader with `workers` processes, its start left out, and their
     level. On a GPU with the copy to it."""
@@ -160,7 +160,7 @@ def peer_rate(
 
 
 def draw_ours(
-    folder: Path, settings: Classifier, examples: int, seed: int
+    folder: Path, settings: ClassifierSettings, examples: int, seed: int
 ) -> tuple[float, int, float]:
     """Seconds in which one process draws, how many examples, and their level."""
     torch.set_num_threads(1)
@@ -190,7 +190,7 @@ def draw_ours(
 
 
 def our_rate(
-    folder: Path, settings: Classifier, workers: int, examples: int
+    folder: Path, settings: ClassifierSettings, workers: int, examples: int
 ) -> tuple[float, float]:
     """Examples per second of `workers` one-thread processes side by side, and their level."""
     with multiprocessing.get_context("spawn").Pool(workers) as processes:
@@ -211,7 +211,7 @@ class Training:
 
 
 def short_training(
-    stems: AudioSet, settings: Classifier | Separator, steps: int, folder: Path
+    stems: AudioSet, settings: ClassifierSettings | SeparatorSettings, steps: int, folder: Path
 ) -> Training:
     """The first third of the steps is not counted."""
     reports: list[StepReport] = []
@@ -220,7 +220,7 @@ def short_training(
     free_memory(device)
     place = Place(folder, device, listen=reports.append)
     short = replace(settings, steps=steps)
-    if isinstance(short, Classifier):
+    if isinstance(short, ClassifierSettings):
         trained = train_classifier(stems, short, 0, place)
     else:
         trained = train_separator(stems, short, 0, place)
@@ -235,7 +235,7 @@ def print_trainings(stems: AudioSet, scale: Scale, steps: int, folder: Path) -> 
     device = training_device()
     prepare(device)
     product = peak_flops(device)
-    networks: dict[str, Classifier | Separator]
+    networks: dict[str, ClassifierSettings | SeparatorSettings]
     networks = {"classifier": scale.classifier, "X-UMX": scale.xumx, "Demucs": scale.hdemucs}
     for name, settings in networks.items():
         line = f"| {name} |"
@@ -250,7 +250,7 @@ def print_trainings(stems: AudioSet, scale: Scale, steps: int, folder: Path) -> 
 
 
 def peer_rate_or_why_not(
-    stems: AudioSet, settings: Classifier, workers: int, examples: int
+    stems: AudioSet, settings: ClassifierSettings, workers: int, examples: int
 ) -> tuple[float, float] | str:
     missing = [peer for peer in PEERS if imported(peer) is None]
     if missing:
@@ -264,7 +264,7 @@ def peer_rate_or_why_not(
         return "a worker was killed; is /dev/shm too small?"
 
 
-def print_rates(stems: AudioSet, settings: Classifier, examples: int, folder: Path) -> None:
+def print_rates(stems: AudioSet, settings: ClassifierSettings, examples: int, folder: Path) -> None:
     cores = len(os.sched_getaffinity(0))
     ours_at_once = 1 if training_device().type == "cuda" else cores
     peer = peer_rate_or_why_not(stems, settings, cores, examples)

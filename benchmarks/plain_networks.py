@@ -15,7 +15,7 @@ from torchaudio.models import HDemucs as TorchaudioHDemucs
 from selfrefine.classes import CLASSES
 from selfrefine.models.classifier import InstrumentClassifier
 from selfrefine.models.xumx import CrossNet
-from selfrefine.settings import XUMX, ConvNeXt, HDemucs, Separator
+from selfrefine.settings import XUMX, ConvNeXt, HDemucs, SeparatorSettings
 
 
 class PlainClassifier(nn.Module):
@@ -103,7 +103,7 @@ class PlainCrossNet(nn.Module):
 
 
 def plain_xumx_loss(
-    model: nn.Module, settings: Separator, mixture: Tensor, targets: Tensor
+    model: nn.Module, settings: SeparatorSettings, mixture: Tensor, targets: Tensor
 ) -> Tensor:
     """Mean squared error on magnitudes, summed over the four sources."""
     network = settings.network
@@ -120,7 +120,7 @@ def plain_xumx_loss(
     return (estimates - spectra(targets)).square().mean(dim=(0, 2, 3, 4)).sum()
 
 
-def plain_hdemucs(ours: nn.Module, settings: Separator) -> nn.Module:
+def plain_hdemucs(ours: nn.Module, settings: SeparatorSettings) -> nn.Module:
     network = settings.network
     assert isinstance(network, HDemucs)
     sizes = {"channels": network.channels, "nfft": network.fft, "depth": network.depth}

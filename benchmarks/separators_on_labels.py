@@ -42,7 +42,7 @@ from selfrefine.models.separator import build_separator, separate_song
 from selfrefine.refining.decisions import weighed_verdicts
 from selfrefine.refining.starting import shipped_classifier
 from selfrefine.scales import SCALES, scale_named
-from selfrefine.settings import SURE, Separator
+from selfrefine.settings import SURE, SeparatorSettings
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.device import prepare, training_device
 from selfrefine.training.loop import Place
@@ -104,7 +104,7 @@ def labelled_stems(
 
 def trained_sdr(
     stems: AudioSet,
-    settings: Separator,
+    settings: SeparatorSettings,
     seed: int,
     test: AudioSet,
     folder: Path,

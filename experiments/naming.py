@@ -30,8 +30,7 @@ from experiments.stages import (
 )
 from selfrefine.refining.starting import USUAL_TRAININGS
 from selfrefine.scales import SCALES
-from selfrefine.settings import XUMX
-from selfrefine.settings import Separator as Settings
+from selfrefine.settings import XUMX, SeparatorSettings
 
 
 def describe(stage: Stage) -> str:
@@ -111,7 +110,7 @@ def reading_name(classifier: Classifier) -> str:
     return rule_name(classifier.train) if isinstance(classifier.train, Relabelled) else ""
 
 
-def schedule_name(settings: Settings) -> str:
+def schedule_name(settings: SeparatorSettings) -> str:
     """What is told of a separator's schedule beside its training data."""
     if settings.single_share == 1.0:
         return ", single-labelled only"

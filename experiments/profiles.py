@@ -71,9 +71,9 @@ def scaled(stage: Stage, profile: Profile) -> Any:
     """`stage` at the profile's scale; its data sets are still names."""
 
     def change(value: Any) -> Any:
-        if isinstance(value, settings.Classifier):
-            return at_scale(value, settings.Classifier(), profile.scale.classifier)
-        if isinstance(value, settings.Separator):
+        if isinstance(value, settings.ClassifierSettings):
+            return at_scale(value, settings.ClassifierSettings(), profile.scale.classifier)
+        if isinstance(value, settings.SeparatorSettings):
             if isinstance(value.network, XUMX):
                 return at_scale(value, PAPER_XUMX, profile.scale.xumx)
             return at_scale(value, PAPER_HDEMUCS, profile.scale.hdemucs)
@@ -111,7 +111,7 @@ def deviations(profile: Profile) -> list[str]:
     """Each setting in which a profile differs from the paper, as "classifier steps 300 (paper
     None)"."""
     pairs = [
-        ("classifier", profile.scale.classifier, settings.Classifier()),
+        ("classifier", profile.scale.classifier, settings.ClassifierSettings()),
         ("X-UMX", profile.scale.xumx, PAPER_XUMX),
         ("Demucs", profile.scale.hdemucs, PAPER_HDEMUCS),
     ]

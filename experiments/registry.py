@@ -153,7 +153,7 @@ def adaptively_refined(by: Classifier, split: Trimmed) -> Relabelled:
     return Relabelled(Probabilities(noisy, by), thresholds, MOST_PROBABLE)
 
 
-def score(separator: settings.Separator, train: StemSet) -> SeparationScore:
+def score(separator: settings.SeparatorSettings, train: StemSet) -> SeparationScore:
     return SeparationScore(Separator(train, separator), TEST)
 
 
@@ -170,7 +170,11 @@ def with_effects(stage: Stage, effects: EffectRanges) -> Any:
     """`stage` with the effects of every classifier behind it replaced."""
 
     def change(part: Any) -> Any:
-        return replace(part, effects=effects) if isinstance(part, settings.Classifier) else part
+        return (
+            replace(part, effects=effects)
+            if isinstance(part, settings.ClassifierSettings)
+            else part
+        )
 
     return rebuild(stage, change)
 
@@ -428,7 +432,7 @@ OPTIONS = Table(
 )
 
 
-def started_rows(network: str, separator: settings.Separator) -> tuple[Row, ...]:
+def started_rows(network: str, separator: settings.SeparatorSettings) -> tuple[Row, ...]:
     """Rows of a separator on labels by the paper's way and by ours."""
     sets: dict[str, StemSet] = {
         "noisy": noisy,

@@ -121,7 +121,7 @@ class Classifier(Stage):
     on_gpu: ClassVar[bool] = True
 
     train: "StemSet"
-    settings: method.Classifier = field(default_factory=method.Classifier)
+    settings: method.ClassifierSettings = field(default_factory=method.ClassifierSettings)
     single_labelled_only: bool = False
     seed: int = 0
     start: "Classifier | None" = field(default=None, metadata=ADDED)
@@ -224,7 +224,7 @@ class Separator(Stage):
     on_gpu: ClassVar[bool] = True
 
     train: StemSet
-    settings: method.Separator
+    settings: method.SeparatorSettings
     seed: int = 0
 
     @property

@@ -26,9 +26,9 @@ class Scale:
 
     name: str
     meaning: str
-    classifier: settings.Classifier
-    xumx: settings.Separator
-    hdemucs: settings.Separator
+    classifier: settings.ClassifierSettings
+    xumx: settings.SeparatorSettings
+    hdemucs: settings.SeparatorSettings
     threshold: float = PAPER_THRESHOLD
 
 
@@ -46,7 +46,7 @@ MINI = Scale(
     name="mini",
     meaning="small networks on a small synthetic band: the ordering of the rows can be read, "
     "the numbers are not the paper's",
-    classifier=settings.Classifier(
+    classifier=settings.ClassifierSettings(
         network=SMALL_NET,
         sample_rate=16000,
         segment=49152,
@@ -118,7 +118,7 @@ SMOKE = Scale(
 LITE = Scale(
     name="lite",
     meaning="the paper's networks and sample rate with less data and shorter training, for one GPU",
-    classifier=settings.Classifier(
+    classifier=settings.ClassifierSettings(
         steps=700,
         batch=64,
         learning_rate=4e-4,
@@ -133,7 +133,7 @@ LITE = Scale(
 PAPER = Scale(
     name="paper",
     meaning="the paper's settings",
-    classifier=settings.Classifier(),
+    classifier=settings.ClassifierSettings(),
     xumx=PAPER_XUMX,
     hdemucs=PAPER_HDEMUCS,
 )

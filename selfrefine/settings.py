@@ -111,7 +111,7 @@ class ConvNeXt:
 
 
 @dataclass(frozen=True)
-class Classifier:
+class ClassifierSettings:
     """The instrument classifier and its training (sections 3.1 and 4.2).
 
     `fft` and `hop` are in samples, as is `segment` (131,072 samples are 2.97 s). `steps` of None
@@ -173,7 +173,7 @@ class HDemucs:
 
 
 @dataclass(frozen=True)
-class Separator:
+class SeparatorSettings:
     """A separator's training (section 4.2). `segment` is in samples.
 
     `single_share` is the share of the iterations, from the first, in which no multi-labelled
@@ -200,8 +200,8 @@ class Separator:
     sign_flip: bool = field(default=False, metadata={"added": True})
 
 
-PAPER_XUMX = Separator(network=XUMX())
-PAPER_HDEMUCS = Separator(
+PAPER_XUMX = SeparatorSettings(network=XUMX())
+PAPER_HDEMUCS = SeparatorSettings(
     network=HDemucs(),
     segment=3 * SAMPLE_RATE,
     steps=21000,

@@ -122,7 +122,7 @@ def of_classifiers(
 
     def change(row: SeparationScore, value: float) -> SeparationScore:
         def part(found: Any) -> Any:
-            if isinstance(found, settings.Classifier):
+            if isinstance(found, settings.ClassifierSettings):
                 return replace(found, **field(value))
             return found
 

@@ -19,14 +19,14 @@ from selfrefine.files.header import read_header
 from selfrefine.files.layouts import StemFile, find_songs
 from selfrefine.models.model_file import load_separator, save_separator
 from selfrefine.models.separator import build_separator
-from selfrefine.settings import Separator
+from selfrefine.settings import SeparatorSettings
 from tests.cli_songs import ask, assert_refused, tree, write_songs
 from tests.conftest import RATE, tone
 
 SHARES = (0.4, 0.3, 0.2, 0.1)
 
 
-def separator_file(folder: Path, settings: Separator) -> Path:
+def separator_file(folder: Path, settings: SeparatorSettings) -> Path:
     """An untrained separator of these settings."""
     torch.manual_seed(0)
     torch.save({"model": build_separator(settings).state_dict()}, folder / "model.pt")

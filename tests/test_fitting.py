@@ -19,10 +19,10 @@ from selfrefine.settings import (
     PAPER_HDEMUCS,
     PAPER_XUMX,
     XUMX,
-    Classifier,
+    ClassifierSettings,
     ConvNeXt,
     HDemucs,
-    Separator,
+    SeparatorSettings,
 )
 from selfrefine.training import checkpoint, classifier, loop, separator
 from selfrefine.training.classifier import train_classifier
@@ -38,7 +38,7 @@ CPU = torch.device("cpu")
 ITEMS = 6
 SMALL = {"sample_rate": RATE, "segment": 8192, "steps": 5, "batch": ITEMS}
 # Without batch normalisation, which sees a part at a time.
-CLASSIFIER = Classifier(
+CLASSIFIER = ClassifierSettings(
     network=ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 3, None, True, False, False),
     fft=512,
     hop=128,
@@ -51,7 +51,7 @@ HDEMUCS_SETTINGS = dataclasses.replace(
 XUMX_SETTINGS = dataclasses.replace(
     PAPER_XUMX, network=XUMX(fft=512, hop=256, hidden=16, lstm_layers=2), **SMALL
 )
-Settings = Classifier | Separator
+Settings = ClassifierSettings | SeparatorSettings
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def train(
     folder.mkdir(exist_ok=True)
     said: list[str] = []
     place = Place(folder, CPU, say=said.append, inspect=inspect)
-    if isinstance(settings, Classifier):
+    if isinstance(settings, ClassifierSettings):
         train_classifier(stems, settings, 7, place)
     else:
         train_separator(stems, settings, 7, place)
@@ -105,7 +105,7 @@ def scarce(
     """More than `fits` items at once run out of memory, from a step on."""
     module, name = (
         (classifier, "classification_loss")
-        if isinstance(settings, Classifier)
+        if isinstance(settings, ClassifierSettings)
         else (separator, "separation_loss")
     )
     plain = getattr(module, name)

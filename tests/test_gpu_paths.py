@@ -20,10 +20,12 @@ from selfrefine.mixing.stem_pool import (
     load_pool,
     place_on_device,
 )
-from selfrefine.settings import PAPER_XUMX, Classifier
+from selfrefine.settings import PAPER_XUMX, ClassifierSettings
 from tests.conftest import RATE, interpreted
 
-SETTINGS = Classifier(sample_rate=RATE, segment=1500, fft=512, hop=256, batch=4, source_uses=3)
+SETTINGS = ClassifierSettings(
+    sample_rate=RATE, segment=1500, fft=512, hop=256, batch=4, source_uses=3
+)
 
 
 def generator() -> torch.Generator:

@@ -18,7 +18,13 @@ from selfrefine.models.recurrent import Float32LSTM
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.scales import MINI
-from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, SAMPLE_RATE, Classifier, Separator
+from selfrefine.settings import (
+    PAPER_HDEMUCS,
+    PAPER_XUMX,
+    SAMPLE_RATE,
+    ClassifierSettings,
+    SeparatorSettings,
+)
 from selfrefine.training.checkpoint import CheckpointPace
 from selfrefine.training.classifier import classification_loss, train_classifier
 from selfrefine.training.device import prepare
@@ -33,9 +39,9 @@ pytestmark = [
 
 GPU = torch.device("cuda")
 STEPS = 40
-Settings = Classifier | Separator
+Settings = ClassifierSettings | SeparatorSettings
 PAPER: dict[str, Settings] = {
-    "classifier": dataclasses.replace(Classifier(), steps=STEPS, warmup_steps=5),
+    "classifier": dataclasses.replace(ClassifierSettings(), steps=STEPS, warmup_steps=5),
     "xumx": dataclasses.replace(PAPER_XUMX, steps=STEPS),
     "hdemucs": dataclasses.replace(PAPER_HDEMUCS, steps=STEPS),
 }
@@ -83,7 +89,7 @@ def fresh_memory() -> Iterator[None]:
 
 
 def train(stems: AudioSet, settings: Settings, place: Place) -> Trained:
-    if isinstance(settings, Classifier):
+    if isinstance(settings, ClassifierSettings):
         return train_classifier(stems, settings, 3, place)
     return train_separator(stems, settings, 3, place)
 
@@ -133,7 +139,7 @@ def gradients_of(
     generator = torch.Generator().manual_seed(1)
     targets = 0.1 * torch.randn(2, len(CLASSES), 2, settings.segment, generator=generator)
     mixture = targets.sum(dim=1)
-    if isinstance(settings, Classifier):
+    if isinstance(settings, ClassifierSettings):
         model: nn.Module = build_classifier(settings).to(device).train()
         labels = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 0.0]], device=device)
         with autocast(device, short):

@@ -17,11 +17,11 @@ from selfrefine.mixing.separation_batch import (
     separation_candidates,
 )
 from selfrefine.mixing.stem_pool import draw_segments, gather_segments, load_pool
-from selfrefine.settings import PAPER_XUMX, Classifier, Separator
+from selfrefine.settings import PAPER_XUMX, ClassifierSettings, SeparatorSettings
 from tests.conftest import CLASS_TONES, RATE
 
 CPU = torch.device("cpu")
-SETTINGS = Classifier(sample_rate=RATE, segment=16384, fft=1024, hop=512)
+SETTINGS = ClassifierSettings(sample_rate=RATE, segment=16384, fft=1024, hop=512)
 SEPARATOR = dataclasses.replace(PAPER_XUMX, sample_rate=RATE, segment=16384)
 
 
@@ -209,5 +209,5 @@ def test_a_class_without_single_labelled_stems_is_a_silent_target(tone_stems: Au
 
 def test_separator_settings_say_the_papers_numbers() -> None:
     assert (PAPER_XUMX.multi_chance, PAPER_XUMX.loudness_lufs) == (0.4, -14.0)
-    assert isinstance(PAPER_XUMX, Separator)
+    assert isinstance(PAPER_XUMX, SeparatorSettings)
     assert (PAPER_XUMX.segment, PAPER_XUMX.batch, PAPER_XUMX.steps) == (6 * 44100, 32, 56400)

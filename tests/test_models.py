@@ -21,7 +21,7 @@ from selfrefine.models.hdemucs import (
 )
 from selfrefine.models.separator import build_separator, separate_song
 from selfrefine.models.xumx import CrossNet, separate_xumx, xumx_loss
-from selfrefine.settings import PAPER_XUMX, XUMX, Classifier, HDemucs
+from selfrefine.settings import PAPER_XUMX, XUMX, ClassifierSettings, HDemucs
 
 SMALL_XUMX = XUMX(fft=1024, hop=512, hidden=32, lstm_layers=2, dropout=0.0)
 SMALL_HDEMUCS = HDemucs(channels=4, fft=1024, depth=5, inference_seconds=1.0)
@@ -32,11 +32,11 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_classifier_is_convnext_tiny() -> None:
-    assert parameter_count(build_classifier(Classifier())) == 27_821_668
+    assert parameter_count(build_classifier(ClassifierSettings())) == 27_821_668
 
 
 def test_the_classifier_sees_253_frames_of_1025_bins_of_two_channels() -> None:
-    inputs = magnitudes(noise(1, 2, 131072), Classifier())
+    inputs = magnitudes(noise(1, 2, 131072), ClassifierSettings())
     assert inputs.shape == (1, 2, 1025, 253)
 
 

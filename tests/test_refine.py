@@ -19,9 +19,9 @@ from selfrefine.refining.probabilities import (
     window_probabilities,
     write_probabilities,
 )
-from selfrefine.settings import Classifier, ConvNeXt, Refining
+from selfrefine.settings import ClassifierSettings, ConvNeXt, Refining
 
-SETTINGS = Classifier(
+SETTINGS = ClassifierSettings(
     network=ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 3, None, True, True, True),
     sample_rate=16000,
     segment=16384,
@@ -55,7 +55,7 @@ def test_slices_of_one_transform_equal_the_transform_of_each_window() -> None:
 
 
 def test_the_papers_window_and_hop_are_whole_numbers_of_frames() -> None:
-    paper = Classifier()
+    paper = ClassifierSettings()
     assert paper.segment % (4 * paper.hop) == 0
     assert paper.segment / paper.sample_rate == pytest.approx(2.97, abs=0.005)
 

@@ -14,10 +14,12 @@ from selfrefine.mixing.random_mixing import Mixtures, class_candidates
 from selfrefine.mixing.source_bank import GROUPS, SourceBank
 from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.randomness import generator_for
-from selfrefine.settings import Classifier, EffectRanges
+from selfrefine.settings import ClassifierSettings, EffectRanges
 from tests.conftest import CLASS_TONES, RATE
 
-SETTINGS = Classifier(sample_rate=RATE, segment=4096, fft=1024, hop=512, batch=8, source_uses=4)
+SETTINGS = ClassifierSettings(
+    sample_rate=RATE, segment=4096, fft=1024, hop=512, batch=8, source_uses=4
+)
 ONLY_GAIN = EffectRanges(
     compressor_threshold=(0.0, 0.0),
     compressor_ratio=(1.0, 1.0),
@@ -27,7 +29,7 @@ ONLY_GAIN = EffectRanges(
 )
 
 
-def bank_of(stems: AudioSet, settings: Classifier = SETTINGS, seed: int = 0) -> SourceBank:
+def bank_of(stems: AudioSet, settings: ClassifierSettings = SETTINGS, seed: int = 0) -> SourceBank:
     pool = load_pool(stems, torch.device("cpu"))
     return SourceBank(pool, class_candidates(pool), settings, seed)
 

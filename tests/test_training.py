@@ -17,11 +17,11 @@ from selfrefine.settings import (
     PAPER_HDEMUCS,
     PAPER_XUMX,
     XUMX,
-    Classifier,
+    ClassifierSettings,
     ConvNeXt,
     HDemucs,
     Refining,
-    Separator,
+    SeparatorSettings,
 )
 from selfrefine.training import loop
 from selfrefine.training.checkpoint import load_model
@@ -35,7 +35,7 @@ from tests.conftest import RATE
 
 CPU = torch.device("cpu")
 SMALL_NET = ConvNeXt((1, 1, 1, 1), (8, 16, 24, 32), 3, None, True, True, True)
-CLASSIFIER = Classifier(
+CLASSIFIER = ClassifierSettings(
     network=SMALL_NET,
     sample_rate=RATE,
     segment=8192,
@@ -65,7 +65,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def train_either(
     stems: AudioSet,
-    settings: Classifier | Separator,
+    settings: ClassifierSettings | SeparatorSettings,
     folder: Path,
     stop_after: int | None,
     inspect: Inspect | None = None,
@@ -76,7 +76,7 @@ def train_either(
 
     folder.mkdir(exist_ok=True)
     place = Place(folder, CPU, listen, inspect=inspect)
-    if isinstance(settings, Classifier):
+    if isinstance(settings, ClassifierSettings):
         train_classifier(stems, settings, 7, place)
     else:
         train_separator(stems, settings, 7, place)
@@ -85,7 +85,7 @@ def train_either(
 @pytest.mark.parametrize("settings", [CLASSIFIER, REUSING, XUMX_SETTINGS, HDEMUCS_SETTINGS])
 def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
     tone_stems: AudioSet,
-    settings: Classifier | Separator,
+    settings: ClassifierSettings | SeparatorSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -103,7 +103,7 @@ def test_half_the_steps_and_a_resume_are_the_whole_run_bit_for_bit(
 @pytest.mark.parametrize("settings", [CLASSIFIER, REUSING, XUMX_SETTINGS])
 def test_batches_drawn_ahead_train_the_same_weights_bit_for_bit(
     tone_stems: AudioSet,
-    settings: Classifier | Separator,
+    settings: ClassifierSettings | SeparatorSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -117,12 +117,12 @@ def test_batches_drawn_ahead_train_the_same_weights_bit_for_bit(
 @pytest.mark.parametrize("settings", [CLASSIFIER, XUMX_SETTINGS, HDEMUCS_SETTINGS])
 def test_a_watched_run_is_the_unwatched_one_bit_for_bit_also_when_resumed(
     tone_stems: AudioSet,
-    settings: Classifier | Separator,
+    settings: ClassifierSettings | SeparatorSettings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks: list[int] = []
-    if isinstance(settings, Classifier):
+    if isinstance(settings, ClassifierSettings):
         measure = recognition_measure(tone_stems, settings, CPU)
     else:
         measure = separation_measure(tone_stems, settings, CPU)

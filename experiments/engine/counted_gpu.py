@@ -6,11 +6,16 @@ reaches a third up and down. `plan` on the device itself measures.
 """
 
 from experiments.engine.slots import Machine
-from experiments.stages import Classifier as ClassifierStage
-from experiments.stages import Separator as SeparatorStage
+from experiments.stages import Classifier, Separator
 from experiments.trainings.trial import Trial
 from selfrefine.errors import InputError
-from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, XUMX, Classifier, Separator
+from selfrefine.settings import (
+    PAPER_HDEMUCS,
+    PAPER_XUMX,
+    XUMX,
+    ClassifierSettings,
+    SeparatorSettings,
+)
 
 NAME = "h100"
 DEVICE = "one H100, counted and not measured"
@@ -34,12 +39,12 @@ def counted_machine(name: str) -> Machine:
     return Machine(CORES, True, 1)
 
 
-def counted_trial(stage: ClassifierStage | SeparatorStage) -> Trial:
+def counted_trial(stage: Classifier | Separator) -> Trial:
     """Raises InputError for a network of another size than the paper's."""
     settings = stage.settings
-    paper: Classifier | Separator
-    if isinstance(settings, Classifier):
-        name, paper = "classifier", Classifier()
+    paper: ClassifierSettings | SeparatorSettings
+    if isinstance(settings, ClassifierSettings):
+        name, paper = "classifier", ClassifierSettings()
     elif isinstance(settings.network, XUMX):
         name, paper = "X-UMX", PAPER_XUMX
     else:

@@ -75,8 +75,8 @@ def estimated_seconds(stage: Stage, store: Store) -> float | None:
 
 def mini_steps(stage: Classifier | Separator) -> int:
     """Of the same network's training at mini."""
-    settings: method.Classifier | method.Separator
-    if isinstance(stage.settings, method.Classifier):
+    settings: method.ClassifierSettings | method.SeparatorSettings
+    if isinstance(stage.settings, method.ClassifierSettings):
         settings = MINI.classifier
     elif isinstance(stage.settings.network, method.XUMX):
         settings = MINI.xumx

@@ -48,7 +48,9 @@ class Needs:
     their settings what `trainings` take."""
 
     total: float | None = None
-    trainings: Mapping[method.Classifier | method.Separator, float] = field(default_factory=dict)
+    trainings: Mapping[method.ClassifierSettings | method.SeparatorSettings, float] = field(
+        default_factory=dict
+    )
 
 
 def with_measured(needs: Needs, stage: Stage, memory: float, total: float) -> Needs:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrefine.classes import CLASSES
-from selfrefine.settings import Classifier, Separator
+from selfrefine.settings import ClassifierSettings, SeparatorSettings
 
 FILE = "trials.json"
 
@@ -44,12 +44,12 @@ class Trial:
     stems_on_device: bool = False
 
 
-Settings = Classifier | Separator
+Settings = ClassifierSettings | SeparatorSettings
 
 
 def cost_of(settings: Settings) -> Settings:
     """The settings without what changes neither a step's time nor its memory."""
-    if isinstance(settings, Classifier):
+    if isinstance(settings, ClassifierSettings):
         return replace(settings, steps=1, learning_rate=1.0, bce_share=0.0)
     return replace(settings, steps=1, learning_rate=1.0, single_share=0.0)
 
@@ -154,7 +154,7 @@ def tried_steps(settings: Settings, stem_bytes: float, device: Any) -> tuple[flo
         write_noise(folder / "stems", settings, stem_bytes)
         stems = open_audio_set(folder / "stems")
         place = Place(folder, device, reports.append)
-        if isinstance(settings, Classifier):
+        if isinstance(settings, ClassifierSettings):
             trained = train_classifier(stems, settings, 0, place)
         else:
             trained = train_separator(stems, settings, 0, place)

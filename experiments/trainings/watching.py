@@ -22,7 +22,7 @@ from selfrefine.mixing.random_mixing import class_candidates, draw_mixtures
 from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.models.classifier import magnitudes, probabilities
 from selfrefine.models.separator import separate_song
-from selfrefine.settings import Classifier, HDemucs, Separator
+from selfrefine.settings import ClassifierSettings, HDemucs, SeparatorSettings
 from selfrefine.training.device import items_at_once
 from selfrefine.training.memory import is_out_of_memory
 
@@ -83,7 +83,9 @@ class Watcher:
         self.spent += self.cost
 
 
-def recognition_measure(stems: AudioSet, settings: Classifier, device: torch.device) -> Measure:
+def recognition_measure(
+    stems: AudioSet, settings: ClassifierSettings, device: torch.device
+) -> Measure:
     """Accuracy, F1, precision and recall on random mixtures made as in training, the same at each
     look and on each device. Raises InputError when there are no stems."""
     # On the host: the training needs the device's memory.
@@ -105,7 +107,9 @@ def recognition_measure(stems: AudioSet, settings: Classifier, device: torch.dev
     return measure
 
 
-def separation_measure(songs: AudioSet, settings: Separator, device: torch.device) -> Measure:
+def separation_measure(
+    songs: AudioSet, settings: SeparatorSettings, device: torch.device
+) -> Measure:
     """SDR on a few seconds of a few songs, as in the tables: medians over seconds and songs.
     Raises InputError when no song has all sources."""
     excerpts = [

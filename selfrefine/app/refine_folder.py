@@ -31,7 +31,7 @@ from selfrefine.refining.iterations import (
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import training_on, usual_trainings
 from selfrefine.scales import Scale
-from selfrefine.settings import Classifier, Refining
+from selfrefine.settings import ClassifierSettings, Refining
 from selfrefine.training.device import prepare, training_device
 
 PAPER_ITERATIONS = 2
@@ -116,7 +116,7 @@ class Way:
     """What every way of refining needs; `loaded` is the classifier that was given, if any."""
 
     order: RefineOrder
-    settings: Classifier
+    settings: ClassifierSettings
     refining: Refining
     loaded: ClassifierFile | None
     device: torch.device
@@ -220,7 +220,7 @@ def known_truth(path: Path, songs: list[SongFiles]) -> Labels:
 
 
 def order_mark(
-    order: RefineOrder, songs: list[SongFiles], settings: Classifier, refining: Refining
+    order: RefineOrder, songs: list[SongFiles], settings: ClassifierSettings, refining: Refining
 ) -> dict[str, Any]:
     """What must be the same for a run to be resumed. None counts as not noted: runs of before an
     option was there can go on without it."""

@@ -33,7 +33,7 @@ from selfrefine.refining.iterations import (
     window_centres,
 )
 from selfrefine.refining.segments import Segment, find_segments
-from selfrefine.settings import Classifier, Refining
+from selfrefine.settings import ClassifierSettings, Refining
 
 PEAKS = 240
 """Columns of a stem's waveform."""
@@ -51,7 +51,7 @@ class Refined:
     source: Path
     songs: list[SongFiles]
     trimmed: TrimmedStems
-    settings: Classifier
+    settings: ClassifierSettings
     refining: Refining
     iterations: list[Iteration]
     verdicts: dict[Key, Verdict]

@@ -11,7 +11,7 @@ from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.machine_settings import effects_by_pedalboard
 from selfrefine.mixing.stem_pool import StemPool, draw_segments, gather_segments
-from selfrefine.settings import Classifier, EffectRanges
+from selfrefine.settings import ClassifierSettings, EffectRanges
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def class_candidates(pool: StemPool) -> list[Tensor]:
 def draw_mixtures(
     pool: StemPool,
     candidates: list[Tensor],
-    settings: Classifier,
+    settings: ClassifierSettings,
     count: int,
     generator: torch.Generator,
     effects: EffectRanges | None,

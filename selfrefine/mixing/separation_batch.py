@@ -8,7 +8,7 @@ from torch import Tensor
 from selfrefine.audio.loudness import gain_to
 from selfrefine.classes import CLASSES
 from selfrefine.mixing.stem_pool import StemPool, draw_segments, gather_segments
-from selfrefine.settings import Separator
+from selfrefine.settings import SeparatorSettings
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def draw_sources(
 def draw_separation_batch(
     pool: StemPool,
     candidates: SeparationCandidates,
-    settings: Separator,
+    settings: SeparatorSettings,
     count: int,
     multi_chance: float,
     generator: torch.Generator,

@@ -21,7 +21,7 @@ from selfrefine.mixing.random_mixing import (
 )
 from selfrefine.mixing.stem_pool import StemPool, draw_segments, gather_segments
 from selfrefine.randomness import generator_for
-from selfrefine.settings import Classifier
+from selfrefine.settings import ClassifierSettings
 
 GROUPS = 16
 """Groups kept, out of all of which each batch is drawn: it seldom holds a source twice."""
@@ -39,7 +39,7 @@ class SourceBank:
     """
 
     def __init__(
-        self, pool: StemPool, candidates: list[Tensor], settings: Classifier, seed: int
+        self, pool: StemPool, candidates: list[Tensor], settings: ClassifierSettings, seed: int
     ) -> None:
         self._pool = pool
         self._candidates = candidates

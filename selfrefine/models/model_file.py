@@ -16,16 +16,16 @@ from selfrefine.training.checkpoint import save_atomically
 
 FORMAT = 1
 KINDS = {
-    kind.__name__: kind
-    for kind in (
-        method.Classifier,
-        method.Separator,
-        method.ConvNeXt,
-        method.EffectRanges,
-        method.XUMX,
-        method.HDemucs,
-    )
+    "Classifier": method.ClassifierSettings,
+    "Separator": method.SeparatorSettings,
+    "ConvNeXt": method.ConvNeXt,
+    "EffectRanges": method.EffectRanges,
+    "XUMX": method.XUMX,
+    "HDemucs": method.HDemucs,
 }
+"""Settings by the name that files have them under."""
+
+NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,24 @@ class ClassifierFile:
     """`threshold` is what its labels were decided with."""
 
     model: nn.Module
-    settings: method.Classifier
+    settings: method.ClassifierSettings
     threshold: float
 
 
 @dataclass(frozen=True)
 class SeparatorFile:
     model: nn.Module
-    settings: method.Separator
+    settings: method.SeparatorSettings
 
 
 def save_classifier(
-    path: Path, weights: Path, settings: method.Classifier, threshold: float
+    path: Path, weights: Path, settings: method.ClassifierSettings, threshold: float
 ) -> None:
     """`weights` is the file that training left."""
     write_model(path, weights, settings, {"threshold": threshold})
 
 
-def save_separator(path: Path, weights: Path, settings: method.Separator) -> None:
+def save_separator(path: Path, weights: Path, settings: method.SeparatorSettings) -> None:
     """`weights` is the file that training left."""
     write_model(path, weights, settings, {})
 
@@ -60,7 +60,7 @@ def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
     classifier."""
     from selfrefine.models.classifier import build_classifier
 
-    content, settings = read_model(path, method.Classifier)
+    content, settings = read_model(path, method.ClassifierSettings)
     model = with_weights(path, build_classifier(settings), content, device)
     if not isinstance(content.get("threshold"), float):
         raise InputError(f"{path}: lacks its threshold; give another, or train again")
@@ -72,7 +72,7 @@ def load_separator(path: Path, device: torch.device) -> SeparatorFile:
     separator."""
     from selfrefine.models.separator import build_separator
 
-    content, settings = read_model(path, method.Separator)
+    content, settings = read_model(path, method.SeparatorSettings)
     model = with_weights(path, build_separator(settings), content, device)
     return SeparatorFile(model, settings)
 
@@ -84,7 +84,7 @@ def write_model(path: Path, weights: Path, settings: Any, more: dict[str, Any]) 
 
 
 def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
-    what = kind.__name__.lower()
+    what = NAMES[kind].lower()
     if path.is_dir():
         path = path / f"{what}.pt"
     try:
@@ -108,7 +108,7 @@ def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
             f"{path}: its settings cannot be read ({error}); train it again"
         ) from error
     if not isinstance(settings, kind):
-        other = type(settings).__name__.lower()
+        other = NAMES[type(settings)].lower()
         raise InputError(f"{path}: is a {other}, not a {what}; give the other file")
     return content, settings
 
@@ -132,7 +132,7 @@ def written(value: Any) -> str:
         if not dataclasses.is_dataclass(value):
             return value
         fields = {f.name: tagged(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"is": type(value).__name__} | fields
+        return {"is": NAMES[type(value)]} | fields
 
     return json.dumps(tagged(value))
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from selfrefine.audio.loudness import gain_to
 from selfrefine.models.hdemucs import build_hdemucs, hdemucs_loss, separate_hdemucs
 from selfrefine.models.xumx import CrossNet, separate_xumx, xumx_loss
-from selfrefine.settings import XUMX, HDemucs, Separator
+from selfrefine.settings import XUMX, HDemucs, SeparatorSettings
 
 
-def build_separator(settings: Separator) -> nn.Module:
+def build_separator(settings: SeparatorSettings) -> nn.Module:
     network = settings.network
     if isinstance(network, XUMX):
         return CrossNet(network, settings.sample_rate)
@@ -26,7 +26,7 @@ def separation_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: 
 
 
 @torch.inference_mode()
-def separate_song(model: nn.Module, settings: Separator, mixture: Tensor) -> Tensor:
+def separate_song(model: nn.Module, settings: SeparatorSettings, mixture: Tensor) -> Tensor:
     """Sources `(class=4, channel=2, sample)` of a song `(channel=2, sample)`.
 
     The song is brought to `settings.loudness_lufs` and the estimates back by the inverse gain
@@ -37,7 +37,7 @@ def separate_song(model: nn.Module, settings: Separator, mixture: Tensor) -> Ten
 
 
 @torch.inference_mode()
-def separate_levelled(model: nn.Module, settings: Separator, mixture: Tensor) -> Tensor:
+def separate_levelled(model: nn.Module, settings: SeparatorSettings, mixture: Tensor) -> Tensor:
     """Sources of a mixture that has its loudness already; shapes as in `separate_song`."""
     model.eval()
     if isinstance(settings.network, HDemucs):

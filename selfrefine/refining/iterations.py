@@ -27,7 +27,7 @@ from selfrefine.refining.probabilities import (
     stem_windows,
     write_probabilities,
 )
-from selfrefine.settings import Classifier, Refining
+from selfrefine.settings import ClassifierSettings, Refining
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.loop import Listener, Place
@@ -59,7 +59,7 @@ class Iteration:
 
 def refine_iterations(
     stems: AudioSet,
-    settings: Classifier,
+    settings: ClassifierSettings,
     refining: Refining,
     count: int,
     seed: int,
@@ -101,7 +101,7 @@ def lost_classes(stems: AudioSet, training: AudioSet) -> str:
 def train_and_classify(
     training: AudioSet,
     stems: AudioSet,
-    settings: Classifier,
+    settings: ClassifierSettings,
     refining: Refining,
     seed: int,
     folder: Path,
@@ -124,7 +124,7 @@ def train_and_classify(
 def classify(
     model: torch.nn.Module,
     stems: AudioSet,
-    settings: Classifier,
+    settings: ClassifierSettings,
     refining: Refining,
     folder: Path,
     device: torch.device,
@@ -151,7 +151,7 @@ def read_windows(folder: Path) -> list[np.ndarray]:
         return np.split(stored["probabilities"].astype(np.float32), ends[:-1])
 
 
-def window_centres(count: int, settings: Classifier, refining: Refining) -> np.ndarray:
+def window_centres(count: int, settings: ClassifierSettings, refining: Refining) -> np.ndarray:
     """Middle of each window in s of the trimmed stem, `(window,)`."""
     step = settings.segment // refining.windows_per_segment // settings.hop * settings.hop
     return (np.arange(count) * step + settings.segment / 2) / settings.sample_rate

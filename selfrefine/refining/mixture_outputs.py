@@ -9,7 +9,7 @@ from selfrefine.clips.audio_set import AudioSet
 from selfrefine.mixing.random_mixing import class_candidates, draw_mixtures
 from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.models.classifier import magnitudes, probabilities
-from selfrefine.settings import Classifier
+from selfrefine.settings import ClassifierSettings
 
 MIXTURES_AT_ONCE = 16
 
@@ -18,7 +18,7 @@ MIXTURES_AT_ONCE = 16
 def mixture_outputs(
     model: nn.Module,
     stems: AudioSet,
-    settings: Classifier,
+    settings: ClassifierSettings,
     count: int,
     seed: int,
     device: torch.device,

@@ -13,7 +13,7 @@ from selfrefine.audio.spectrogram import magnitude
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
-from selfrefine.settings import Classifier, Refining
+from selfrefine.settings import ClassifierSettings, Refining
 
 WINDOWS_AT_ONCE = 64
 
@@ -31,7 +31,7 @@ class StemProbability:
 
 @torch.inference_mode()
 def window_probabilities(
-    model: nn.Module, audio: Tensor, settings: Classifier, windows_per_segment: int
+    model: nn.Module, audio: Tensor, settings: ClassifierSettings, windows_per_segment: int
 ) -> Tensor:
     """`(window, class)` of a stem `(channel=2, sample)`, windows a quarter segment apart.
 
@@ -53,7 +53,7 @@ def window_probabilities(
 def stem_windows(
     model: nn.Module,
     stems: AudioSet,
-    settings: Classifier,
+    settings: ClassifierSettings,
     refining: Refining,
     device: torch.device,
 ) -> Iterator[tuple[StemProbability, Tensor]]:
@@ -69,7 +69,7 @@ def stem_windows(
 def stem_probabilities(
     model: nn.Module,
     stems: AudioSet,
-    settings: Classifier,
+    settings: ClassifierSettings,
     refining: Refining,
     device: torch.device,
 ) -> Iterator[StemProbability]:

@@ -27,13 +27,13 @@ from selfrefine.refining.probabilities import (
     mean_probabilities,
     read_probabilities,
 )
-from selfrefine.settings import Classifier, Refining
+from selfrefine.settings import ClassifierSettings, Refining
 
 
 def refine_started(
     stems: AudioSet,
     start: nn.Module,
-    settings: Classifier,
+    settings: ClassifierSettings,
     refining: Refining,
     count: int,
     seed: int,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from selfrefine.errors import InputError
-from selfrefine.settings import Classifier
+from selfrefine.settings import ClassifierSettings
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 
@@ -55,7 +55,7 @@ def usual_trainings(stems: int) -> int:
     return USUAL_TRAININGS if stems >= LEAST_STEMS else 0
 
 
-def training_on(settings: Classifier, stems: int | None) -> Classifier:
+def training_on(settings: ClassifierSettings, stems: int | None) -> ClassifierSettings:
     """How a started classifier of these settings is trained on: a few small steps under the mean
     absolute error alone, which wrong labels mislead less than cross-entropy; fewer for a collection
     of few `stems`, None for a large one. A network whose whole training is short gets a third of

@@ -12,7 +12,7 @@ from selfrefine.mixing.random_mixing import class_candidates, draw_mixtures
 from selfrefine.mixing.source_bank import SourceBank
 from selfrefine.mixing.stem_pool import StemPool, load_pool
 from selfrefine.models.classifier import build_classifier, magnitudes
-from selfrefine.settings import Classifier
+from selfrefine.settings import ClassifierSettings
 from selfrefine.training.loop import Place, Schedule, Task, Trained, train
 from selfrefine.training.memory import slices
 
@@ -29,7 +29,7 @@ class Labelled:
 
 def train_classifier(
     stems: AudioSet,
-    settings: Classifier,
+    settings: ClassifierSettings,
     seed: int,
     place: Place,
     start: Mapping[str, Tensor] | None = None,
@@ -87,7 +87,7 @@ def train_classifier(
     return train(model, task, schedule, seed, place)
 
 
-def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: Classifier) -> int:
+def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: ClassifierSettings) -> int:
     """Steps of `settings.epochs` epochs: an epoch is the longest class cut into segments."""
     longest = max(int(pool.lengths[clips].sum()) for clips in candidates)
     return math.ceil(settings.epochs * longest / settings.segment / settings.batch)

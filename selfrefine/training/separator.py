@@ -17,7 +17,7 @@ from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.randomness import generator_for
-from selfrefine.settings import Separator
+from selfrefine.settings import SeparatorSettings
 from selfrefine.training.loop import Place, Schedule, Task, Trained, train
 from selfrefine.training.memory import slices
 
@@ -25,7 +25,9 @@ STATISTICS_MIXTURES = 64
 """Mixtures from which X-UMX's input statistics are measured."""
 
 
-def train_separator(stems: AudioSet, settings: Separator, seed: int, place: Place) -> Trained:
+def train_separator(
+    stems: AudioSet, settings: SeparatorSettings, seed: int, place: Place
+) -> Trained:
     """Leaves the weights in the place's `folder/model.pt`.
 
     Raises InputError when no stem has one label, and what `train` raises.
