@@ -27,12 +27,13 @@ import numpy as np
 import torch
 
 from selfrefine.audio.silence import kept_samples
+from selfrefine.classes import Labels
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
 from selfrefine.clips.corruption import TRUTH_FLOOR_DB, draw_parts, stem_truth, sum_parts
 from selfrefine.clips.song_set import read_songs
 from selfrefine.clips.trimming import Key
 from selfrefine.files.layouts import SongFiles, find_songs
-from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.model_file import ClassifierFile, load_classifier
 from selfrefine.refining.decisions import SURENESS, Verdict, reliability, weighed_verdicts
 from selfrefine.refining.iterations import Iteration, Progress

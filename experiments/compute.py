@@ -42,7 +42,7 @@ from experiments.trainings.watching import (
 from selfrefine.audio.colouring import randomly_filtered
 from selfrefine.audio.silence import remove_silence
 from selfrefine.band import play_songs
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.audio_set import (
     AudioSet,
     AudioSetWriter,
@@ -59,7 +59,7 @@ from selfrefine.clips.corruption import (
 )
 from selfrefine.clips.song_signals import references_and_mixture, sum_clips
 from selfrefine.errors import InputError
-from selfrefine.metrics.label_sets import Labels, confusion, label_accuracy
+from selfrefine.metrics.label_sets import confusion, label_accuracy
 from selfrefine.metrics.recognition import best_thresholds, recognition, unsure_share
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
 from selfrefine.models.classifier import build_classifier

@@ -6,11 +6,10 @@ Loads torch, through the module that reads probabilities.
 from experiments import stages
 from experiments.naming import describe
 from experiments.store import Store
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.audio_set import AudioSet, open_audio_set, with_labels
 from selfrefine.clips.corruption import read_truth
 from selfrefine.errors import InputError
-from selfrefine.metrics.label_sets import Labels
 from selfrefine.refining.decisions import Verdict, verdicts
 from selfrefine.refining.evidence import weigh, weighing_of
 from selfrefine.refining.probabilities import (

@@ -1,3 +1,33 @@
-"""The four classes of music source separation, in the order of the paper's tables."""
+"""The four classes of music source separation, and label sets of them.
+
+A label set is a tuple of classes in the order of `CLASSES`; a stem with an empty one is dropped.
+"""
+
+from collections.abc import Iterable
 
 CLASSES: tuple[str, ...] = ("vocals", "bass", "drums", "other")
+"""In the order of the paper's tables."""
+
+LabelSet = tuple[str, ...]
+
+Labels = dict[tuple[str, str], LabelSet]
+"""Label set by (song, stem)."""
+
+
+def label_words(label: Iterable[str]) -> str:
+    """A label set as text, "bass+drums"; "" for the empty one."""
+    return "+".join(label)
+
+
+def label_from_words(words: str) -> LabelSet:
+    """The label set that `label_words` wrote, in its order; "" is the empty one."""
+    return tuple(words.split("+")) if words else ()
+
+
+def label_set_of(words: str) -> LabelSet | None:
+    """The classes that a person's or a file's `bass` or `Drums+bass` names, in CLASSES' order; None
+    where one of the words is no class."""
+    parts = words.lower().split("+")
+    if not all(part in CLASSES for part in parts):
+        return None
+    return tuple(name for name in CLASSES if name in parts)

@@ -9,8 +9,9 @@ import torch
 
 from benchmarks.labels import corrupted_stems
 from selfrefine.band import play_songs
+from selfrefine.classes import Labels
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
-from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.model_file import ClassifierFile, load_classifier
 from selfrefine.refining.decisions import Verdict, reliability, verdicts
 from selfrefine.refining.evidence import UNSEEN, weigh

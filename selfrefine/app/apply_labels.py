@@ -8,10 +8,10 @@ from pathlib import Path
 from selfrefine.app.labels_table import file_word, read_labels, table_rows
 from selfrefine.app.output_folder import SOURCE, make_output_folder
 from selfrefine.app.stem_links import DROPPED, lay_out_stems
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, label_set_of
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import Say
-from selfrefine.files.layouts import SongFiles, find_songs, label_set_of
+from selfrefine.files.layouts import SongFiles, find_songs
 
 NEEDED = ("file", "refined")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, label_set_of
 from selfrefine.errors import InputError
-from selfrefine.files.layouts import SongFiles, StemFile, label_set_of
+from selfrefine.files.layouts import SongFiles, StemFile
 
 COLUMNS = (
     "song",

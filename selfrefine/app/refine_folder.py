@@ -14,11 +14,11 @@ from selfrefine.app.output_folder import SOURCE, begin_or_resume
 from selfrefine.app.prepared_stems import say_unused, trimmed_stems
 from selfrefine.app.progress_bar import ProgressBar
 from selfrefine.app.refine_report import Refined, refuse_edited_labels, write_report
+from selfrefine.classes import Labels
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.clips.trimming import Key
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import SongFiles, fingerprint
-from selfrefine.metrics.label_sets import Labels
 from selfrefine.models.model_file import ClassifierFile, load_classifier, save_classifier
 from selfrefine.refining.decisions import Verdict, thresholded_verdicts, weighed_verdicts
 from selfrefine.refining.iterations import (

@@ -19,12 +19,12 @@ from selfrefine.app.audit_page.page import (
 from selfrefine.app.labels_table import StemDecision, file_word, labels_text, write_labels
 from selfrefine.app.segment_files import lay_out_segments, write_segments
 from selfrefine.app.stem_links import lay_out_stems
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.trimming import Key, TrimmedStem, TrimmedStems, place_in_file
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import Say
 from selfrefine.files.layouts import SongFiles
-from selfrefine.metrics.label_sets import Labels, label_accuracy
+from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.refining.decisions import Verdict, reliability
 from selfrefine.refining.iterations import (
     Iteration,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from selfrefine.app.output_folder import refuse_full_disk
 from selfrefine.app.stem_links import lay_out_stems, link_name
+from selfrefine.classes import label_set_of
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import Say, decode, write_wav
 from selfrefine.files.header import read_header
-from selfrefine.files.layouts import StemFile, label_set_of
+from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
 from selfrefine.refining.segments import SHORT_SILENCE, Segment
 

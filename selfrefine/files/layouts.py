@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, label_set_of
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import AUDIO_SUFFIXES
 from selfrefine.files.stem_mp4 import STEM_MP4, STREAMS
@@ -151,14 +151,6 @@ def songs_of_classes(entries: list[Path]) -> Iterator[SongFiles]:
             files[name] = StemFile(name, label, path)
     for song, files in sorted(songs.items()):
         yield SongFiles(song, tuple(files.values()))
-
-
-def label_set_of(word: str) -> tuple[str, ...] | None:
-    """The classes that `bass` or `bass+drums` names, in CLASSES' order; None where one is none."""
-    parts = word.lower().split("+")
-    if not all(part in CLASSES for part in parts):
-        return None
-    return tuple(name for name in CLASSES if name in parts)
 
 
 def songs_of_tracks(entries: list[Path]) -> Iterator[SongFiles]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from selfrefine.classes import label_set_of
 from selfrefine.errors import InputError
-from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs, label_set_of
+from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs
 
 VALIDATION_SHARE = 0.14
 """MUSDB18's: 14 of 100 songs."""

@@ -3,10 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from selfrefine.classes import CLASSES
-
-Labels = dict[tuple[str, str], tuple[str, ...]]
-"""Label set by (song, file)."""
+from selfrefine.classes import CLASSES, Labels
 
 
 @dataclass(frozen=True)

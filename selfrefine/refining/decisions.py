@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.trimming import Key
-from selfrefine.metrics.label_sets import Labels
 from selfrefine.refining.evidence import Weighed, most_probable_sets, set_index
 from selfrefine.refining.iterations import Iteration
 from selfrefine.refining.probabilities import StemProbability

@@ -14,8 +14,7 @@ from itertools import product
 
 import numpy as np
 
-from selfrefine.classes import CLASSES
-from selfrefine.metrics.label_sets import Labels
+from selfrefine.classes import CLASSES, Labels
 from selfrefine.refining.probabilities import StemProbability
 
 HELD = np.array([row for row in product((0, 1), repeat=len(CLASSES)) if any(row)])

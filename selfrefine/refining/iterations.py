@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.audio_set import AudioSet, single_labelled, with_labels
 from selfrefine.files.audio_file import Say
-from selfrefine.metrics.label_sets import Labels
 from selfrefine.models.classifier import build_classifier
 from selfrefine.refining.evidence import Weighed
 from selfrefine.refining.probabilities import (
