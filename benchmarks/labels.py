@@ -35,8 +35,9 @@ from selfrefine.clips.trimming import Key
 from selfrefine.files.layouts import SongFiles, find_songs
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.model_file import ClassifierFile, load_classifier
+from selfrefine.progress import Progress, ignore
 from selfrefine.refining.decisions import SURENESS, Verdict, reliability, weighed_verdicts
-from selfrefine.refining.iterations import Iteration, Progress
+from selfrefine.refining.iterations import Iteration
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import shipped_classifier, training_on, usual_trainings
 from selfrefine.settings import SURE, Corruption, Refining, SilenceRemoval
@@ -47,7 +48,7 @@ NOISES = {
     "moved": Corruption(swapped_songs=0.0, moved_tracks=0.3, bleeding_stems=0.3),
     "none": Corruption(swapped_songs=0.0, moved_tracks=0.0, bleeding_stems=0.0),
 }
-SILENT = Progress(lambda report: None, lambda done, total: None, lambda sentence: None)
+SILENT = Progress(note=ignore)
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def track_set(root: Path, folder: Path, sample_rate: int) -> AudioSet:
 
 
 def song_set(songs: list[SongFiles], folder: Path, sample_rate: int) -> AudioSet:
-    read_songs(songs, folder, sample_rate, SILENT.count, SILENT.say)
+    read_songs(songs, folder, sample_rate, SILENT)
     return open_audio_set(folder)
 
 

@@ -40,11 +40,12 @@ from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.mixing.random_mixing import choose_classes, class_candidates, draw_mixtures
 from selfrefine.mixing.stem_pool import load_pool, place_on_device
 from selfrefine.models.classifier import magnitudes
+from selfrefine.progress import Progress, StepReport
 from selfrefine.scales import SCALES, Scale, scale_named
 from selfrefine.settings import ClassifierSettings, SeparatorSettings
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
-from selfrefine.training.loop import Place, StepReport, Trained
+from selfrefine.training.loop import Place, Trained
 from selfrefine.training.memory import free_memory
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import peak_flops, peak_memory, wait
@@ -218,7 +219,7 @@ def short_training(
     device = training_device()
     folder.mkdir()
     free_memory(device)
-    place = Place(folder, device, listen=reports.append)
+    place = Place(folder, device, progress=Progress(step=reports.append))
     short = replace(settings, steps=steps)
     if isinstance(short, ClassifierSettings):
         trained = train_classifier(stems, short, 0, place)

@@ -7,7 +7,7 @@ in its workers only.
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ from selfrefine.metrics.recognition import best_thresholds, recognition, unsure_
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.separator import build_separator, separate_song
+from selfrefine.progress import Progress, StepReport
 from selfrefine.refining.decisions import reliability
 from selfrefine.refining.mixture_outputs import mixture_outputs
 from selfrefine.refining.probabilities import count_labels, stem_probabilities, write_probabilities
@@ -71,7 +72,7 @@ from selfrefine.settings import Refining
 from selfrefine.training.checkpoint import load_model, read_weights
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import prepare, training_device
-from selfrefine.training.loop import Inspect, Listener, Place, StepReport, Trained
+from selfrefine.training.loop import Inspect, Place, Trained
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import peak_flops, peak_memory
 
@@ -82,16 +83,13 @@ THIN_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Work:
-    """Where a stage computes and whom it tells. `listen` hears of training steps, `count` of
-    songs or stems finished out of how many, `say` of what the user should read, `validated` of
-    what a training reaches on the songs that it is watched with, if any. `cores` are for it alone.
+    """Where a stage computes and whom it tells. `validated` takes what a training reaches on the
+    songs that it is watched with, if any. `cores` are for it alone.
     """
 
     store: Store
     folder: Path
-    listen: Listener
-    count: Callable[[int, int], None]
-    say: Callable[[str], None]
+    progress: Progress
     watched_with: stages.Stage | None
     validated: Callable[[int, Values], None]
     cores: int
@@ -113,18 +111,18 @@ def _(stage: stages.BandSongs, work: Work) -> Result:
         for played, (index, tracks) in enumerate(zip(indices, songs, strict=True), start=1):
             for track in tracks:
                 writer.add(f"{stage.domain}{index:03d}", track.name, (track.stem,), track.audio)
-            work.count(played, stage.songs)
+            work.progress.count(played, stage.songs)
     return {"songs": stage.songs, "seconds": stage.songs * stage.seconds}
 
 
 @compute.register
 def _(stage: stages.FolderSongs, work: Work) -> Result:
-    return folder_songs(stage, work.folder, work.count, work.say)
+    return folder_songs(stage, work.folder, work.progress)
 
 
 @compute.register
 def _(stage: stages.OwnSongs, work: Work) -> Result:
-    return read_own_songs(stage, work.folder, work.count, work.say)
+    return read_own_songs(stage, work.folder, work.progress)
 
 
 @compute.register
@@ -138,7 +136,7 @@ def _(stage: stages.Corrupted, work: Work) -> Result:
             for given, parts in draw_parts(clips, stage.noise, rng).items():
                 writer.add(song, given, (given,), sum_parts(tracks, parts))
                 truths.append(stem_truth(tracks, song, given, parts))
-            work.count(number + 1, len(songs))
+            work.progress.count(number + 1, len(songs))
     write_truth(work.folder / "truth.csv", truths)
     as_given: Labels = {(truth.song, truth.given): (truth.given,) for truth in truths}
     truth = read_truth(work.folder / "truth.csv")
@@ -167,9 +165,9 @@ def _(stage: stages.Trimmed, work: Work) -> Result:
                     continue
                 writer.add(song, name, (name,), audio)
                 seconds[name] += audio.shape[1] / songs.sample_rate
-            work.count(number + 1, len(grouped))
+            work.progress.count(number + 1, len(grouped))
     if silent:
-        work.say(f"{len(silent)} stems are silent and left out: {', '.join(silent)}")
+        work.progress.note(f"{len(silent)} stems are silent and left out: {', '.join(silent)}")
     minutes = {name: round(value / 60, 2) for name, value in seconds.items()}
     return {"stems": len(writer.clips), "minutes": minutes, "silent": silent}
 
@@ -188,7 +186,7 @@ def _(stage: stages.Coloured, work: Work) -> Result:
                 coloured = randomly_filtered(audio, stems.sample_rate, rng)
                 writer.add(clip.song, f"{clip.name}, filtered", clip.label, coloured)
                 count += 1
-                work.count(count, total)
+                work.progress.count(count, total)
     return {"stems": len(writer.clips)}
 
 
@@ -237,7 +235,7 @@ def _(stage: stages.Probabilities, work: Work) -> Result:
     rows = []
     for row in stem_probabilities(model, stems, settings, refining, device):
         rows.append(row)
-        work.count(len(rows), len(stems.clips))
+        work.progress.count(len(rows), len(stems.clips))
     write_probabilities(work.folder / "probabilities.csv", rows)
     outputs = np.array([row.probability for row in rows])
     unsure = float(((outputs > 0.1) & (outputs < 0.9)).mean())
@@ -256,11 +254,11 @@ def _(stage: stages.RecognitionOutputs, work: Work) -> Result:
     for stem in stem_probabilities(model, stems, settings, refining, device):
         truth = tuple(name in stem.given for name in CLASSES)
         rows.append(Output(SINGLE, f"{stem.song}/{stem.name}", truth, stem.probability))
-        work.count(len(rows), items)
+        work.progress.count(len(rows), items)
     mixtures = mixture_outputs(model, stems, settings, stage.mixtures, stage.seed, device)
     for number, (truth, values) in enumerate(mixtures):
         rows.append(Output(MULTI, str(number), truth, values))
-        work.count(len(rows), items)
+        work.progress.count(len(rows), items)
     write_outputs(work.folder, rows)
     tests = read_outputs(work.folder)
     return {
@@ -345,8 +343,10 @@ def _(stage: stages.SeparationScore, work: Work) -> Result:
             for name, score in zip(CLASSES, scores, strict=True)
         }
         if not np.isfinite(scores).any():
-            work.say(f"{song} has no frame in which every source sounds; it is not scored")
-        work.count(len(tracks), len(grouped))
+            work.progress.note(
+                f"{song} has no frame in which every source sounds; it is not scored"
+            )
+        work.progress.count(len(tracks), len(grouped))
 
     with ThreadPoolExecutor(1) as scoring:
         for number, (song, clips) in enumerate(grouped.items()):
@@ -393,7 +393,7 @@ def warn_of_thin_classes(stems: AudioSet, work: Work) -> None:
         if seconds < THIN_SECONDS
     ]
     if thin:
-        work.say(f"there is only {', '.join(thin)} with that label alone to train on")
+        work.progress.note(f"there is only {', '.join(thin)} with that label alone to train on")
 
 
 def single_labelled_seconds(stems: AudioSet) -> dict[str, float]:
@@ -409,7 +409,7 @@ def watcher(work: Work, measure: Callable[[AudioSet], Measure]) -> Inspect | Non
     if songs is None:
         return None
     folder = work.store.folder(songs)
-    return Watcher(lambda: measure(open_audio_set(folder)), work.validated, work.say).look
+    return Watcher(lambda: measure(open_audio_set(folder)), work.validated, work.progress.note).look
 
 
 def speed_line(speed: dict[str, float]) -> str:
@@ -434,11 +434,12 @@ def train_and_sum_up(
     prepare(device)
     reports: list[StepReport] = []
 
-    def listen(report: StepReport) -> None:
+    def step(report: StepReport) -> None:
         reports.append(report)
-        work.listen(report)
+        work.progress.step(report)
 
-    trained = training(Place(work.folder, device, listen, work.say, inspect, items_at_once))
+    progress = replace(work.progress, step=step)
+    trained = training(Place(work.folder, device, progress, inspect, items_at_once))
     last = reports[-max(1, len(reports) // 10) :]
     seconds = sum(report.seconds for report in reports) or 1e-9
     minutes = {name: round(s / 60, 2) for name, s in single_labelled_seconds(stems).items()}
@@ -450,7 +451,7 @@ def train_and_sum_up(
         "memory_bytes": peak_memory(device),
         "items_at_once": trained.items_at_once,
     }
-    work.say(speed_line(speed))
+    work.progress.note(speed_line(speed))
     return {
         "loss": sum(report.loss for report in last) / max(1, len(last)),
         "steps": reports[-1].steps if reports else 0,

@@ -25,6 +25,7 @@ from experiments.stages import (
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs, fingerprint
 from selfrefine.files.splits import songs_of_split
+from selfrefine.progress import Progress
 from selfrefine.settings import Corruption
 
 BAND_SEED = 2023
@@ -177,8 +178,7 @@ def split_songs(root: Path, dataset: DataSet, tracks: bool) -> list[SongFiles]:
 def folder_songs(
     stage: FolderSongs,
     folder: Path,
-    count: Callable[[int, int], None],
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Reads a folder's songs; refuses files that changed since the stage was named."""
     from selfrefine.clips.song_set import read_songs
@@ -189,5 +189,5 @@ def folder_songs(
         raise InputError(
             f"the {stage.split} songs of {stage.name} changed while running; run the command again"
         )
-    samples = read_songs(songs, folder, stage.sample_rate, count, say)
+    samples = read_songs(songs, folder, stage.sample_rate, progress)
     return {"songs": len(songs), "minutes": round(samples / stage.sample_rate / 60, 2)}

@@ -6,7 +6,7 @@ holds stems, or instrument tracks in `tracks/`; where it holds both, the stems a
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from selfrefine.files.layouts import (
     stem_files,
     track_files,
 )
+from selfrefine.progress import Progress
 
 VARIABLE = "TEST_PATH"
 LAYOUTS = "<song>/<class>.<ext>, <song>/tracks/<class>__<instrument>.<ext> or <song>.stem.mp4"
@@ -114,8 +115,7 @@ def songs_in(place: Path) -> Iterator[SongFiles]:
 def read_own_songs(
     stage: OwnSongs,
     folder: Path,
-    count: Callable[[int, int], None],
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Decodes the songs into a song set in `folder`. Raises InputError where the files are not
     those that the stage was named after."""
@@ -124,5 +124,5 @@ def read_own_songs(
     songs = songs_under(os.environ.get(VARIABLE, ""))
     if fingerprint(songs) != stage.fingerprint:
         raise InputError(f"the songs under {VARIABLE} changed while running; run the command again")
-    samples = read_songs(songs, folder, stage.sample_rate, count, say)
+    samples = read_songs(songs, folder, stage.sample_rate, progress)
     return {"songs": len(songs), "minutes": round(samples / stage.sample_rate / 60, 2)}

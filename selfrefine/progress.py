@@ -1,7 +1,9 @@
 """What a long piece of work tells whoever waits for it: a command's progress bar, or the runner."""
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
@@ -29,16 +31,29 @@ def ignore(*values: object) -> None:
 Note = Callable[[str], None]
 """Takes a sentence that the user should read."""
 
+Count = Callable[[float, float], None]
+"""Takes how much of a piece of work is done, and how much there is."""
+
 
 @dataclass(frozen=True)
 class Progress:
     """The one carrier of news from the work to the user.
 
-    `step` takes a training's reports. `count(done, total)` takes how many stems, songs or items are
-    done. `note` takes sentences that the user should read. By default steps and counts are ignored
-    and notes are logged as warnings.
+    `step` takes a training's reports, `count` how many stems, songs or items are done, `note`
+    sentences that the user should read. By default steps and counts are ignored and notes are
+    logged as warnings.
     """
 
     step: Callable[[StepReport], None] = ignore
-    count: Callable[[int, int], None] = ignore
+    count: Count = ignore
     note: Note = log.warning
+
+
+@contextmanager
+def noted_once(note: Note) -> Iterator[Note]:
+    """Yields a `Note` for what is said of many files: each sentence is passed on at the end, once,
+    with the number of files that it is true of."""
+    heard: Counter[str] = Counter()
+    yield lambda sentence: heard.update([sentence])
+    for sentence, files in heard.items():
+        note(f"{files} {'file' if files == 1 else 'files'}: {sentence}")

@@ -15,6 +15,7 @@ from torch import nn
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.mixing.stem_pool import StemPool, load_pool, place_on_device, take_back
+from selfrefine.progress import Progress
 from selfrefine.settings import (
     PAPER_HDEMUCS,
     PAPER_XUMX,
@@ -66,7 +67,7 @@ def train(
     """Trains into a folder; what was said."""
     folder.mkdir(exist_ok=True)
     said: list[str] = []
-    place = Place(folder, CPU, say=said.append, inspect=inspect)
+    place = Place(folder, CPU, progress=Progress(note=said.append), inspect=inspect)
     if isinstance(settings, ClassifierSettings):
         train_classifier(stems, settings, 7, place)
     else:
@@ -372,7 +373,7 @@ def test_losses_that_are_read_late_are_reported_as_means_of_all_their_steps(
         monkeypatch.setitem(loop.STEPS_A_REPORT, "cpu", every)
         folder = tmp_path / str(every)
         folder.mkdir()
-        place = Place(folder, CPU, lambda r, to=reports: to.append((r.step, r.loss)))
+        place = Place(folder, CPU, Progress(step=lambda r, to=reports: to.append((r.step, r.loss))))
         train_classifier(tone_stems, CLASSIFIER, 0, place)
     single = [loss for _, loss in heard[1]]
     assert heard[3] == [

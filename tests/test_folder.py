@@ -14,6 +14,7 @@ from selfrefine.clips.audio_set import by_song, open_audio_set
 from selfrefine.clips.song_set import read_songs
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import find_songs, fingerprint
+from selfrefine.progress import Progress
 from selfrefine.settings import Corruption
 from tests.conftest import tone
 
@@ -31,7 +32,7 @@ def write_song(folder: Path, rate: int = RATE, seconds: float = 1.0, suffix: str
 def read(root: Path, tmp_path: Path, tracks: bool = False):
     said: list[str] = []
     out = tmp_path / "set"
-    read_songs(find_songs(root, tracks), out, RATE, lambda done, total: None, said.append)
+    read_songs(find_songs(root, tracks), out, RATE, Progress(note=said.append))
     return open_audio_set(out), said
 
 

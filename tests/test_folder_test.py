@@ -38,6 +38,7 @@ from selfrefine.clips.song_signals import references_and_mixture
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import find_songs
 from selfrefine.metrics.sdr import frame_sdr, track_sdr
+from selfrefine.progress import Progress
 from tests.cli_songs import stem, write_song
 from tests.conftest import RATE, tone
 
@@ -75,7 +76,7 @@ def songs(tmp_path: Path, set_path: SetPath) -> Path:
 
 def read(stage: OwnSongs, folder: Path) -> list[str]:
     said: list[str] = []
-    read_own_songs(stage, folder, lambda done, total: None, said.append)
+    read_own_songs(stage, folder, Progress(note=said.append))
     return said
 
 

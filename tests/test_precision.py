@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.clips.audio_set import AudioSet
+from selfrefine.progress import Progress
 from selfrefine.training import loop, precision
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.loop import Place
@@ -72,7 +73,7 @@ def test_a_network_that_bf16_gets_wrong_trains_in_float32_and_says_so(
     monkeypatch.setattr(loop, "is_doubtful", lambda device: True)
     monkeypatch.setattr(precision, "is_right", lambda layer, given: not wrong)
     said: list[str] = []
-    place = Place(tmp_path / "doubtful", CPU, say=said.append)
+    place = Place(tmp_path / "doubtful", CPU, progress=Progress(note=said.append))
     train_classifier(tone_stems, CLASSIFIER, 0, place)
     if wrong:
         (sentence,) = said

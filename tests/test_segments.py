@@ -29,6 +29,7 @@ from selfrefine.files.audio_file import openable
 from selfrefine.files.layouts import StemFile, find_songs
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.model_file import save_classifier
+from selfrefine.progress import Progress
 from selfrefine.refining.segments import (
     SHORT_SILENCE,
     Segment,
@@ -254,7 +255,7 @@ def test_a_layout_is_a_folder_of_stems_and_replaces_the_one_before(tmp_path: Pat
     for file in files:
         assert "+".join(file.label) == file.path.parent.name
         assert not file.path.is_symlink()
-    trimmed = trim_stems(songs, tmp_path / "work", 8000, lambda done, total: None, print)
+    trimmed = trim_stems(songs, tmp_path / "work", 8000, Progress(note=print))
     assert len(trimmed.kept) == len(files)
 
 

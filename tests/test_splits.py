@@ -19,6 +19,7 @@ from selfrefine.files.splits import (
     songs_of_split,
     validation_names,
 )
+from selfrefine.progress import Progress
 from selfrefine.settings import Corruption
 from tests.cli_songs import stem, write_song
 from tests.conftest import RATE, tone
@@ -122,13 +123,13 @@ def test_musdb_and_multitrack_have_all_splits(
         stage = bind(Trimmed(dataset), "musdb", SCALE).of
         marks.add(stage.fingerprint)
         folder = tmp_path / f"set{number}"
-        folder_songs(stage, folder, lambda done, total: None, print)
+        folder_songs(stage, folder, Progress(note=print))
         assert set(by_song(open_audio_set(folder))) == songs
         assert bind(Trimmed(dataset), "multitrack", SCALE).of.fingerprint == stage.fingerprint
     assert len(marks) == 3
     assert bind(Trimmed(NOISY), "musdb", SCALE).of.fingerprint not in marks
     tracks = bind(Trimmed(NOISY), "multitrack", SCALE).of.of
-    folder_songs(tracks, tmp_path / "tracks", lambda done, total: None, print)
+    folder_songs(tracks, tmp_path / "tracks", Progress(note=print))
     assert set(by_song(open_audio_set(tmp_path / "tracks"))) == expected[CLEAN]
 
 
@@ -139,7 +140,7 @@ def test_a_mixture_that_is_not_its_stems_is_read_and_said(tmp_path: Path) -> Non
     soundfile.write(path, stem("vocals", 1, 1.0)[::-1] / 2, RATE)
     said: list[str] = []
     songs = find_songs(tmp_path / "in", tracks=False)
-    read_songs(songs, tmp_path / "set", RATE, lambda done, total: None, said.append)
+    read_songs(songs, tmp_path / "set", RATE, Progress(note=said.append))
     assert len(said) == 1
     assert said[0].startswith("PR - Oh No: the stems do not sum to the mixture")
     clips = by_song(open_audio_set(tmp_path / "set"))["PR - Oh No"]

@@ -19,7 +19,7 @@ from selfrefine.clips.audio_set import AudioSet, with_labels
 from selfrefine.errors import InputError
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.model_file import load_classifier
-from selfrefine.refining.iterations import Progress
+from selfrefine.progress import Progress, StepReport
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import (
     STEPS,
@@ -29,7 +29,6 @@ from selfrefine.refining.starting import (
     usual_trainings,
 )
 from selfrefine.settings import Refining
-from selfrefine.training.loop import StepReport
 from tests.conftest import RATE
 from tests.tone_classifier import TONE_SETTINGS
 
@@ -66,7 +65,7 @@ class Heard:
 
     @property
     def progress(self) -> Progress:
-        return Progress(self.listen, lambda done, total: None, self.sentences.append)
+        return Progress(step=self.listen, note=self.sentences.append)
 
 
 def test_swapped_labels_are_found_and_a_killed_run_goes_on(

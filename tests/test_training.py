@@ -12,6 +12,7 @@ from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.classifier import build_classifier
+from selfrefine.progress import Progress, StepReport
 from selfrefine.refining.probabilities import label_set, stem_probabilities
 from selfrefine.settings import (
     PAPER_HDEMUCS,
@@ -27,7 +28,7 @@ from selfrefine.training import loop
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import classification_loss, train_classifier
 from selfrefine.training.device import items_at_once, training_device
-from selfrefine.training.loop import Inspect, Place, Schedule, StepReport
+from selfrefine.training.loop import Inspect, Place, Schedule
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
 from tests.cli_songs import ask, assert_refused, write_songs
@@ -75,7 +76,7 @@ def train_either(
             raise Killed
 
     folder.mkdir(exist_ok=True)
-    place = Place(folder, CPU, listen, inspect=inspect)
+    place = Place(folder, CPU, Progress(step=listen), inspect)
     if isinstance(settings, ClassifierSettings):
         train_classifier(stems, settings, 7, place)
     else:
@@ -159,7 +160,7 @@ def test_steps_are_timed_without_the_looks_between_them(
 
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
     reports: list[StepReport] = []
-    place = Place(tmp_path, CPU, reports.append, inspect=inspect)
+    place = Place(tmp_path, CPU, Progress(step=reports.append), inspect)
     train_classifier(tone_stems, CLASSIFIER, 0, place)
     assert now[0] == 100.0 * CLASSIFIER.steps
     assert [report.seconds for report in reports] == [0.0] * CLASSIFIER.steps
@@ -266,9 +267,9 @@ def test_parts_of_a_batch_train_as_the_whole(
             heard.append(report.loss)
 
         if which == "classifier":
-            train_classifier(tone_stems, classifier, 0, Place(folder, CPU, listen))
+            train_classifier(tone_stems, classifier, 0, Place(folder, CPU, Progress(step=listen)))
         else:
-            train_separator(tone_stems, separator, 0, Place(folder, CPU, listen))
+            train_separator(tone_stems, separator, 0, Place(folder, CPU, Progress(step=listen)))
         losses[at_once] = heard
     assert losses["1"] == pytest.approx(losses["100"], rel=1e-2)
     assert losses["2"] == pytest.approx(losses["100"], rel=1e-2)

@@ -12,7 +12,7 @@ import torch
 
 from experiments import stages
 from experiments.engine import runner, worker
-from experiments.engine.messages import Finished, Measured, Order, Progress
+from experiments.engine.messages import Counted, Finished, Measured, Order
 from experiments.engine.runner import fork_server, listen, machine_here, workers_and_threads
 from experiments.engine.slots import Grant, Machine, Needs, next_grant, with_measured
 from experiments.stages import (
@@ -28,8 +28,8 @@ from experiments.stages import (
 )
 from experiments.store import Store
 from selfrefine import settings
+from selfrefine.progress import StepReport
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX
-from selfrefine.training.loop import StepReport
 
 CORES = len(os.sched_getaffinity(0))
 GPU16 = Machine(16, gpu=True)
@@ -343,14 +343,14 @@ def test_a_training_on_a_gpu_says_once_what_it_takes_of_the_memory(
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: next(taken))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 * GB, 80 * GB))
     monkeypatch.setattr(
-        worker, "compute", lambda stage, work: {"x": [work.listen(each) for each in REPORTS]}
+        worker, "compute", lambda stage, work: {"x": [work.progress.step(each) for each in REPORTS]}
     )
     store, said = Store(tmp_path), Said()
     store.folder(PSI).mkdir(parents=True)
     worker.computed(order_of(PSI, tmp_path), store, store.folder(PSI), said)
     measured = [message for message in said.messages if isinstance(message, Measured)]
     assert measured == [Measured(7 * GB + worker.CONTEXT_BYTES, 80 * GB)]
-    assert sum(isinstance(message, Progress) for message in said.messages) == 3
+    assert sum(isinstance(message, Counted) for message in said.messages) == 3
     assert store.record(PSI)["run"]["device"] == "a GPU"
 
 

@@ -22,11 +22,11 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Counted:
     """What a worker is at: `done` of `total` units, and a word on how it goes."""
 
-    done: int
-    total: int
+    done: float
+    total: float
     word: str = ""
 
 
@@ -60,4 +60,4 @@ class Failed:
     message: str
 
 
-Message = Progress | Said | Measured | Finished | Failed
+Message = Counted | Said | Measured | Finished | Failed

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.engine.messages import Failed, Finished, Measured, Order, Progress, Said
+from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
 from experiments.engine.slots import Grant, Machine, Needs, by_urgency, next_grant, with_measured
 from experiments.naming import describe
 from experiments.stages import Songs, Stage, closure, identity, inputs
@@ -243,7 +243,7 @@ def listen(job: Job, needs: Needs) -> Needs:
     """Takes what the worker said since, shows it, and notes its end; returns `needs` with what it
     measured."""
     name = describe(job.stage)
-    latest: Progress | None = None
+    latest: Counted | None = None
     # Asked first: what an ended worker had to say is in the pipe. The pipe alone does not tell,
     # since processes that it started may hold the other end.
     gone = not job.process.is_alive()
@@ -251,7 +251,7 @@ def listen(job: Job, needs: Needs) -> Needs:
         while job.outcome is None and job.pipe.poll():
             message = job.pipe.recv()
             match message:
-                case Progress():
+                case Counted():
                     latest = message
                 case Said():
                     tell(f"note   {name}: {message.sentence}")
@@ -278,15 +278,15 @@ def listen(job: Job, needs: Needs) -> Needs:
     return needs
 
 
-def show(job: Job, progress: Progress) -> None:
+def show(job: Job, counted: Counted) -> None:
     """Moves the bar; without a terminal, prints a line now and then."""
-    job.bar.total = progress.total
-    job.bar.n = progress.done
-    job.bar.set_postfix_str(progress.word)
+    job.bar.total = counted.total
+    job.bar.n = counted.done
+    job.bar.set_postfix_str(counted.word)
     if job.bar.disable and time.monotonic() - job.told > QUIET_SECONDS:
         job.told = time.monotonic()
-        unit = f"{job.stage.unit} {progress.done}/{progress.total}"
-        tell(f"       {describe(job.stage)}: {unit} {progress.word}")
+        unit = f"{job.stage.unit} {counted.done}/{counted.total}"
+        tell(f"       {describe(job.stage)}: {unit} {counted.word}")
 
 
 def tell(line: str) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 
 from experiments.compute import Work, compute
-from experiments.engine.messages import Failed, Finished, Measured, Order, Progress, Said
+from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
 from experiments.store import Store
 from experiments.tracking.stage import start_tracking
 from experiments.trainings.validation import add_validation
 from selfrefine.errors import InputError
+from selfrefine.progress import Progress, StepReport
 from selfrefine.training.device import training_device
-from selfrefine.training.loop import StepReport
 
 CONTEXT_BYTES = 0.5e9
 """Of the GPU's memory, what a process takes beside torch's own: CUDA's context and kernels."""
@@ -68,14 +68,14 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     }
     tracker = start_tracking(order.stage, order.groups, order.root, order.tags, origin)
 
-    def listen(report: StepReport) -> None:
+    def step(report: StepReport) -> None:
         nonlocal unmeasured
         if unmeasured:
             unmeasured = False
             pipe.send(measured(device))
         rate = 1 / report.seconds if report.seconds else 0.0
         word = f"loss {report.loss:.4f}, {rate:.1f} steps/s"
-        pipe.send(Progress(report.step, report.steps, word))
+        pipe.send(Counted(report.step, report.steps, word))
         tracker.step(report)
 
     def validated(step: int, values: dict[str, float]) -> None:
@@ -85,9 +85,11 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     job = Work(
         store,
         folder,
-        listen,
-        lambda done, total: pipe.send(Progress(done, total)),
-        lambda sentence: pipe.send(Said(sentence)),
+        Progress(
+            step,
+            lambda done, total: pipe.send(Counted(done, total)),
+            lambda sentence: pipe.send(Said(sentence)),
+        ),
         order.watched_with,
         validated,
         cores=order.cores,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.store import write_json
 from experiments.tracking.mode import (
@@ -19,9 +19,7 @@ from experiments.tracking.mode import (
     silence,
     wandb_mode,
 )
-
-if TYPE_CHECKING:  # it loads torch, which studies and reports do without
-    from selfrefine.training.loop import StepReport
+from selfrefine.progress import StepReport
 
 PROJECT = "selfrefine"
 STEPS_BETWEEN_LOGS = 10
@@ -122,7 +120,7 @@ class Tracker:
         if self.thread is not None:
             self.calls.put(call)
 
-    def step(self, report: "StepReport") -> None:
+    def step(self, report: StepReport) -> None:
         if report.step % STEPS_BETWEEN_LOGS and report.step != report.steps:
             return
         values = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrefine.classes import CLASSES
+from selfrefine.progress import Progress, StepReport
 from selfrefine.settings import ClassifierSettings, SeparatorSettings
 
 FILE = "trials.json"
@@ -145,7 +146,7 @@ def tried_steps(settings: Settings, stem_bytes: float, device: Any) -> tuple[flo
     how the training ended."""
     from selfrefine.clips.audio_set import open_audio_set
     from selfrefine.training.classifier import train_classifier
-    from selfrefine.training.loop import Place, StepReport
+    from selfrefine.training.loop import Place
     from selfrefine.training.separator import train_separator
 
     reports: list[StepReport] = []
@@ -153,7 +154,7 @@ def tried_steps(settings: Settings, stem_bytes: float, device: Any) -> tuple[flo
         folder = Path(temporary)
         write_noise(folder / "stems", settings, stem_bytes)
         stems = open_audio_set(folder / "stems")
-        place = Place(folder, device, reports.append)
+        place = Place(folder, device, Progress(step=reports.append))
         if isinstance(settings, ClassifierSettings):
             trained = train_classifier(stems, settings, 0, place)
         else:

@@ -10,8 +10,8 @@ from selfrefine.app.output_folder import SOURCE, make_output_folder
 from selfrefine.app.stem_links import DROPPED, lay_out_stems
 from selfrefine.classes import CLASSES, label_set_of
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import Say
 from selfrefine.files.layouts import SongFiles, find_songs
+from selfrefine.progress import Note
 
 NEEDED = ("file", "refined")
 
@@ -30,7 +30,7 @@ class Applied:
     before: Path | None
 
 
-def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, say: Say) -> Applied:
+def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, note: Note) -> Applied:
     """Makes `out/stems` and `out/labels.csv` what `table` says of the stems that `out` was refined
     from; `source` is where those are if not where they were.
 
@@ -59,7 +59,7 @@ def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, say: S
     before = table_before(table, out)
     earlier = labels_in(before) if before else labels
     lay_out_stems(
-        [(*stems[word], label) for word, label in laid_out.items()], out / "stems", copy, say
+        [(*stems[word], label) for word, label in laid_out.items()], out / "stems", copy, note
     )
     keep_table(table, out)
     changed = sum(label != earlier.get(word) for word, label in labels.items())

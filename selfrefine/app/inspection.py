@@ -6,7 +6,6 @@ Headers first, all of them; then the audio of the readable files, songs in paral
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from selfrefine.clips.song_set import MIXTURE_RESIDUAL_DB
 from selfrefine.errors import InputError
 from selfrefine.files.header import Header, read_header
 from selfrefine.files.layouts import SPLIT_FOLDERS, SongFiles, recognise, unused_audio
+from selfrefine.progress import Count
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 CLIPPED_SHARE = 1e-4
@@ -55,7 +55,7 @@ class Inspection:
         return total
 
 
-def inspect(root: Path, count: Callable[[int, int], None]) -> Inspection:
+def inspect(root: Path, count: Count) -> Inspection:
     """Reads everything under `root`; `count` hears of bytes read. Raises InputError where no song
     is found at all."""
     layout, songs = find_splits(root)

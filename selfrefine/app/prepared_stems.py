@@ -3,41 +3,41 @@
 from pathlib import Path
 
 from selfrefine.app.output_folder import refuse_full_disk
-from selfrefine.app.progress_bar import ProgressBar
 from selfrefine.classes import CLASSES
 from selfrefine.clips.trimming import TrimmedStems, open_trimmed_stems, trim_stems
 from selfrefine.errors import InputError
 from selfrefine.files.header import read_header
 from selfrefine.files.layouts import SongFiles, unused_audio
+from selfrefine.progress import Progress
 
 
-def say_unused(source: Path, songs: list[SongFiles], bar: ProgressBar) -> None:
+def note_unused(source: Path, songs: list[SongFiles], progress: Progress) -> None:
     unused = unused_audio(source, songs)
     if unused:
-        bar.say(
+        progress.note(
             f"{len(unused)} audio files are named by no class and left out, as {unused[0]}; "
             "selfrefine check-data lists them"
         )
 
 
 def trimmed_stems(
-    songs: list[SongFiles], work: Path, sample_rate: int, bar: ProgressBar
+    songs: list[SongFiles], work: Path, sample_rate: int, progress: Progress
 ) -> TrimmedStems:
     """The stems without silence at `sample_rate`, read anew or kept in `work` from before."""
     folder = work / "stems"
     if not (folder / "index.json").exists():
         needed = stem_seconds(songs) * sample_rate * 4
         refuse_full_disk(work, needed, "the decoded stems")
-        trim_stems(songs, folder, sample_rate, bar.count, bar.say)
+        trim_stems(songs, folder, sample_rate, progress)
     trimmed = open_trimmed_stems(folder)
     for stem in trimmed.skipped.values():
-        bar.say(f"left out: {stem.reason}")
+        progress.note(f"left out: {stem.reason}")
     if trimmed.skipped:
         total = len(trimmed.skipped) + len(trimmed.kept)
-        bar.say(f"{len(trimmed.skipped)} of {total} stems are left out")
+        progress.note(f"{len(trimmed.skipped)} of {total} stems are left out")
     held = {name for clip in trimmed.stems.clips for name in clip.label}
     if missing := [name for name in CLASSES if name not in held]:
-        bar.say(f"no usable stem is labelled {' or '.join(missing)}: that cannot be learnt")
+        progress.note(f"no usable stem is labelled {' or '.join(missing)}: that cannot be learnt")
     return trimmed
 
 

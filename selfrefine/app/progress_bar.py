@@ -2,12 +2,10 @@
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from selfrefine.training.loop import StepReport
+from selfrefine.progress import Progress, StepReport
 
 
 class ProgressBar:
@@ -15,22 +13,27 @@ class ProgressBar:
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
-        self.work: tuple[str, int] | None = None
+        self.work: tuple[str, float] | None = None
 
-    def listen(self, report: "StepReport") -> None:
+    @property
+    def progress(self) -> Progress:
+        """The carrier whose news this bar shows."""
+        return Progress(self.step, self.count, self.note)
+
+    def step(self, report: StepReport) -> None:
         """For a training."""
         self.show("training", "step", report.step, report.steps)
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {report.loss:.3f}", refresh=False)
 
-    def count(self, done: int, total: int) -> None:
+    def count(self, done: float, total: float) -> None:
         """For stems read or looked at."""
         self.show("stems", "stem", done, total)
 
-    def say(self, sentence: str) -> None:
+    def note(self, sentence: str) -> None:
         tqdm.write(sentence, file=sys.stderr)
 
-    def show(self, words: str, unit: str, done: int, total: int) -> None:
+    def show(self, words: str, unit: str, done: float, total: float) -> None:
         if self.bar is None or self.work != (words, total) or done < self.bar.n:
             self.close()
             self.bar = tqdm(desc=words, unit=unit, total=total, file=sys.stderr, disable=None)

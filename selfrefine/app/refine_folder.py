@@ -11,7 +11,7 @@ import torch
 
 from selfrefine.app.labels_table import read_truth
 from selfrefine.app.output_folder import SOURCE, begin_or_resume
-from selfrefine.app.prepared_stems import say_unused, trimmed_stems
+from selfrefine.app.prepared_stems import note_unused, trimmed_stems
 from selfrefine.app.progress_bar import ProgressBar
 from selfrefine.app.refine_report import Refined, refuse_edited_labels, write_report
 from selfrefine.classes import Labels
@@ -20,10 +20,10 @@ from selfrefine.clips.trimming import Key
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import SongFiles, fingerprint
 from selfrefine.models.model_file import ClassifierFile, load_classifier, save_classifier
+from selfrefine.progress import Progress
 from selfrefine.refining.decisions import Verdict, thresholded_verdicts, weighed_verdicts
 from selfrefine.refining.iterations import (
     Iteration,
-    Progress,
     classify,
     refine_iterations,
     refined_labels,
@@ -81,9 +81,9 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
     refuse_edited_labels(order.out)
     (work / SOURCE).write_bytes(os.fsencode(os.path.abspath(order.source)))
     with ProgressBar() as bar:
-        progress = Progress(bar.listen, bar.count, bar.say)
-        say_unused(order.source, songs, bar)
-        trimmed = trimmed_stems(songs, work, settings.sample_rate, bar)
+        progress = bar.progress
+        note_unused(order.source, songs, progress)
+        trimmed = trimmed_stems(songs, work, settings.sample_rate, progress)
         way = Way(order, settings, refining, loaded, device, progress)
         if order.start:
             found = by_start(way, trimmed.stems, work)
@@ -107,7 +107,7 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
             found.verdicts,
             found.words,
         )
-        write_report(order.out, refined, truth, order.copy, order.by_segment, bar.say)
+        write_report(order.out, refined, truth, order.copy, order.by_segment, bar.note)
     return refined
 
 

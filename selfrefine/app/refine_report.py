@@ -22,9 +22,9 @@ from selfrefine.app.stem_links import lay_out_stems
 from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.trimming import Key, TrimmedStem, TrimmedStems, place_in_file
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import Say
 from selfrefine.files.layouts import SongFiles
 from selfrefine.metrics.label_sets import label_accuracy
+from selfrefine.progress import Note
 from selfrefine.refining.decisions import Verdict, reliability
 from selfrefine.refining.iterations import (
     Iteration,
@@ -60,7 +60,7 @@ class Refined:
 
 
 def write_report(
-    out: Path, refined: Refined, truth: Labels | None, copy: bool, by_segment: bool, say: Say
+    out: Path, refined: Refined, truth: Labels | None, copy: bool, by_segment: bool, note: Note
 ) -> None:
     """Writes everything into `out` and prints the summary."""
     decisions = stem_decisions(refined)
@@ -78,10 +78,10 @@ def write_report(
         if (song.name, file.name) in refined.trimmed.kept
     ]
     labelled = [(song, file, decisions[song, file.name].refined) for song, file in usable]
-    paths = lay_out_stems(labelled, out / "stems", copy, say)
+    paths = lay_out_stems(labelled, out / "stems", copy, note)
     if by_segment:
         stretches = [(song, file, segments[song, file.name]) for song, file in usable]
-        lay_out_segments(stretches, out / "segments", copy, say)
+        lay_out_segments(stretches, out / "segments", copy, note)
     else:
         # Of a run before, under other labels.
         shutil.rmtree(out / "segments", ignore_errors=True)

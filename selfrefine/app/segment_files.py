@@ -12,10 +12,11 @@ from selfrefine.app.output_folder import refuse_full_disk
 from selfrefine.app.stem_links import lay_out_stems, link_name
 from selfrefine.classes import label_set_of
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import Say, decode, write_wav
+from selfrefine.files.audio_file import decode, write_wav
 from selfrefine.files.header import read_header
 from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
+from selfrefine.progress import Note
 from selfrefine.refining.segments import SHORT_SILENCE, Segment
 
 COLUMNS = ("song", "file", "start", "end", "classes", "confidence")
@@ -98,14 +99,14 @@ def label_stretches(segments: Sequence[Segment]) -> list[Stretch]:
 
 
 def lay_out_segments(
-    stems: Sequence[SegmentedStem], folder: Path, copy: bool, say: Say
+    stems: Sequence[SegmentedStem], folder: Path, copy: bool, note: Note
 ) -> dict[tuple[str, str], tuple[Path, ...]]:
     """Makes `folder/<label set>/<song>__<name>~<n>.wav` of every stretch of a stem that changes
     its label set, and `<song>__<name>.<ext>` of a stem that does not, as `lay_out_stems` does;
     returns the paths by (song, name). A stem without a segment counts as dropped.
 
     `find_songs` reads the folder; each stretch is a song to it. Stretches that are short or hold no
-    class are left out, and `say` hears how many. A folder from before is replaced once the new one
+    class are left out, and `note` hears how many. A folder from before is replaced once the new one
     is whole. Raises InputError where the disk has no room.
     """
     whole = [stem for stem in stems if len({one.label for one in stem[2]}) <= 1]
@@ -113,7 +114,7 @@ def lay_out_segments(
     refuse_full_disk(folder.parent, needed_bytes(whole, changing, copy), "the stretches of stems")
     building = folder.with_name(folder.name + ".building")
     labelled = [(song, file, found[0].label if found else ()) for song, file, found in whole]
-    linked = lay_out_stems(labelled, building, copy, say)
+    linked = lay_out_stems(labelled, building, copy, note)
     taken = {known_as(path) for path in linked.values()}
     paths: dict[tuple[str, str], tuple[Path, ...]] = {
         key: (folder / path.relative_to(building),) for key, path in linked.items()
@@ -130,7 +131,7 @@ def lay_out_segments(
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(building, folder)
     if changing:
-        say(
+        note(
             f"{len(changing)} of {len(stems)} stems change: laid out as {count} stretches, without "
             f"{CHANGE_MARGIN:g} s on either side of a change"
         )
@@ -141,7 +142,7 @@ def lay_out_segments(
     for words, those in reasons.items():
         if those:
             seconds = sum(one.seconds for one in those)
-            say(f"{len(those)} stretches, {seconds:.1f} s in all, {words} and are left out")
+            note(f"{len(those)} stretches, {seconds:.1f} s in all, {words} and are left out")
     return paths
 
 

@@ -8,7 +8,7 @@ Wiener filter see a window, not the file.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +19,12 @@ import torch
 from selfrefine.audio.loudness import stream_loudness
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import Say, openable, refuse_truncated, resample
+from selfrefine.files.audio_file import openable, refuse_truncated, resample
 from selfrefine.files.header import Header, read_header
 from selfrefine.files.layouts import StemFile
 from selfrefine.models.model_file import SeparatorFile
 from selfrefine.models.separator import separate_levelled
+from selfrefine.progress import Progress
 
 WINDOW_S = 60
 OVERLAP_S = 5
@@ -46,13 +47,12 @@ def separate_file(
     folder: Path,
     separator: SeparatorFile,
     device: torch.device,
-    count: Callable[[float, float], None],
-    say: Say,
+    progress: Progress,
 ) -> list[Path]:
     """Writes `<class>.wav` into `folder`, 32-bit float at the file's rate, as long as the file;
     mono for mono, else stereo. The files appear whole or not at all.
 
-    `count` hears of seconds done and in all. Raises InputError for a file that cannot be read or
+    Seconds are counted. Raises InputError for a file that cannot be read or
     that holds samples that are not finite, and where the disk does not take the stems.
     """
     header = read_header(StemFile("", (), path))
@@ -60,9 +60,9 @@ def separate_file(
         raise InputError(f"{path}: holds no samples; choose another file")
     rate = separator.settings.sample_rate
     if header.channels > 2:
-        say(f"{path}: {header.channels} channels are folded down to stereo")
+        progress.note(f"{path}: {header.channels} channels are folded down to stereo")
     if header.sample_rate > rate:
-        say(f"{path}: the model hears up to {rate // 2} Hz; what is above is in no stem")
+        progress.note(f"{path}: the model hears up to {rate // 2} Hz; what is above is in no stem")
     gain = level_gain(path, header, separator)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.wav" for name in CLASSES]
@@ -86,7 +86,7 @@ def separate_file(
             for faded in separated_stretches(path, header, separator, gain, device):
                 for writer, stem in zip(writers, faded, strict=True):
                     writer.write(stem[:channels].T if channels == 2 else stem.mean(axis=0))
-                count(writers[0].tell() / header.sample_rate, header.seconds)
+                progress.count(writers[0].tell() / header.sample_rate, header.seconds)
         for partial, target in zip(partials, paths, strict=True):
             os.replace(partial, target)
     except soundfile.LibsndfileError as error:

@@ -5,9 +5,10 @@ import os
 import shutil
 from pathlib import Path
 
-from selfrefine.files.audio_file import Say, write_wav
+from selfrefine.files.audio_file import write_wav
 from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
+from selfrefine.progress import Note
 
 DROPPED = "dropped"
 LONGEST_NAME = 200
@@ -15,7 +16,7 @@ LONGEST_NAME = 200
 
 
 def lay_out_stems(
-    stems: list[tuple[str, StemFile, tuple[str, ...]]], folder: Path, copy: bool, say: Say
+    stems: list[tuple[str, StemFile, tuple[str, ...]]], folder: Path, copy: bool, note: Note
 ) -> dict[tuple[str, str], Path]:
     """Makes `folder/<label set>/<song>__<name>.<ext>` of (song, file, label set); returns the path
     by (song, name).
@@ -45,7 +46,7 @@ def lay_out_stems(
                 unlinked += 1
         paths[song, file.name] = folder / label_folder / name
     if unlinked:
-        say(f"{unlinked} stems are copied: this file system takes no links")
+        note(f"{unlinked} stems are copied: this file system takes no links")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
     return paths

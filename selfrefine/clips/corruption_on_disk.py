@@ -16,9 +16,10 @@ from selfrefine.clips.corruption import (
 )
 from selfrefine.clips.song_set import read_songs
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import Say, write_wav
+from selfrefine.files.audio_file import write_wav
 from selfrefine.files.header import read_header
 from selfrefine.files.layouts import SongFiles, find_songs, stem_files
+from selfrefine.progress import Note, Progress
 from selfrefine.settings import Corruption
 
 
@@ -44,7 +45,7 @@ def songs_to_corrupt(root: Path) -> list[SongFiles]:
 
 
 def corrupt_song(
-    song: SongFiles, folder: Path, noise: Corruption, seed: list[int], say: Say
+    song: SongFiles, folder: Path, noise: Corruption, seed: list[int], note: Note
 ) -> tuple[list[StemTruth], list[Piece]]:
     """Writes a song's corrupted stems into `folder`, at the song's own sample rate; returns what
     each holds, over the whole and piece by piece."""
@@ -53,7 +54,7 @@ def corrupt_song(
     truths: list[StemTruth] = []
     pieces: list[Piece] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:
-        read_songs([song], Path(temporary), rate, lambda done, total: None, say)
+        read_songs([song], Path(temporary), rate, Progress(note=note))
         tracks = open_audio_set(Path(temporary))
         parts_of = draw_parts(list(tracks.clips), noise, np.random.default_rng(seed))
         for given, parts in parts_of.items():

@@ -1,53 +1,47 @@
 """Reading songs from disk into a song set: aligned clips, decoded once."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSetWriter
-from selfrefine.files.audio_file import Say, as_stereo, read_stereo
+from selfrefine.files.audio_file import as_stereo, read_stereo
 from selfrefine.files.layouts import SongFiles, StemFile
 from selfrefine.files.stem_mp4 import decode_stream
+from selfrefine.progress import Note, Progress, noted_once
 
 MIXTURE_RESIDUAL_DB = -20.0
 """From here up, what is left of a mixture without its stems is said."""
 
 
-def read_stem(file: StemFile, sample_rate: int, say: Say) -> np.ndarray:
+def read_stem(file: StemFile, sample_rate: int, note: Note) -> np.ndarray:
     """A stem's audio as `selfrefine.files.audio_file.read_stereo` gives it, of any layout."""
     if file.stream is None:
-        return read_stereo(file.path, sample_rate, say)
-    return as_stereo(*decode_stream(file.path, file.stream), sample_rate, say)
+        return read_stereo(file.path, sample_rate, note)
+    return as_stereo(*decode_stream(file.path, file.stream), sample_rate, note)
 
 
 def read_songs(
     songs: list[SongFiles],
     folder: Path,
     sample_rate: int,
-    count: Callable[[int, int], None],
-    say: Say,
+    progress: Progress,
 ) -> int:
     """Decodes the songs into a song set in `folder`; returns its samples per channel.
 
-    Stems of unequal length are padded to the song's longest; `say` hears of that, of a mixture
-    that is not the sum of its stems, and once of each kind of conversion. Raises InputError,
+    Stems of unequal length are padded to the song's longest. That is noted, and a mixture that is
+    not the sum of its stems, and each kind of conversion once. Raises InputError,
     naming the file, for one that cannot be used.
     """
-    heard: dict[str, int] = {}
-
-    def note(sentence: str) -> None:
-        heard[sentence] = heard.get(sentence, 0) + 1
-
-    with AudioSetWriter(folder, sample_rate) as writer:
+    with AudioSetWriter(folder, sample_rate) as writer, noted_once(progress.note) as note:
         for number, song in enumerate(songs):
             signals = [read_stem(file, sample_rate, note) for file in song.files]
             longest = max(audio.shape[1] for audio in signals)
             for index, file in enumerate(song.files):
                 missing = longest - signals[index].shape[1]
                 if missing:
-                    say(
+                    progress.note(
                         f"{song.name}/{file.name} is {missing / sample_rate:.2f} s shorter than "
                         "the song's longest file and is padded with silence"
                     )
@@ -55,15 +49,13 @@ def read_songs(
                 writer.add(song.name, file.name, file.label, signals[index])
             residual = mixture_residual(song, signals)
             if residual is not None and residual > MIXTURE_RESIDUAL_DB:
-                say(
+                progress.note(
                     f"{song.name}: the stems do not sum to the mixture (what is left is "
                     f"{residual:.0f} dB of it); training uses the stems, scoring the mixture as "
                     "it is, as published numbers do"
                 )
-            count(number + 1, len(songs))
-        for sentence, files in heard.items():
-            say(f"{files} {'file' if files == 1 else 'files'}: {sentence}")
-        return writer.written
+            progress.count(number + 1, len(songs))
+    return writer.written
 
 
 def mixture_residual(song: SongFiles, signals: list[np.ndarray]) -> float | None:

@@ -5,7 +5,6 @@ One stem is in memory at a time, and what cannot be used is named and counted, n
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from selfrefine.audio.silence import kept_samples
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.clips.song_set import read_stem
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import Say
 from selfrefine.files.layouts import SongFiles
+from selfrefine.progress import Progress, noted_once
 from selfrefine.settings import SilenceRemoval
 
 Key = tuple[str, str]
@@ -53,8 +52,7 @@ def trim_stems(
     songs: list[SongFiles],
     folder: Path,
     sample_rate: int,
-    count: Callable[[int, int], None],
-    say: Say,
+    progress: Progress,
 ) -> TrimmedStems:
     """Reads every stem into a stem set in `folder`. Mixtures are passed over.
 
@@ -64,12 +62,7 @@ def trim_stems(
     files = [(song.name, file) for song in songs for file in song.files if file.label]
     kept: list[TrimmedStem] = []
     skipped: list[SkippedStem] = []
-    heard: dict[str, int] = {}
-
-    def note(sentence: str) -> None:
-        heard[sentence] = heard.get(sentence, 0) + 1
-
-    with AudioSetWriter(folder, sample_rate) as writer:
+    with AudioSetWriter(folder, sample_rate) as writer, noted_once(progress.note) as note:
         for number, (song, file) in enumerate(files):
             try:
                 audio = read_stem(file, sample_rate, note)
@@ -84,7 +77,7 @@ def trim_stems(
                 kept.append(TrimmedStem(song, file.name, seconds, places))
             else:
                 skipped.append(SkippedStem(song, file.name, f"{file.path}: silent throughout"))
-            count(number + 1, len(files))
+            progress.count(number + 1, len(files))
         if not kept:
             first = skipped[0].reason if skipped else "no stem"
             raise InputError(f"none of {len(files)} stems can be used; the first: {first}")
@@ -92,8 +85,6 @@ def trim_stems(
         partial = folder / "stems.json.partial"
         partial.write_text(json.dumps(record))
         os.replace(partial, folder / "stems.json")
-    for sentence, number in heard.items():
-        say(f"{number} {'file' if number == 1 else 'files'}: {sentence}")
     return open_trimmed_stems(folder)
 
 

@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from selfrefine.app.apply_labels import apply_labels, label_counts
 
-    def say(sentence: str) -> None:
+    def note(sentence: str) -> None:
         print(sentence, file=sys.stderr)
 
     out = args.out or args.labels.parent
-    applied = apply_labels(args.labels, out, args.source, args.copy, say)
+    applied = apply_labels(args.labels, out, args.source, args.copy, note)
     for words, count in label_counts(applied):
         print(f"{count:6d} {words}")
     if applied.before:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
 
-        def count(done: int, total: int) -> None:
+        def count(done: float, total: float) -> None:
             bar.total = total
             bar.update(done - bar.n)
 

@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder}: holds something already; choose another --out")
         folders[folder] = path
+    from selfrefine.progress import Progress
+
     device = training_device()
     prepare(device)
     separator = load_separator(args.model, device)
@@ -48,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
                 bar.total = round(total)
                 bar.update(round(done) - bar.n)
 
-            separate_file(
-                path, folder, separator, device, count, lambda s: tqdm.write(s, file=sys.stderr)
-            )
+            progress = Progress(count=count, note=lambda s: tqdm.write(s, file=sys.stderr))
+            separate_file(path, folder, separator, device, progress)
         print(folder)
     return 0

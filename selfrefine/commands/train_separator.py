@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     songs = read_labels(args.labels, args.source, found) if args.labels else found
     make_output_folder(args.out, args.source, keep=args.resume)
 
-    from selfrefine.app.prepared_stems import say_unused, trimmed_stems
+    from selfrefine.app.prepared_stems import note_unused, trimmed_stems
     from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.models.model_file import save_separator
     from selfrefine.training.device import prepare, training_device
@@ -49,10 +49,10 @@ def run(args: argparse.Namespace) -> int:
     mark = {"files": fingerprint(songs), "settings": repr(settings), "seed": args.seed}
     work = begin_or_resume(args.out, mark)
     with ProgressBar() as bar:
-        say_unused(args.source, found, bar)
-        trimmed = trimmed_stems(songs, work, settings.sample_rate, bar)
+        note_unused(args.source, found, bar.progress)
+        trimmed = trimmed_stems(songs, work, settings.sample_rate, bar.progress)
         if not (work / "model.pt").exists():
-            place = Place(work, device, bar.listen, bar.say)
+            place = Place(work, device, bar.progress)
             train_separator(trimmed.stems, settings, args.seed, place)
     path = args.out / "separator.pt"
     save_separator(path, work / "model.pt", settings)

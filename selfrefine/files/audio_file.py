@@ -3,40 +3,37 @@
 import math
 import os
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from selfrefine.errors import InputError
+from selfrefine.progress import Note
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 
-Say = Callable[[str], None]
-"""Takes a sentence about the data that the user should read."""
 
-
-def read_stereo(path: Path, sample_rate: int, say: Say) -> np.ndarray:
+def read_stereo(path: Path, sample_rate: int, note: Note) -> np.ndarray:
     """A file's audio as float32 `(channel=2, sample)` at `sample_rate` Hz.
 
     Mono becomes two equal channels, more than two channels are folded down, another sample rate is
-    resampled; `say` hears of each. Raises InputError for a file that is missing, empty, truncated,
+    resampled; `note` hears of each. Raises InputError for a file that is missing, empty, truncated,
     not audio, or holds samples that are not finite.
     """
-    return as_stereo(*decode(path), sample_rate, say)
+    return as_stereo(*decode(path), sample_rate, note)
 
 
-def as_stereo(audio: np.ndarray, rate: int, sample_rate: int, say: Say) -> np.ndarray:
+def as_stereo(audio: np.ndarray, rate: int, sample_rate: int, note: Note) -> np.ndarray:
     """`(channel, sample)` at `rate` Hz as float32 `(channel=2, sample)` at `sample_rate` Hz."""
     if audio.shape[0] == 1:
-        say("mono audio is made stereo")
+        note("mono audio is made stereo")
         audio = np.repeat(audio, 2, axis=0)
     elif audio.shape[0] > 2:
-        say("audio of more than two channels is folded down to stereo")
+        note("audio of more than two channels is folded down to stereo")
         audio = np.stack([audio[0::2].mean(axis=0), audio[1::2].mean(axis=0)])
     if rate != sample_rate:
-        say(f"audio of {rate} Hz is resampled to {sample_rate} Hz")
+        note(f"audio of {rate} Hz is resampled to {sample_rate} Hz")
         audio = resample(audio, rate, sample_rate)
     return np.ascontiguousarray(audio, dtype=np.float32)
 

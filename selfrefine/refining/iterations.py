@@ -6,7 +6,7 @@ iteration leaves its classifier and probabilities in a folder of its own, from w
 interrupted run goes on.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.audio_set import AudioSet, single_labelled, with_labels
-from selfrefine.files.audio_file import Say
 from selfrefine.models.classifier import build_classifier
+from selfrefine.progress import Progress
 from selfrefine.refining.evidence import Weighed
 from selfrefine.refining.probabilities import (
     StemProbability,
@@ -29,19 +29,9 @@ from selfrefine.refining.probabilities import (
 from selfrefine.settings import ClassifierSettings, Refining
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
-from selfrefine.training.loop import Listener, Place
+from selfrefine.training.loop import Place
 
 WINDOWS = "windows.npz"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Who hears of the work: `listen` of training steps, `count` of stems looked at, `say` of
-    what the user should read."""
-
-    listen: Listener
-    count: Callable[[int, int], None]
-    say: Say
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,7 @@ def refine_iterations(
         training = single_labelled(with_labels(stems, labels))
         lost = lost_classes(stems, training)
         if lost and number < count:
-            progress.say(
+            progress.note(
                 f"stopped after iteration {number} of {count}: no stem was found to hold {lost} "
                 "alone, so the next classifier could not learn it; a lower --threshold, longer "
                 "training or more songs may help"
@@ -114,7 +104,7 @@ def train_and_classify(
     if (folder / "probabilities.csv").exists():
         return
     if not (folder / "model.pt").exists():
-        place = Place(folder, device, progress.listen, progress.say)
+        place = Place(folder, device, progress)
         train_classifier(training, settings, seed, place, start)
     model = load_model(build_classifier(settings), folder / "model.pt", device)
     classify(model, stems, settings, refining, folder, device, progress)

@@ -14,10 +14,10 @@ from torch import nn
 
 from selfrefine.clips.audio_set import AudioSet, single_labelled, with_labels
 from selfrefine.errors import InputError
+from selfrefine.progress import Progress
 from selfrefine.refining.evidence import most_probable_sets, weigh, weighing_of
 from selfrefine.refining.iterations import (
     Iteration,
-    Progress,
     classify,
     lost_classes,
     train_and_classify,
@@ -59,7 +59,7 @@ def refine_started(
     for number in range(1, count + 1):
         training = single_labelled(with_labels(stems, iteration.labels))
         if lost := lost_classes(stems, training):
-            progress.say(
+            progress.note(
                 f"stopped before training {number} of {count}: no stem was found to hold {lost} "
                 "alone, so a classifier that is trained on could forget it"
             )

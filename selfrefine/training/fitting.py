@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfrefine.errors import InputError
 from selfrefine.mixing.stem_pool import StemPool, take_back
+from selfrefine.progress import Note
 from selfrefine.training.memory import free_memory, halved, unless_out_of_memory
 
 Step = Callable[[int], Tensor]
@@ -29,13 +30,13 @@ class Fitting:
         at_once: int,
         items: int,
         device: torch.device,
-        say: Callable[[str], None],
+        note: Note,
     ) -> None:
         self.at_once = at_once
         self._items = items
         self._pool = pool
         self._device = device
-        self._say = say
+        self._note = note
         self._normalises = any(isinstance(part, _BatchNorm) for part in model.modules())
         self._buffers = list(model.buffers())
         self._kept = [buffer.clone() for buffer in self._buffers]
@@ -50,7 +51,7 @@ class Fitting:
             if not self._shrink():
                 return self._last(attempt)
         if self.at_once != before:
-            self._say(self._words(step))
+            self._note(self._words(step))
         return found[0]
 
     def without_effect(self, attempt: Step) -> None:
@@ -71,7 +72,7 @@ class Fitting:
         """Frees memory, and has less of it asked for, if that can be."""
         smaller = True
         if self._pool is not None and take_back(self._pool):
-            self._say("memory ran out: the stems stay on the host, and the step is repeated")
+            self._note("memory ran out: the stems stay on the host, and the step is repeated")
         elif self.at_once > 1:
             self.at_once = halved(self.at_once)
         else:

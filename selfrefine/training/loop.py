@@ -5,11 +5,10 @@ and resumed computes what an unbroken one does, bit for bit on the CPU. On a GPU
 the last bits: its sums are not always in the same order, and cuDNN chooses algorithms by timing.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from selfrefine.errors import InputError
 from selfrefine.mixing.stem_pool import StemPool, place_on_device
+from selfrefine.progress import Progress, StepReport
 from selfrefine.randomness import generator_for
 from selfrefine.training.checkpoint import CheckpointPace, load_checkpoint, save_atomically
 from selfrefine.training.device import items_at_once, memory_left
@@ -40,8 +40,6 @@ STEPS_A_REPORT = {"cpu": 1, "cuda": 20}
 """Reading a loss waits for the GPU to finish, so there it is read only now and then."""
 
 BatchT = TypeVar("BatchT")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,22 +80,6 @@ class Task(Generic[BatchT]):
     pool: StemPool | None = None
 
 
-@dataclass(frozen=True)
-class StepReport:
-    """`seconds` and `data_seconds` are the mean per step since the last report. Data is what a step
-    waits for; on a GPU, whose own work drawing is, what a draw alone takes there."""
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    seconds: float
-    data_seconds: float
-
-
-Listener = Callable[[StepReport], None]
-
 Inspect = Callable[[nn.Module, int, int], None]
 """Looks at a model, evaluating and without gradients, after so many of so many steps."""
 
@@ -106,15 +88,13 @@ Inspect = Callable[[nn.Module, int, int], None]
 class Place:
     """Where a training computes and whom it tells.
 
-    `folder` gets checkpoints and weights. `listen` hears of steps, `say` of what the user should
-    read. `inspect` changes no weight and no report. `items_at_once` of a batch go through the
-    network together at first, None for all.
+    `folder` gets checkpoints and weights. `inspect` changes no weight and no report.
+    `items_at_once` of a batch go through the network together at first, None for all.
     """
 
     folder: Path
     device: torch.device
-    listen: Listener = lambda report: None
-    say: Callable[[str], None] = log.warning
+    progress: Progress = field(default_factory=Progress)
     inspect: Inspect | None = None
     items_at_once: int | None = None
 
@@ -142,7 +122,7 @@ def train(
     model.to(device).train()
     optimiser = adamw(model, schedule)
     at_once = items_at_once(task.items, place.items_at_once)
-    fitting = Fitting(model, task.pool, at_once, task.items, device, place.say)
+    fitting = Fitting(model, task.pool, at_once, task.items, device, place.progress.note)
     batch = None
     least_data = 0.0
 
@@ -168,7 +148,7 @@ def train(
         batch, short = None, not wrong
         optimiser.zero_grad(set_to_none=True)
         if wrong:
-            place.say(
+            place.progress.note(
                 f"this CPU computes {len(wrong)} of the network's layers wrong in bf16, as "
                 f"{wrong[0]}: it trains in float32"
             )
@@ -209,7 +189,9 @@ def train(
                 mean, norm = losses.take()
                 seconds = (time.monotonic() - began) / count
                 data = max(least_data, data_seconds / count)
-                place.listen(StepReport(step + 1, schedule.steps, mean, rate, norm, seconds, data))
+                place.progress.step(
+                    StepReport(step + 1, schedule.steps, mean, rate, norm, seconds, data)
+                )
                 data_seconds, began = 0.0, time.monotonic()
             optimiser.step()
             if place.inspect is not None and step + 1 in inspected:
@@ -310,7 +292,7 @@ def inspection_seconds(model: nn.Module, place: Place, step: int, steps: int) ->
             free_memory(device)
             looked = unless_out_of_memory(lambda: inspect(model, step, steps))
         if looked is None:
-            place.say(f"not looked at after step {step}: memory ran out")
+            place.progress.note(f"not looked at after step {step}: memory ran out")
             free_memory(device)
     model.train()
     return time.monotonic() - began
