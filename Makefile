@@ -74,10 +74,10 @@ $(READY): requirements.lock bootstrap.lock pyproject.toml
 	$(PIP) --no-build-isolation --no-deps -e . && \
 	touch $@
 
-# Needs uv on the PATH.
+# Needs uv on the PATH. What the lock holds already keeps its version.
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header requirements.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv reports/output

@@ -49,7 +49,9 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("--profile", default="mini", choices=SCALES)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, metavar="NAME")
-    parser.add_argument("--seconds", type=positive, help="that a benchmark may take; all it needs")
+    parser.add_argument(
+        "--seconds", type=positive_seconds, help="that a benchmark may take; all it needs"
+    )
     parser.add_argument("--resume", action="store_true", help="pass over what has ended well")
     parser.add_argument("--commit", help="what to say in place of git")
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks"))
@@ -134,7 +136,7 @@ def output_of(command: list[str], limit_s: float | None) -> tuple[str, bool]:
     return "".join(lines), not code
 
 
-def positive(text: str) -> float:
+def positive_seconds(text: str) -> float:
     number = float(text)
     if not 0 < number <= threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError(f"{text}: give a number of seconds above 0")

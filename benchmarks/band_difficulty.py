@@ -23,9 +23,7 @@ band, 2 s a real one of 40 s; with --separator, minutes a source.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,9 +40,9 @@ from benchmarks.band_statistics import (
     SAMPLE_RATE,
     WIDTH_WORDS,
     WINDOW,
+    DecodedSong,
     FeatureTable,
-    Song,
-    Values,
+    Summary,
     accuracy_across,
     activity,
     feature_table,
@@ -57,10 +55,11 @@ from benchmarks.band_statistics import (
     song_sdr,
     timbre,
 )
-from experiments.own_songs import songs_of_root
+from experiments.stages.own_songs import songs_of_root
 from selfrefine.band import DOMAINS, play_songs
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_json
 from selfrefine.scales import MINI
 from selfrefine.settings import SeparatorSettings, SilenceRemoval
 
@@ -74,7 +73,7 @@ TEST_EVERY = 5
 
 NAME_WIDTH, CELL_WIDTH = 28, 10
 
-Statistics = dict[str, Values]
+Statistics = dict[str, Summary]
 """What a group of rows is of, and the rows' values by name."""
 
 
@@ -82,21 +81,21 @@ Statistics = dict[str, Values]
 class Split:
     """Songs to train a separator on and songs to test it on."""
 
-    train: Sequence[Song]
-    test: Sequence[Song]
+    train: Sequence[DecodedSong]
+    test: Sequence[DecodedSong]
 
 
-def song_of(name: str, signals: Sequence[tuple[str, np.ndarray]]) -> Song:
+def song_of(name: str, signals: Sequence[tuple[str, np.ndarray]]) -> DecodedSong:
     """A song of classes and their signals `(channel=2, sample)`, padded to the longest and summed.
     Stems that are silent throughout are left out."""
     length = max(audio.shape[1] for _, audio in signals)
     stems = {label: np.zeros((2, length), dtype=np.float32) for label in CLASSES}
     for label, audio in signals:
         stems[label][:, : audio.shape[1]] += audio
-    return Song(name, {label: stem for label, stem in stems.items() if stem.any()})
+    return DecodedSong(name, {label: stem for label, stem in stems.items() if stem.any()})
 
 
-def folder_songs(root: Path) -> list[Song]:
+def songs_of_folder(root: Path) -> list[DecodedSong]:
     """The songs of a folder. What cannot be used is said.
 
     Raises InputError as `songs_of_root` does, and for a file that cannot be read.
@@ -120,14 +119,14 @@ def folder_songs(root: Path) -> list[Song]:
 
 def band_songs(
     domain: str, seed: int, count: int, seconds: float, processes: int
-) -> Iterator[Song]:
+) -> Iterator[DecodedSong]:
     """The first songs of a domain."""
     with closing(play_songs(domain, seed, range(count), seconds, SAMPLE_RATE, processes)) as songs:
         for index, tracks in enumerate(songs):
             yield song_of(f"{domain}{index:03d}", [(track.stem, track.audio) for track in tracks])
 
 
-def split_real(folders: Mapping[Path, Sequence[Song]], test_folder: Path | None) -> Split:
+def split_real(folders: Mapping[Path, Sequence[DecodedSong]], test_folder: Path | None) -> Split:
     """Holds out the songs of one folder, or every fifth of all.
 
     Raises InputError where nothing is left to train on or to test on.
@@ -164,7 +163,7 @@ def classifier_accuracies(tables: Mapping[str, FeatureTable], tested: str) -> St
     }
 
 
-def describe(songs: Sequence[Song], table: FeatureTable) -> Statistics:
+def statistics_of(songs: Sequence[DecodedSong], table: FeatureTable) -> Statistics:
     """All statistics of a source but those of classifiers and separators."""
     return {
         "songs with the class": {
@@ -207,7 +206,7 @@ def separator_scores(
 
 
 def trained_separator(
-    songs: Sequence[Song],
+    songs: Sequence[DecodedSong],
     settings: SeparatorSettings,
     seed: int,
     folder: Path,
@@ -239,10 +238,10 @@ def compare(args: argparse.Namespace) -> dict[str, Statistics]:
         raise InputError(f"--seconds {args.seconds:g}: statistics need songs of at least 3 s")
     if args.songs < 2 or min(args.train_songs, args.test_songs) < 1:
         raise InputError("give at least 2 songs, and at least 1 to train on and 1 to test on")
-    sources: dict[str, Sequence[Song]] = {}
+    sources: dict[str, Sequence[DecodedSong]] = {}
     splits: dict[str, Split] = {}
     if args.real:
-        folders = {root: folder_songs(root) for root in args.real}
+        folders = {root: songs_of_folder(root) for root in args.real}
         sources[REAL] = [song for songs in folders.values() for song in songs]
         if len(sources[REAL]) < 2:
             raise InputError("fewer than 2 real songs can be used; one has to be held out")
@@ -258,7 +257,7 @@ def compare(args: argparse.Namespace) -> dict[str, Statistics]:
         splits[f"band {domain}"] = Split(songs[: args.train_songs], songs[args.train_songs : used])
     tables = {source: feature_table(songs) for source, songs in sources.items()}
     found = {
-        source: {**classifier_accuracies(tables, source), **describe(songs, tables[source])}
+        source: {**classifier_accuracies(tables, source), **statistics_of(songs, tables[source])}
         for source, songs in sources.items()
     }
     if args.separator:
@@ -273,16 +272,16 @@ def table_lines(found: Mapping[str, Statistics]) -> list[str]:
     for statistics in found.values():
         for group, values in statistics.items():
             groups.setdefault(group, {}).update(dict.fromkeys(values))
-    lines = [line("", found)]
+    lines = [padded("", found)]
     for group, names in groups.items():
         lines.append(group)
         for name in names:
             cells = [statistics.get(group, {}).get(name, math.nan) for statistics in found.values()]
-            lines.append(line(f"  {name}", [cell(group, value) for value in cells]))
+            lines.append(padded(f"  {name}", [cell(group, value) for value in cells]))
     return lines
 
 
-def line(name: str, cells: Iterable[str]) -> str:
+def padded(name: str, cells: Iterable[str]) -> str:
     return name.ljust(NAME_WIDTH) + "".join(cell.rjust(CELL_WIDTH) for cell in cells)
 
 
@@ -297,7 +296,7 @@ def cell(group: str, value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def write_json(path: Path, found: Mapping[str, Statistics]) -> None:
+def write_statistics(path: Path, found: Mapping[str, Statistics]) -> None:
     """By source, group and name; null for what is not known. The file appears whole or not at
     all."""
     values = {
@@ -307,10 +306,8 @@ def write_json(path: Path, found: Mapping[str, Statistics]) -> None:
         }
         for source, statistics in found.items()
     }
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(json.dumps(values, indent=1) + "\n")
-        os.replace(partial, path)
+        write_json(path, values)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); check the path") from error
 
@@ -337,7 +334,7 @@ def main() -> int:
         found = compare(args)
         print("\n".join(table_lines(found)))
         if args.json:
-            write_json(args.json, found)
+            write_statistics(args.json, found)
     except InputError as error:
         say(str(error))
         return 2

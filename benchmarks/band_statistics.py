@@ -56,11 +56,11 @@ MASK_FFT, MASK_HOP = 2048, 512
 
 WIDTH_WORDS = "width, side to mid (dB)"
 
-Values = dict[str, float]
+Summary = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Song:
+class DecodedSong:
     """`stems` by class, each `(channel=2, sample)`, equally long, at least a window; none is silent
     throughout."""
 
@@ -129,7 +129,7 @@ def width_db(audio: np.ndarray) -> float:
     return float(_db(_power(side)) - _db(_power(audio.mean(axis=0))))
 
 
-def feature_table(songs: Sequence[Song]) -> FeatureTable:
+def feature_table(songs: Sequence[DecodedSong]) -> FeatureTable:
     """The features of every window of every stem."""
     rows, labels, numbers = [], [], []
     for number, song in enumerate(songs):
@@ -156,7 +156,7 @@ def accuracy_across(trained: FeatureTable, tested: FeatureTable, columns: slice)
     return _balanced_accuracy(tested.labels, model.predict(tested.rows[:, columns]))
 
 
-def timbre(table: FeatureTable) -> dict[str, Values]:
+def timbre(table: FeatureTable) -> dict[str, Summary]:
     """Centroid (power-weighted mean frequency), width and flatness: means over a song's windows,
     the centroid's geometric, then medians over songs. Last the share of windows that are mono."""
     centroids = _by_class(table, CENTROID, np.median)
@@ -169,7 +169,7 @@ def timbre(table: FeatureTable) -> dict[str, Values]:
     }
 
 
-def levels(songs: Sequence[Song]) -> dict[str, Values]:
+def levels(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
     """Energy of the whole stem to that of the mixture: mean and standard deviation over songs."""
     of_class: dict[str, list[float]] = {name: [] for name in CLASSES}
     for song in songs:
@@ -201,7 +201,7 @@ def pauses(sounding: np.ndarray) -> np.ndarray:
     return lengths[lengths >= PAUSE_FRAMES] * FRAME / SAMPLE_RATE
 
 
-def activity(songs: Sequence[Song]) -> dict[str, Values]:
+def activity(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
     """Share of 0.1 s frames that sound and pauses a minute, means over songs; the median length of
     a pause."""
     shares, rates, lengths = {}, {}, {}
@@ -240,12 +240,12 @@ def power_between(power: np.ndarray, low: float, high: float) -> np.ndarray:
     return power[..., inside].sum(axis=-1)
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
+def shared_area(one: np.ndarray, other: np.ndarray) -> float:
     """Bhattacharyya coefficient of two power spectra: 1 for equal shapes, 0 for disjoint ones."""
     return float(np.sqrt(one * other).sum() / np.sqrt(one.sum() * other.sum()))
 
 
-def register_overlap(songs: Sequence[Song]) -> Values:
+def register_overlap(songs: Sequence[DecodedSong]) -> Summary:
     """Overlap of two classes' third-octave spectra: mean over all windows in which both sound."""
     pairs: dict[tuple[str, str], list[float]] = {p: [] for p in itertools.combinations(CLASSES, 2)}
     for song in songs:
@@ -255,13 +255,13 @@ def register_overlap(songs: Sequence[Song]) -> Values:
         }
         for (one, other), found in pairs.items():
             first, second = spectra.get(one, {}), spectra.get(other, {})
-            found += [overlap(first[start], second[start]) for start in first.keys() & second]
+            found += [shared_area(first[start], second[start]) for start in first.keys() & second]
     return {
         f"{one} and {other}": _summed_up(found, np.mean) for (one, other), found in pairs.items()
     }
 
 
-def low_register_shares(songs: Sequence[Song]) -> dict[str, Values]:
+def low_register_shares(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
     """A class' share of the stems' energy in a low register, mean over the songs that have all
     four classes."""
     spectra = [
@@ -280,7 +280,7 @@ def low_register_shares(songs: Sequence[Song]) -> dict[str, Values]:
     return values
 
 
-def ideal_mask(song: Song) -> dict[str, np.ndarray]:
+def ideal_mask(song: DecodedSong) -> dict[str, np.ndarray]:
     """The stems as the ideal ratio mask of magnitudes takes them out of the mixture, per channel:
     `(channel=2, sample)` by class."""
     import torch
@@ -295,7 +295,7 @@ def ideal_mask(song: Song) -> dict[str, np.ndarray]:
     return dict(zip(song.stems, found.numpy(), strict=True))
 
 
-def song_sdr(song: Song, estimates: dict[str, np.ndarray]) -> np.ndarray:
+def song_sdr(song: DecodedSong, estimates: dict[str, np.ndarray]) -> np.ndarray:
     """SDR in dB of estimates `(channel=2, sample)`, median over frames of 1 s: `(class,)`.
 
     A class that the song lacks is NaN and keeps no frame of the others from counting."""
@@ -306,13 +306,13 @@ def song_sdr(song: Song, estimates: dict[str, np.ndarray]) -> np.ndarray:
     return np.array([of_class.get(name, np.nan) for name in CLASSES])
 
 
-def sdr_summary(scores: Sequence[np.ndarray]) -> Values:
+def sdr_summary(scores: Sequence[np.ndarray]) -> Summary:
     """Medians over songs of SDRs `(class,)`, and their mean."""
     medians = median_over_tracks(np.array(scores))
     return dict(zip((*CLASSES, "avg"), [*medians.tolist(), float(np.mean(medians))], strict=True))
 
 
-def separability(songs: Sequence[Song]) -> dict[str, Values]:
+def separability(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
     """SDR in dB of the ideal ratio mask, and of a quarter of the mixture for every class."""
     quarter = [song_sdr(song, dict.fromkeys(CLASSES, song.mixture / 4)) for song in songs]
     return {
@@ -332,7 +332,9 @@ def _balanced_accuracy(labels: np.ndarray, found: np.ndarray) -> float:
     return float(recall_score(labels, found, labels=np.unique(labels), average="macro"))
 
 
-def _by_class(table: FeatureTable, column: int, over_songs: Callable[[list[float]], Any]) -> Values:
+def _by_class(
+    table: FeatureTable, column: int, over_songs: Callable[[list[float]], Any]
+) -> Summary:
     values = {}
     for label, name in enumerate(CLASSES):
         of_class = table.labels == label

@@ -36,12 +36,12 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as temporary:
         root = Path(temporary)
-        write_songs(root, args.songs, round(args.minutes * 60 * RATE))
+        write_clean_songs(root, args.songs, round(args.minutes * 60 * RATE))
         paths = sorted(root.glob("*/*.wav"))
         size = sum(path.stat().st_size for path in paths)
         ways: dict[str, Callable[[], object]] = {
             "read the bytes": lambda: in_threads(read_bytes, paths),
-            "decode with soundfile": lambda: in_threads(decode, paths),
+            "decode with soundfile": lambda: in_threads(decode_all, paths),
             "check-data": lambda: inspect(root, lambda done, total: None),
         }
         inspect(root, lambda done, total: None)  # compiles
@@ -59,7 +59,7 @@ def main() -> None:
         print(f"| {name} | {seconds:.2f} | {size / 1e6 / seconds:.0f} | {share:.2f} |")
 
 
-def write_songs(root: Path, songs: int, samples: int) -> None:
+def write_clean_songs(root: Path, songs: int, samples: int) -> None:
     rng = np.random.default_rng(0)
     for song in range(songs):
         folder = root / f"song{song}"
@@ -80,7 +80,7 @@ def read_bytes(path: Path) -> None:
             pass
 
 
-def decode(path: Path) -> None:
+def decode_all(path: Path) -> None:
     buffer = np.empty((DECODE_SAMPLES, 2), dtype=np.int16)
     with soundfile.SoundFile(path) as file:
         while len(file.read(out=buffer)):

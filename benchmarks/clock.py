@@ -13,8 +13,7 @@ from types import ModuleType
 
 import torch
 
-from selfrefine.training.device import training_device
-from selfrefine.training.speed import wait
+from selfrefine.training.device import training_device, wait_for_device
 
 ROOT = Path(__file__).parent.parent
 MEASURED_CODE = ("benchmarks", "selfrefine")
@@ -25,10 +24,10 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     """Processor time on a CPU, so that busy neighbours count less; on a GPU, time that passed until
     it had done everything."""
     clock = time.perf_counter if device.type == "cuda" else time.process_time
-    wait(device)
+    wait_for_device(device)
     began = clock()
     work()
-    wait(device)
+    wait_for_device(device)
     return clock() - began
 
 

@@ -36,7 +36,7 @@ SAMPLE_RATE = 44100
 SOURCES = 4
 ROUNDS = 3
 
-Result = TypeVar("Result")
+FoundT = TypeVar("FoundT")
 
 
 def make_stems(samples: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +142,7 @@ def _museval(
     return seconds, np.where(np.isinf(metrics), np.nan, metrics)
 
 
-def _best_of(rounds: int, work: Callable[[], Result]) -> tuple[float, Result]:
+def _best_of(rounds: int, work: Callable[[], FoundT]) -> tuple[float, FoundT]:
     """Least CPU time of the rounds, and the result."""
     times = []
     for _ in range(rounds):

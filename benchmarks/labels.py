@@ -29,15 +29,17 @@ import torch
 from selfrefine.audio.silence import kept_samples
 from selfrefine.classes import Labels
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
-from selfrefine.clips.corruption import TRUTH_FLOOR_DB, draw_parts, stem_truth, sum_parts
+from selfrefine.clips.corruption import draw_parts, stem_truth, sum_parts
 from selfrefine.clips.song_set import read_songs
 from selfrefine.clips.trimming import Key
+from selfrefine.clips.truth import TRUTH_FLOOR_DB
 from selfrefine.files.layouts import SongFiles, find_songs
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.model_file import ClassifierFile, load_classifier
 from selfrefine.progress import Progress, ignore
 from selfrefine.refining.decisions import SURENESS, Verdict, reliability, weighed_verdicts
-from selfrefine.refining.iterations import Iteration
+from selfrefine.refining.evidence import weigh
+from selfrefine.refining.iterations import Iteration, Refinement
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import shipped_classifier, training_on, usual_trainings
 from selfrefine.settings import SURE, Corruption, Refining, SilenceRemoval
@@ -166,7 +168,8 @@ def refined_draw(
     seconds = time.monotonic() - began + reading * len(chosen)
     given = {(clip.song, clip.name): clip.label for clip in stems.clips}
     stands = {key: verdict.refined for key, verdict in verdicts.items()}
-    assert iterations[-1].weighed is not None
+    last = iterations[-1]
+    assert last.weighing is not None
     return Line(
         noise,
         songs,
@@ -176,7 +179,7 @@ def refined_draw(
         " ".join(f"{label_accuracy(each.labels, truth).exact:.3f}" for each in iterations),
         label_accuracy(stands, truth).exact,
         sum(stands[key] != label for key, label in given.items()) / len(given),
-        iterations[-1].weighed.noise,
+        weigh(last.rows, last.weighing).noise,
         seconds,
         " ".join(f"{count}/{right}" for count, right in sure_and_right(verdicts, truth)),
     )
@@ -193,11 +196,8 @@ def refined(
     """As `selfrefine refine` does it."""
     count = usual_trainings(len(stems.clips)) if trainings is None else trainings
     settings = training_on(start.settings, len(stems.clips))
-    return list(
-        refine_started(
-            stems, start.model, settings, Refining(), count, seed, folder, device, SILENT
-        )
-    )
+    run = Refinement(stems, settings, Refining(), seed, folder, device, SILENT)
+    return list(refine_started(run, start.model, count))
 
 
 def sure_and_right(found: dict[Key, Verdict], truth: Labels) -> Iterator[tuple[int, int]]:

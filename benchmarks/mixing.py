@@ -44,11 +44,11 @@ from selfrefine.progress import Progress, StepReport
 from selfrefine.scales import SCALES, Scale, scale_named
 from selfrefine.settings import ClassifierSettings, SeparatorSettings
 from selfrefine.training.classifier import train_classifier
-from selfrefine.training.device import prepare, training_device
+from selfrefine.training.device import prepare, training_device, wait_for_device
 from selfrefine.training.loop import Place, Trained
 from selfrefine.training.memory import free_memory
 from selfrefine.training.separator import train_separator
-from selfrefine.training.speed import peak_flops, peak_memory, wait
+from selfrefine.training.speed import peak_flops, peak_memory
 
 LUFS = -14.0
 SONGS, SECONDS = 12, 20
@@ -156,7 +156,7 @@ def peer_rate(
         count += len(drawn)
         if len(kept) < LEVEL_BATCHES[device.type]:
             kept.append(drawn)
-    wait(device)
+    wait_for_device(device)
     return count / (time.perf_counter() - began), mean_level(kept)
 
 
@@ -180,13 +180,13 @@ def draw_ours(
         return magnitudes(mixtures.audio * gains[:, None, None], settings)
 
     draw()  # compiles
-    wait(device)
+    wait_for_device(device)
     began = time.perf_counter()
     count = max(GPU_DRAWS if device.type == "cuda" else 2, examples // settings.batch)
     kept = [draw() for _ in range(min(count, LEVEL_BATCHES[device.type]))]
     for _ in range(count - len(kept)):
         draw()
-    wait(device)
+    wait_for_device(device)
     return time.perf_counter() - began, count * settings.batch, mean_level(kept)
 
 
@@ -202,7 +202,7 @@ def our_rate(
 
 
 @dataclass(frozen=True)
-class Training:
+class TimedTraining:
     """`seconds` of a step, `data_share` of them for data; `memory` in bytes, the most in use."""
 
     seconds: float
@@ -213,7 +213,7 @@ class Training:
 
 def short_training(
     stems: AudioSet, settings: ClassifierSettings | SeparatorSettings, steps: int, folder: Path
-) -> Training:
+) -> TimedTraining:
     """The first third of the steps is not counted."""
     reports: list[StepReport] = []
     device = training_device()
@@ -228,7 +228,7 @@ def short_training(
     late = [report for report in reports if report.step > steps // 3]
     seconds = sum(report.seconds for report in late)
     share = sum(report.data_seconds for report in late) / seconds
-    return Training(seconds / len(late), share, peak_memory(device), trained)
+    return TimedTraining(seconds / len(late), share, peak_memory(device), trained)
 
 
 def print_trainings(stems: AudioSet, scale: Scale, steps: int, folder: Path) -> None:

@@ -29,12 +29,14 @@ import torch
 
 from selfrefine.audio.silence import kept_samples
 from selfrefine.band import DOMAINS, play_songs
+from selfrefine.classes import CLASSES, LabelSet
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
-from selfrefine.clips.corruption import Piece, draw_parts, stem_pieces, sum_parts
-from selfrefine.clips.trimming import TrimmedStem, stretches
+from selfrefine.clips.corruption import draw_parts, stem_pieces, sum_parts
+from selfrefine.clips.trimming import TrimmedStem, sounding_stretches
+from selfrefine.clips.truth import Piece
 from selfrefine.models.model_file import ClassifierFile, load_classifier
-from selfrefine.refining.iterations import refined_labels, window_centres
-from selfrefine.refining.probabilities import stem_windows
+from selfrefine.refining.labels import label_set
+from selfrefine.refining.probabilities import stem_windows, window_centres
 from selfrefine.refining.segments import Segment, find_segments
 from selfrefine.settings import Corruption, Refining, SilenceRemoval
 
@@ -42,8 +44,6 @@ GRID_SECONDS = 0.02
 NEAR_SECONDS = 2.0
 SHORTEST_SECONDS = 1.0
 OVERLAP = 0.5
-
-Label = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Timeline:
     """Label sets at moments of a stem, GRID_SECONDS apart, where it sounds: the true ones, one for
     the whole stem, and those of its segments."""
 
-    true: list[Label]
-    whole: Label
-    found: list[Label]
+    true: list[LabelSet]
+    whole: LabelSet
+    found: list[LabelSet]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Run:
 
     start: int
     end: int
-    label: Label
+    label: LabelSet
 
 
 def main() -> None:
@@ -126,26 +126,27 @@ def corrupt(tracks: AudioSet, noise: Corruption, seed: int, folder: Path) -> lis
                     continue
                 writer.add(song, given, (given,), audio[:, kept])
                 seconds = audio.shape[1] / rate
-                trimmed = TrimmedStem(song, given, seconds, stretches(kept, rate))
+                trimmed = TrimmedStem(song, given, seconds, sounding_stretches(kept, rate))
                 stems.append(Stem(trimmed, stem_pieces(tracks, song, given, parts)))
     return stems
 
 
 def classified(classifier: ClassifierFile, audio: AudioSet, stems: list[Stem]) -> list[Timeline]:
     """Classifies the stems and lays truth, whole-stem label and segments side by side."""
-    refining = Refining(threshold=classifier.threshold)
-    settings = classifier.settings
-    heard = stem_windows(classifier.model, audio, settings, refining, torch.device("cpu"))
+    settings, refining = classifier.settings, Refining()
+    thresholds = (classifier.threshold,) * len(CLASSES)
+    per_segment = refining.windows_per_segment
+    heard = stem_windows(classifier.model, audio, settings, per_segment, torch.device("cpu"))
     timelines = []
     for (row, windows), stem in zip(heard, stems, strict=True):
-        whole = refined_labels([row], refining)[row.song, row.name]
-        centres = window_centres(len(windows), settings, refining)
+        whole = label_set(row.probability, thresholds, refining.most_probable)
+        centres = window_centres(len(windows), settings, per_segment)
         segments = find_segments(windows.numpy(), centres, stem.trimmed, whole)
         timelines.append(timeline(stem, whole, segments))
     return timelines
 
 
-def timeline(stem: Stem, whole: Label, segments: Sequence[Segment]) -> Timeline:
+def timeline(stem: Stem, whole: LabelSet, segments: Sequence[Segment]) -> Timeline:
     """Moments at which nothing sounds in truth are left out: fades, and what silence removal keeps
     between notes."""
     spans = [np.arange(start, end, GRID_SECONDS) for start, end in stem.trimmed.stretches]
@@ -156,24 +157,24 @@ def timeline(stem: Stem, whole: Label, segments: Sequence[Segment]) -> Timeline:
     return Timeline([true[i] for i in sounding], whole, [found[i] for i in sounding])
 
 
-def labels_at(moments: np.ndarray, parts: Sequence[Piece] | Sequence[Segment]) -> list[Label]:
+def labels_at(moments: np.ndarray, parts: Sequence[Piece] | Sequence[Segment]) -> list[LabelSet]:
     """The label sets at moments of a file, in s: of the last part that has begun."""
     begun = np.searchsorted([part.start for part in parts], moments, side="right") - 1
     return [parts[place].label for place in begun.clip(min=0)]
 
 
-def runs(labels: Sequence[Label]) -> list[Run]:
+def runs(labels: Sequence[LabelSet]) -> list[Run]:
     edges = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
     bounds = zip([0, *edges], [*edges, len(labels)], strict=True)
     return [Run(start, end, labels[start]) for start, end in bounds if end > start]
 
 
-def main_label(labels: Sequence[Label]) -> Label:
+def main_label(labels: Sequence[LabelSet]) -> LabelSet:
     """What is held longest."""
     return max(dict.fromkeys(labels), key=labels.count)
 
 
-def departures(labels: Sequence[Label]) -> list[Run]:
+def departures(labels: Sequence[LabelSet]) -> list[Run]:
     """The runs of a second or more whose label set is not the one held longest."""
     least = SHORTEST_SECONDS / GRID_SECONDS
     home = main_label(labels)

@@ -31,8 +31,8 @@ from benchmarks.labels import (
     song_set,
     track_set,
 )
-from experiments.compute import song_scores
-from experiments.own_songs import songs_under
+from experiments.stages.own_songs import songs_under
+from experiments.stages.separation_score import song_scores
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet, by_song, with_labels
 from selfrefine.clips.song_signals import references_and_mixture

@@ -64,7 +64,7 @@ def set_precision(plain: bool, device: torch.device) -> None:
         prepare(device)
 
 
-def adamw(model: nn.Module, plain: bool, device: torch.device) -> torch.optim.AdamW:
+def plain_adamw(model: nn.Module, plain: bool, device: torch.device) -> torch.optim.AdamW:
     if not plain:
         return torch.optim.AdamW(model.parameters(), fused=True)
     # torch's own choice on a GPU; on a CPU that is one weight after another.
@@ -106,7 +106,7 @@ def take_turn(side: Side, batch: Batch, at_once: int, steps: int, device: torch.
     set_precision(side.plain, device)
     short = in_bf16(side, batch, at_once, device)
     model = side.build().to(device).train()
-    optimiser = adamw(model, side.plain, device)
+    optimiser = plain_adamw(model, side.plain, device)
     torch.manual_seed(0)  # The same dropout for all.
 
     def step() -> Tensor:

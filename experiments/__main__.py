@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from experiments.arguments import positive
 from experiments.commands import list_targets, plan, run, show
 from experiments.data import CHOICES
 from experiments.engine.counted_gpu import NAME
@@ -59,13 +60,6 @@ def add_data_and_test(verb: argparse.ArgumentParser) -> None:
         default="band",
         help="band: the test songs of --data; folder: the songs under $TEST_PATH beside them",
     )
-
-
-def positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def main() -> int:

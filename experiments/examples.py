@@ -10,8 +10,11 @@ import numpy as np
 import soundfile
 
 from selfrefine.classes import CLASSES
+from selfrefine.clips.song_signals import fullest_start
 
 FOLDER = "examples"
+MIXTURE, REFERENCE = ".mixture.ogg", ".reference.ogg"
+"""How the names of files end that are the same for every separator."""
 SONGS = 2
 SECONDS = 6.0
 PEAK = 0.9
@@ -46,14 +49,3 @@ def write_examples(
             format="OGG",
             subtype="VORBIS",
         )
-
-
-def fullest_start(references: np.ndarray, length: int) -> int:
-    """Where in steps of a quarter `length` a window has the highest power of its weakest source;
-    a source that is silent throughout is passed over."""
-    sounding = references[np.abs(references).max(axis=(1, 2)) > 0]
-    starts = range(0, references.shape[-1] - length + 1, max(1, length // 4))
-    if not len(sounding):
-        return 0
-    power = [np.square(sounding[..., s : s + length]).mean(axis=(1, 2)).min() for s in starts]
-    return starts[int(np.argmax(power))]

@@ -8,20 +8,26 @@ differs from the paper) passes through.
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from experiments.data import DataScale
-from experiments.stages import (
-    Classifier,
-    RecognitionOutputs,
-    RecognitionScore,
-    Relabelled,
-    Stage,
-    is_start,
-    rebuild,
-)
 from selfrefine import settings
-from selfrefine.refining.starting import training_on
 from selfrefine.scales import LITE, MINI, PAPER, PAPER_THRESHOLD, SMOKE, Scale, scale_named
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, SAMPLE_RATE, XUMX, Corruption
+
+
+@dataclass(frozen=True)
+class DataScale:
+    """How much data a profile takes, and at what rate (Hz). The band's songs and seconds; of a
+    folder, all. `start_songs` of each domain, of `start_seconds`, are what the classifier learns
+    from that others start from, whatever the data."""
+
+    sample_rate: int
+    clean_songs: int
+    noisy_songs: int
+    validation_songs: int
+    test_songs: int
+    seconds: float
+    noise: Corruption
+    start_songs: int
+    start_seconds: float
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,6 @@ DATA_SCALES = {
     PAPER: DataScale(SAMPLE_RATE, 86, 203, 14, 50, 240.0, BAND_NOISE, 960, 30.0),
 }
 
-PAPER_THRESHOLDS = (PAPER_THRESHOLD,) * 4
-
 MIXTURES = {SMOKE: 24, MINI: 400, LITE: 2000, PAPER: 3941}
 
 START_STEPS = {SMOKE: 60, MINI: 9000, LITE: 4000, PAPER: 20000}
@@ -67,30 +71,15 @@ def profile_named(name: str) -> Profile:
     return PROFILES[scale_named(name).name]
 
 
-def scaled(stage: Stage, profile: Profile) -> Any:
-    """`stage` at the profile's scale; its data sets are still names."""
-
-    def change(value: Any) -> Any:
-        if isinstance(value, settings.ClassifierSettings):
-            return at_scale(value, settings.ClassifierSettings(), profile.scale.classifier)
-        if isinstance(value, settings.SeparatorSettings):
-            if isinstance(value.network, XUMX):
-                return at_scale(value, PAPER_XUMX, profile.scale.xumx)
-            return at_scale(value, PAPER_HDEMUCS, profile.scale.hdemucs)
-        if isinstance(value, Classifier) and is_start(value):
-            return replace(value, settings=replace(value.settings, steps=profile.start_steps))
-        if isinstance(value, Classifier) and value.start is not None:
-            return replace(value, settings=training_on(value.settings, None))
-        if isinstance(value, RecognitionOutputs):
-            return replace(value, mixtures=profile.mixtures)
-        if (
-            isinstance(value, Relabelled | RecognitionScore)
-            and value.thresholds == PAPER_THRESHOLDS
-        ):
-            return replace(value, thresholds=(profile.scale.threshold,) * 4)
-        return value
-
-    return rebuild(stage, change)
+def settings_at_scale(value: Any, profile: Profile) -> Any:
+    """The profile's settings in the place of the paper's; any other value as it is."""
+    if isinstance(value, settings.ClassifierSettings):
+        return at_scale(value, settings.ClassifierSettings(), profile.scale.classifier)
+    if isinstance(value, settings.SeparatorSettings):
+        if isinstance(value.network, XUMX):
+            return at_scale(value, PAPER_XUMX, profile.scale.xumx)
+        return at_scale(value, PAPER_HDEMUCS, profile.scale.hdemucs)
+    return value
 
 
 def at_scale(own: Any, paper: Any, scale: Any) -> Any:

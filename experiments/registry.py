@@ -13,39 +13,42 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from experiments.data import CLEAN, NOISY, START, TEST, UNCORRUPTED, VALIDATION
-from experiments.stages import (
-    AdaptiveThresholds,
-    Classifier,
-    Coloured,
-    Probabilities,
-    RecognitionOutputs,
-    RecognitionScore,
-    Relabelled,
-    SeparationScore,
-    Separator,
-    Stage,
-    StemSet,
-    Thresholds,
-    Trimmed,
-    TrulyLabelled,
-    Weighed,
-    rebuild,
+from experiments.method import (
+    ITERATIONS,
+    OTHER_EFFECTS,
+    adaptively_refined,
+    clean,
+    noisy,
+    outputs,
+    psi_band,
+    psi_clean,
+    psi_noisy,
+    psi_refined,
+    psi_started,
+    recognised_by,
+    refined,
+    score,
+    started,
+    that_stands,
+    truly_labelled,
+    uncorrupted,
+    with_effects,
+    with_refining,
 )
+from experiments.printed import RECOGNITION_PAPER, TABLE2_PAPER, TABLE5_PAPER, sdr
+from experiments.stages.adaptive_thresholds import AdaptiveThresholds
+from experiments.stages.data_set import TEST, VALIDATION
+from experiments.stages.relabelled import MOST_PROBABLE
+from experiments.stages.stage import Stage
+from experiments.stages.stem_set import StemSet
+from experiments.stages.trimmed import Trimmed
 from selfrefine import settings
-from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
-from selfrefine.scales import MINI, PAPER_THRESHOLD
 from selfrefine.settings import (
     LIGHTER_EFFECTS,
     PAPER_HDEMUCS,
     PAPER_XUMX,
-    SURE,
-    EffectRanges,
 )
-
-SEPARATION_CELLS = (*CLASSES, "avg")
-"""SDR (dB) per class and averaged."""
 
 
 @dataclass(frozen=True)
@@ -80,131 +83,12 @@ class Table:
         return next(row for row in self.rows if row.name == name)
 
 
-clean = Trimmed(CLEAN)
-noisy = Trimmed(NOISY)
-uncorrupted = Trimmed(UNCORRUPTED)
-truly_labelled = TrulyLabelled(noisy)
-
-MOST_PROBABLE = True
-"""Whether a stem that passes no threshold keeps its most probable class; else it is dropped. The
-paper leaves it unsaid."""
-
-EFFECTS = MINI.classifier.effects
-OTHER_EFFECTS = EffectRanges() if EFFECTS == LIGHTER_EFFECTS else LIGHTER_EFFECTS
-"""The effects of random mixing that mini has, and those of the other strength."""
-
-
-def refined(by: Classifier, threshold: float = PAPER_THRESHOLD) -> Relabelled:
-    """The noisy stems as relabelled by a classifier: always the original ones."""
-    thresholds = (threshold, threshold, threshold, threshold)
-    return Relabelled(Probabilities(noisy, by), thresholds, MOST_PROBABLE)
-
-
-def refined_classifiers(first: Classifier, iterations: int) -> tuple[Classifier, ...]:
-    """`first`, then each trained on the single-labelled stems that the one before it refined."""
-    found = [first]
-    while len(found) < iterations:
-        found.append(Classifier(train=refined(found[-1]), single_labelled_only=True))
-    return tuple(found)
-
-
-psi_clean = Classifier(train=clean)
-psi_noisy = Classifier(train=noisy)
-ITERATIONS = refined_classifiers(psi_noisy, 5)
-"""The classifier of each self-refining iteration, the first at index 0."""
-psi_refined = ITERATIONS[1]
-
-
-psi_band = Classifier(train=Coloured(Trimmed(START[0]), Trimmed(START[1])))
-"""The classifier that ours start from, which comes with the package: of the band's own songs,
-whatever the data, under their true labels."""
-
-
-def started(trainings: int) -> Weighed:
-    """The noisy stems as weighed by psi_band and by so many classifiers trained on from it, each
-    under the labels of the one before, as `selfrefine refine` does."""
-    labels = Weighed(Probabilities(noisy, psi_band))
-    for _ in range(trainings):
-        psi = Classifier(train=labels, single_labelled_only=True, start=psi_band)
-        labels = Weighed(Probabilities(noisy, psi), labels)
-    return labels
-
-
-def that_stands(labels: Weighed) -> Weighed:
-    """Where a found label set is not sure enough, the given one."""
-    return replace(labels, sure=SURE)
-
-
-psi_started = started(2).of.by
-"""Of the second training."""
-
-
-def outputs(of: Classifier, split: Trimmed) -> RecognitionOutputs:
-    return RecognitionOutputs(split, of)
-
-
-def recognition(of: Classifier, thresholds: Thresholds = (0.9, 0.9, 0.9, 0.9)) -> RecognitionScore:
-    return RecognitionScore(outputs(of, Trimmed(TEST)), thresholds)
-
-
-def adaptively_refined(by: Classifier, split: Trimmed) -> Relabelled:
-    """The noisy stems relabelled at the thresholds with the highest F1 on a split."""
-    thresholds = AdaptiveThresholds(outputs(by, split))
-    return Relabelled(Probabilities(noisy, by), thresholds, MOST_PROBABLE)
-
-
-def score(separator: settings.SeparatorSettings, train: StemSet) -> SeparationScore:
-    return SeparationScore(Separator(train, separator), TEST)
-
-
-def with_refining(stage: Stage, **values: Any) -> Any:
-    """`stage` with fields of every refinement behind it replaced."""
-
-    def change(part: Any) -> Any:
-        return replace(part, **values) if isinstance(part, Relabelled) else part
-
-    return rebuild(stage, change)
-
-
-def with_effects(stage: Stage, effects: EffectRanges) -> Any:
-    """`stage` with the effects of every classifier behind it replaced."""
-
-    def change(part: Any) -> Any:
-        return (
-            replace(part, effects=effects)
-            if isinstance(part, settings.ClassifierSettings)
-            else part
-        )
-
-    return rebuild(stage, change)
-
-
-def sdr(*printed: float) -> dict[str, float]:
-    return dict(zip(SEPARATION_CELLS, printed, strict=True))
-
-
-def averages(single: tuple[float, float], multi: tuple[float, float]) -> dict[str, float]:
-    """The printed average accuracies (%) and F1; the other cells of Tables 1 and 4 are lost."""
-    return {
-        "single avg accuracy": single[0],
-        "single avg F1": single[1],
-        "multi avg accuracy": multi[0],
-        "multi avg F1": multi[1],
-    }
-
-
-RECOGNITION_PAPER = {
-    "clean": averages((95.1, 0.906), (90.2, 0.907)),
-    "noisy": averages((92.5, 0.860), (87.6, 0.887)),
-    "refined": averages((92.8, 0.866), (89.2, 0.901)),
-}
-
 TABLE1 = Table(
     "table1",
     "Instrument recognition of classifiers by training data, on the test songs",
     ("training data",),
     tuple(
-        Row(name, (name,), recognition(classifier), RECOGNITION_PAPER[name])
+        Row(name, (name,), recognised_by(classifier), RECOGNITION_PAPER[name])
         for name, classifier in (
             ("clean", psi_clean),
             ("noisy", psi_noisy),
@@ -221,19 +105,6 @@ TRAINING_DATA: dict[str, StemSet] = {
     "w/ Psi_clean": refined(psi_clean),
     "w/ Psi_noisy": refined(psi_noisy),
     "w/ Psi_refined": refined(psi_refined),
-}
-
-TABLE2_PAPER = {
-    ("Demucs", "clean"): sdr(5.92, 6.16, 5.58, 4.43, 5.52),
-    ("Demucs", "noisy"): sdr(3.37, 1.92, 0.70, 0.86, 1.71),
-    ("Demucs", "w/ Psi_clean"): sdr(5.31, 5.12, 1.32, 2.16, 3.48),
-    ("Demucs", "w/ Psi_noisy"): sdr(4.15, 4.58, 1.62, 2.85, 3.30),
-    ("Demucs", "w/ Psi_refined"): sdr(5.36, 5.04, 3.09, 3.13, 4.16),
-    ("X-UMX", "clean"): sdr(5.76, 4.44, 5.47, 3.65, 4.83),
-    ("X-UMX", "noisy"): sdr(3.39, 1.78, 1.52, 0.96, 1.91),
-    ("X-UMX", "w/ Psi_clean"): sdr(4.50, 3.22, 3.66, 2.73, 3.53),
-    ("X-UMX", "w/ Psi_noisy"): sdr(4.72, 4.11, 3.22, 2.89, 3.74),
-    ("X-UMX", "w/ Psi_refined"): sdr(4.99, 3.93, 5.00, 3.18, 4.28),
 }
 
 
@@ -328,26 +199,18 @@ TABLE4 = Table(
     "Instrument recognition by self-refining iteration, on the test songs",
     ("iteration",),
     (
-        Row("clean", ("clean",), recognition(psi_clean), RECOGNITION_PAPER["clean"]),
+        Row("clean", ("clean",), recognised_by(psi_clean), RECOGNITION_PAPER["clean"]),
         *(
             Row(
                 f"iteration-{number}",
                 (f"{number} (proposed)" if number == 2 else str(number),),
-                recognition(classifier),
+                recognised_by(classifier),
                 RECOGNITION_PAPER.get({1: "noisy", 2: "refined"}.get(number, ""), {}),
             )
             for number, classifier in enumerate(ITERATIONS, start=1)
         ),
     ),
 )
-
-TABLE5_PAPER = {
-    1: sdr(4.72, 4.11, 3.22, 2.89, 3.74),
-    2: sdr(4.99, 3.93, 5.00, 3.18, 4.28),
-    3: sdr(5.03, 3.81, 4.05, 3.02, 3.98),
-    4: sdr(4.86, 3.81, 4.64, 3.07, 4.09),
-    5: sdr(4.65, 3.87, 5.07, 2.89, 4.12),
-}
 
 TABLE5 = Table(
     "table5",
@@ -467,9 +330,9 @@ STARTED_RECOGNITION = Table(
     "Instrument recognition of classifiers that start from one of other songs, on the test songs",
     ("classifier",),
     (
-        Row("refined", ("refined",), recognition(psi_refined), RECOGNITION_PAPER["refined"]),
-        Row("band", ("band: the start",), recognition(psi_band), ours=True),
-        Row("started", ("started: trained on from it",), recognition(psi_started), ours=True),
+        Row("refined", ("refined",), recognised_by(psi_refined), RECOGNITION_PAPER["refined"]),
+        Row("band", ("band: the start",), recognised_by(psi_band), ours=True),
+        Row("started", ("started: trained on from it",), recognised_by(psi_started), ours=True),
     ),
 )
 

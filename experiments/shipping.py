@@ -6,20 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from experiments.commands import resolved_rows, run
-from experiments.outputs import MULTI, SINGLE
-from experiments.own_songs import VARIABLE
+from experiments.commands import run
 from experiments.profiles import profile_named
-from experiments.stages import (
-    BandSongs,
-    Classifier,
-    Coloured,
-    RecognitionScore,
-    expression,
-    identity,
-)
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.classifier import Classifier
+from experiments.stages.coloured import Coloured
+from experiments.stages.own_songs import VARIABLE
+from experiments.stages.recognition_outputs import MULTI, SINGLE
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.stage import expression, identity
 from experiments.store import Store
+from experiments.targets import resolved_rows
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_text
 from selfrefine.scales import SMOKE
 
 ROW = "started-recognition/band"
@@ -44,7 +43,7 @@ def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path 
     scores = {test: resolved_rows([ROW], profile, "band", test)[ROW][1] for test in tests}
     tested = scores["band"]
     assert isinstance(tested, RecognitionScore)
-    start = tested.of.by
+    start = tested.outputs.classifier
     path = shipped_file(start.settings.sample_rate)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +51,7 @@ def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path 
     weights = store.folder(start) / "model.pt"
     save_classifier(path, weights, start.settings, profile.scale.threshold)
     measured = {test: store.result(score) for test, score in scores.items()}
-    path.with_suffix(".md").write_text(card(start, store.record(start), measured))
+    write_text(path.with_suffix(".md"), card(start, store.record(start), measured))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB; its card is beside it")
     return 0
 
@@ -60,9 +59,11 @@ def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path 
 def card(start: Classifier, record: dict[str, Any], measured: dict[str, dict[str, Any]]) -> str:
     """What the file is, where it is from and what it was measured to do on each test's songs, as
     Markdown."""
-    train, settings, run = start.train, start.settings, record["run"]
+    train, settings, run = start.trained_on, start.settings, record["run"]
     assert isinstance(train, Coloured)
-    songs = [each for each in (train.first.of, train.second.of) if isinstance(each, BandSongs)]
+    songs = [
+        each for each in (train.first.songs, train.second.songs) if isinstance(each, BandSongs)
+    ]
     sets = [
         f"domain {each.domain}, songs {each.first} to {each.first + each.songs - 1}, "
         f"{each.seconds:g} s each, seed {each.seed}"

@@ -2,15 +2,15 @@
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.stages import Stage, expression, identity, kind
+from experiments.stages.stage import Stage, expression, identity, kind
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_json
 
 FORMAT = 1
 
@@ -90,10 +90,3 @@ class Store:
                     waited = True
                     time.sleep(0.5)
             yield waited
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes the whole file or nothing."""
-    partial = path.with_name(path.name + f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(partial, path)

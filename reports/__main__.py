@@ -2,26 +2,28 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.data import CHOICES
 from experiments.profiles import PROFILES, profile_named
 from experiments.store import Store
-from reports.results import Results, collect, export, load, outdated
-from reports.writing import LISTENED, REPORTS, write_reports
+from reports.exported import export, load_results
+from reports.results import Results, collect, outdated
 from selfrefine.errors import InputError
+from selfrefine.optional import from_extra
 
 ALONE = ("export", "wandb-dashboard")
 """Targets that stand alone: the small result files, and the report at W&B."""
 
 
-def main(words: list[str] | None = None) -> int:
+def parser(reports: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reports", description=__doc__)
     parser.add_argument(
         "targets",
         nargs="+",
         metavar="TARGET",
-        help=f"{', '.join(REPORTS)}, all; or {' or '.join(ALONE)}",
+        help=f"{', '.join(reports)}, all; or {' or '.join(ALONE)}",
     )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
     parser.add_argument("--data", default="band", help=f"one of {', '.join(CHOICES)}")
@@ -36,9 +38,16 @@ def main(words: list[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("reports/output"))
     parser.add_argument("--to", type=Path, help="where `export` puts the small result files")
-    args = parser.parse_args(words)
+    return parser
+
+
+def main(words: list[str] | None = None) -> int:
     try:
-        names = chosen(args.targets)
+        with from_extra("reports", needed_by="python -m reports"):
+            from reports.writing import LISTENED, REPORTS, write_reports
+
+        args = parser(REPORTS).parse_args(words)
+        names = chosen(args.targets, REPORTS)
         results = found_results(args)
         if args.targets == ["export"]:
             if args.to is None:
@@ -58,23 +67,23 @@ def main(words: list[str] | None = None) -> int:
     return 0
 
 
-def chosen(targets: list[str]) -> list[str]:
-    """The reports that targets name. Raises InputError for a name that is none."""
+def chosen(targets: list[str], reports: Sequence[str]) -> list[str]:
+    """Those of the reports that targets name. Raises InputError for a name that is none."""
     if len(targets) == 1 and targets[0] in ALONE:
         return []
-    unknown = [name for name in targets if name not in (*REPORTS, "all")]
+    unknown = [name for name in targets if name not in (*reports, "all")]
     if unknown:
         raise InputError(
-            f"no report called {unknown[0]!r}; choose from {', '.join(REPORTS)} or all, "
+            f"no report called {unknown[0]!r}; choose from {', '.join(reports)} or all, "
             f"or one of {', '.join(ALONE)} alone"
         )
-    return [name for name in REPORTS if name in targets or "all" in targets]
+    return [name for name in reports if name in targets or "all" in targets]
 
 
 def found_results(args: argparse.Namespace) -> Results:
     if args.results is None:
         return collect(Store(args.store), profile_named(args.profile), args.data, args.test)
-    results = load(args.results)
+    results = load_results(args.results)
     old = outdated(results)
     if old:
         print(

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from experiments.registry import TARGETS
 from reports.measures import Interval, Measure, Measures, combined
-from reports.power import Needed, hardest, needed
+from reports.power import Needed, enough, hardest
 from reports.sheets import number
 from reports.writers import interval_text
 
@@ -62,7 +62,7 @@ class Comparison:
     def needed(self) -> Needed:
         """What it would take to decide, were the effect as it is here."""
         assert self.measure is not None
-        return needed(self.measure, self.margin(self.measure.value))
+        return enough(self.measure, self.margin(self.measure.value))
 
     @property
     def power(self) -> str:
@@ -80,7 +80,7 @@ class Comparison:
         if half < margin:
             words.append("enough")
         else:
-            words.append(f"too wide, it takes {needed(self.measure, margin).text(self.noun)}")
+            words.append(f"too wide, it takes {enough(self.measure, margin).text(self.noun)}")
         if self.verdict == UNDECIDED:
             ours = number(self.margin(self.measure.value), 2)
             words.append(f"to decide ours, {ours}{unit}, takes {self.needed.text(self.noun)}")

@@ -12,8 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from reports.writers import write_text
 from selfrefine.classes import CLASSES
+from selfrefine.files.atomic import write_text
 
 CLASS_COLOURS = dict(zip(CLASSES, ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce"), strict=True))
 INK, MUTED, PAPER_COLOUR = "#1f2937", "#6b7280", "#9ca3af"

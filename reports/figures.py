@@ -10,9 +10,9 @@ from collections.abc import Callable
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.outputs import MULTI, SINGLE, read_outputs
 from experiments.registry import TABLE2, TABLE3, TABLE4, TABLE5
-from experiments.trainings.validation import STEP, read_validation
+from experiments.stages.recognition_outputs import MULTI, SINGLE
+from experiments.trainings.validation import STEP
 from reports.drawing import CLASS_COLOURS, INK, MUTED, PAPER_COLOUR, STYLE, Drawing, csv_of
 from reports.gap_figure import gap
 from reports.measures import Measures, track_table
@@ -31,7 +31,7 @@ def figure4(results: Results, measures: Measures) -> Drawing | None:
     record = results.first("figure4/outputs")
     if record is None:
         return None
-    tests = read_outputs(results.folder(record))
+    tests = results.outputs[record.id]
     score = results.first("table1/refined")
     threshold = score.result["thresholds"][0] if score else PAPER_THRESHOLD
     chosen = results.first("figure4/thresholds")
@@ -263,7 +263,7 @@ def training(results: Results, measures: Measures) -> Drawing | None:
         for row, colour in zip(shown, LINE_COLOURS, strict=False):
             label = f"{table.name}/{row.name}"
             trained = results.trained(label)
-            looks = read_validation(results.folder(trained)) if trained is not None else []
+            looks = results.looks.get(trained.id, []) if trained is not None else []
             seen = [look for look in looks if measure in look]
             steps, values = [look[STEP] for look in seen], [look[measure] for look in seen]
             if seen:

@@ -14,7 +14,6 @@ from functools import cache, cached_property
 import numpy as np
 from scipy import stats
 
-from experiments.outputs import read_outputs
 from reports.results import Record, Results
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import recognition
@@ -178,7 +177,7 @@ def recognition_measures(records: list[Record], results: Results) -> dict[str, M
     found: dict[str, Measure] = {}
     if not records:
         return found
-    tests = [read_outputs(results.folder(results.stages[r.inputs[0]])) for r in records]
+    tests = [results.outputs[record.inputs[0]] for record in records]
     for test in tests[0]:
         points: dict[str, list[np.ndarray]] = {name: [] for name in RECOGNITION_MEASURES}
         draws: dict[str, list[np.ndarray]] = {name: [] for name in RECOGNITION_MEASURES}

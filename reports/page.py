@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from experiments.examples import FOLDER as EXAMPLES
+from experiments.examples import MIXTURE, REFERENCE
 from experiments.registry import TARGETS
 from reports.audit import HEAD as AUDIT_HEAD
 from reports.audit import Audited
@@ -27,6 +27,7 @@ from reports.sheets import (
 from reports.studies import shown_studies
 from reports.writers import interval_head, interval_rows, interval_text, share_text
 from selfrefine.classes import CLASSES
+from selfrefine.progress import duration
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 VERDICT_STYLES = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "missing"}
@@ -41,7 +42,7 @@ class Player:
 
 
 @dataclass(frozen=True)
-class Song:
+class HeardSong:
     """A test song's mixture, and per instrument its reference and every row's estimate."""
 
     name: str
@@ -107,7 +108,7 @@ def page(
         audit_head=AUDIT_HEAD,
         studies=shown_studies(folder),
         data_uri=data_uri,
-        songs=songs(results, listened),
+        songs=heard_songs(results, listened),
         origins=origins(results),
     )
 
@@ -133,12 +134,6 @@ def facts(results: Results, claims: list[Claim]) -> list[tuple[str, str]]:
     ]
 
 
-def duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def anchor(row: str) -> str:
     return "from-" + row.replace("/", "-")
 
@@ -151,7 +146,7 @@ def heading(name: str) -> str:
 def shown_cell(cell: Cell | ShareCell, line: Line) -> Markup:
     """Ours, and below it the paper's and the difference; a share, and below it its interval."""
     if isinstance(cell, ShareCell):
-        return shown_share(cell)
+        return share_markup(cell)
     if cell.ours is None:
         ours = Markup('<span class="missing">{}</span>').format(NOT_RUN)
     else:
@@ -167,7 +162,7 @@ def shown_cell(cell: Cell | ShareCell, line: Line) -> Markup:
     return ours + Markup("<small>{}</small>").format(below)
 
 
-def shown_share(cell: ShareCell) -> Markup:
+def share_markup(cell: ShareCell) -> Markup:
     value, across = cell.share.value, cell.share.across_seeds
     if value is None:
         return Markup('<span class="missing">{}</span>').format(share_text(value))
@@ -208,36 +203,36 @@ def data_uri(path: Path, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def songs(results: Results, listened: list[str]) -> list[Song]:
+def heard_songs(results: Results, listened: list[str]) -> list[HeardSong]:
     """What can be heard: the examples of the rows that were run; nothing of a user's own songs."""
     if results.on_folder:
         return []
     heard = [
-        (label, results.folder(record) / EXAMPLES)
+        (label, results.examples[record.id])
         for label in listened
-        if (record := results.first(label)) is not None
-        and (results.folder(record) / EXAMPLES).is_dir()
+        if (record := results.first(label)) is not None and record.id in results.examples
     ]
     if not heard:
         return []
-    first = heard[0][1]
-    return [
-        song(path.name.removesuffix(MIXTURE), heard) for path in sorted(first.glob(f"*{MIXTURE}"))
-    ]
+    shared = shared_examples(heard[0][1])
+    names = [path.name.removesuffix(MIXTURE) for path in sorted(shared.glob(f"*{MIXTURE}"))]
+    return [heard_song(name, shared, heard) for name in names]
 
 
-MIXTURE = ".mixture.ogg"
+def shared_examples(folder: Path) -> Path:
+    """Where a row's mixtures and references are: beside its estimates, or a folder higher where
+    exported rows share them."""
+    return folder if any(folder.glob(f"*{MIXTURE}")) else folder.parent
 
 
-def song(name: str, heard: list[tuple[str, Path]]) -> Song:
-    first = heard[0][1]
+def heard_song(name: str, shared: Path, heard: list[tuple[str, Path]]) -> HeardSong:
     instruments = []
     for instrument in CLASSES:
-        players = [player("reference", first / f"{name}.{instrument}.reference.ogg")]
+        players = [player("reference", shared / f"{name}.{instrument}{REFERENCE}")]
         for label, folder in heard:
             players.append(player(row_title(label), folder / f"{name}.{instrument}.ogg"))
         instruments.append((instrument, players))
-    return Song(name, player("mixture", first / f"{name}{MIXTURE}"), instruments)
+    return HeardSong(name, player("mixture", shared / f"{name}{MIXTURE}"), instruments)
 
 
 def player(caption: str, path: Path) -> Player:
@@ -252,11 +247,13 @@ def row_title(label: str) -> str:
 def origins(results: Results) -> list[Origin]:
     """One a row and seed, in the order of the tables."""
     return [
-        origin(label, record, results) for label in results.rows for record in results.runs(label)
+        row_origin(label, record, results)
+        for label in results.rows
+        for record in results.runs(label)
     ]
 
 
-def origin(label: str, record: Record, results: Results) -> Origin:
+def row_origin(label: str, record: Record, results: Results) -> Origin:
     behind = results.behind(record)
     trained = [each for each in behind if each.kind in ("classifier", "separator")]
     source = trained[-1] if trained else record

@@ -35,7 +35,7 @@ class Needed:
         )
 
 
-def needed(measure: Measure, margin: float) -> Needed:
+def enough(measure: Measure, margin: float) -> Needed:
     """What brings half the interval over seeds and items below `margin`: more seeds or more items,
     whichever needs the smaller factor; both by one factor where neither does it alone."""
     seeds, items = len(measure.seeds), measure.items

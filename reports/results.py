@@ -1,37 +1,35 @@
-"""All that the reports read, in one value: collected from a store, or loaded from the small files
-that `python -m reports export` wrote."""
+"""All that the reports read, in one value. It is collected from a store here, or loaded from the
+small files that `python -m reports export` writes (`reports.exported`)."""
 
 import json
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments import outputs
-from experiments.commands import resolved_rows, tests_of
 from experiments.examples import FOLDER as EXAMPLES
-from experiments.naming import describe
 from experiments.profiles import Profile, deviations, profile_named
 from experiments.registry import Row
-from experiments.stages import (
-    SeparationScore,
+from experiments.stages.recognition_outputs import FILE as OUTPUTS
+from experiments.stages.recognition_outputs import Tests, read_outputs
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import (
     Stage,
     closure,
+    describe,
     identity,
     inputs,
     kind,
+    seeded,
     trained_seed,
-    with_seed,
 )
-from experiments.store import Store, write_json
-from experiments.trainings import validation
+from experiments.store import Store
+from experiments.targets import resolved_rows, tests_of
+from experiments.trainings.validation import FILE as LOOKS
+from experiments.trainings.validation import read_validation
 from selfrefine.errors import InputError
 
-FORMAT = 2
-"""Of exported results. Format 1 knows no test but the data's own, and reads as such."""
-FILE = "results.json"
 LINK = "wandb.json"
 """Tracking's file in a stage's folder, with the address of its run."""
 MOST_SEEDS = 10
@@ -56,7 +54,11 @@ class Record:
 @dataclass(frozen=True)
 class Results:
     """`rows` has by `table/row` the identities of the finished stages, one a seed; `stages` every
-    finished stage behind them. Their files lie under `root`, as in a store.
+    finished stage behind them.
+
+    By identity, `outputs` has what classifiers say of the test items, by test the truth and the
+    outputs `(item, class)`; `looks` what trainings reached on validation songs; `examples` the
+    folders of sound.
 
     `test` is "folder" where the rows were tested on a user's own songs. `data_rows` then has the
     same separators tested on the data's own test songs.
@@ -68,7 +70,9 @@ class Results:
     deviations: tuple[str, ...]
     rows: dict[str, tuple[str, ...]]
     stages: dict[str, Record]
-    root: Path
+    outputs: dict[str, Tests]
+    looks: dict[str, list[dict[str, float]]]
+    examples: dict[str, Path]
     test: str = "band"
     data_rows: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -111,9 +115,6 @@ class Results:
         kinds = ("classifier", "separator")
         return next((each for each in reversed(self.behind(record)) if each.kind in kinds), None)
 
-    def folder(self, record: Record) -> Path:
-        return self.root / record.kind / record.id
-
     def behind(self, record: Record) -> list[Record]:
         """The record and every stage that it was made from, inputs first."""
         found: dict[str, Record] = {}
@@ -154,10 +155,18 @@ def collect(store: Store, profile: Profile, data: str, test: str = "band") -> Re
         tuple(deviations(profile)),
         rows,
         stages,
-        store.root,
+        {id: read_outputs(place) for id, place in folders_with(OUTPUTS, stages, store).items()},
+        {id: read_validation(place) for id, place in folders_with(LOOKS, stages, store).items()},
+        {id: place / EXAMPLES for id, place in folders_with(EXAMPLES, stages, store).items()},
         test,
         data_rows,
     )
+
+
+def folders_with(name: str, stages: dict[str, Record], store: Store) -> dict[str, Path]:
+    """By identity, the folders of the stages that left a file or folder of that name."""
+    folders = {id: store.root / record.kind / id for id, record in stages.items()}
+    return {id: folder for id, folder in folders.items() if (folder / name).exists()}
 
 
 def finished_rows(
@@ -167,7 +176,7 @@ def finished_rows(
     them."""
     found: dict[str, tuple[str, ...]] = {}
     for label, (_, stage) in rows.items():
-        seeds = dict.fromkeys(with_seed(stage, seed) for seed in range(MOST_SEEDS))
+        seeds = dict.fromkeys(seeded(stage, seed) for seed in range(MOST_SEEDS))
         done = [each for each in seeds if store.done(each)]
         found[label] = tuple(identity(each) for each in done)
         # A row that did not end still shows what came before its end.
@@ -199,74 +208,6 @@ def tracking_link(path: Path) -> str:
         return ""
 
 
-def export(results: Results, folder: Path, listened: list[str]) -> None:
-    """Writes what `load` needs: every result, the classifiers' outputs on the test items, what
-    trainings reached on validation songs, and the audio examples of the rows `listened` to: none of
-    a user's own songs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    copied = [
-        (record, outputs.FILE)
-        for record in results.stages.values()
-        if record.kind == "recognition-outputs"
-    ]
-    copied += [
-        (record, validation.FILE)
-        for record in results.stages.values()
-        if record.kind in ("classifier", "separator")
-    ]
-    copied += [
-        (record, EXAMPLES)
-        for label in listened
-        if (record := results.first(label)) is not None and not results.on_folder
-    ]
-    for record, name in copied:
-        source = results.folder(record) / name
-        target = folder / record.kind / record.id / name
-        if not source.exists():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, target)
-    written = {name: value for name, value in asdict(results).items() if name != "root"}
-    write_json(folder / FILE, {"format": FORMAT, **written})
-
-
-def load(folder: Path) -> Results:
-    """Raises InputError for a folder that `export` did not write."""
-    path = folder / FILE
-    try:
-        found = json.loads(path.read_text())
-        if found["format"] not in (1, FORMAT):
-            raise InputError(
-                f"{path}: format {found['format']}, this version reads 1 and {FORMAT}; export the "
-                "results again"
-            )
-        return Results(
-            found["data"],
-            found["profile"],
-            found["meaning"],
-            tuple(found["deviations"]),
-            ids_by_label(found["rows"]),
-            {
-                id: Record(**{**record, "inputs": tuple(record["inputs"])})
-                for id, record in found["stages"].items()
-            },
-            folder,
-            found.get("test", "band"),
-            ids_by_label(found.get("data_rows", {})),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not results as `python -m reports export` writes them ({error})"
-        ) from error
-
-
-def ids_by_label(rows: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
-    return {label: tuple(ids) for label, ids in rows.items()}
-
-
 def outdated(results: Results) -> list[str]:
     """Rows whose results are not of the stages that the registry names today."""
     try:
@@ -278,5 +219,5 @@ def outdated(results: Results) -> list[str]:
         label
         for label, (_, stage) in rows.items()
         if (record := results.first(label)) is not None
-        and record.id != identity(with_seed(stage, record.seed))
+        and record.id != identity(seeded(stage, record.seed))
     ]

@@ -4,9 +4,9 @@ Markdown, CSV, LaTeX and HTML."""
 import math
 from dataclasses import dataclass
 
-from experiments.outputs import MULTI, SINGLE
 from experiments.registry import OURS, TABLES, Row, Table
-from experiments.stages import RecognitionScore
+from experiments.stages.recognition_outputs import MULTI, SINGLE
+from experiments.stages.recognition_score import RecognitionScore
 from reports.gap import Share, gap_shares
 from reports.measures import RECOGNITION_MEASURES, Measure, Measures, all_measures
 from reports.results import Results

@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from experiments.outputs import MULTI, SINGLE
 from experiments.registry import TABLE2, TABLE4, TABLE5, TABLES, Table
-from experiments.stages import RecognitionScore, kind
-from experiments.store import write_json
+from experiments.stages.recognition_outputs import MULTI, SINGLE
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.stage import kind
 from experiments.tracking.content import PARTS
 from experiments.tracking.mode import logged_in, silence, wandb_mode
 from experiments.tracking.run import PROJECT
@@ -28,6 +28,7 @@ from reports.writers import markdown
 from reports.writing import where
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_json
 
 PATIENCE = 90.0
 """Seconds that W&B's server may take in all."""
@@ -73,8 +74,8 @@ def update_dashboard(results: Results, folder: Path) -> str:
         import wandb_workspaces.reports.v2  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"the package wandb-workspaces cannot be imported ({error}); install it, or see the "
-            f"local page: {local_page(folder)}"
+            f"the package wandb-workspaces cannot be imported ({error}): pip install "
+            f"'selfrefine[tracking]', or see the local page: {local_page(folder)}"
         ) from error
     texts = local_texts(results, folder)
     return answered_in_time(results, texts, folder)

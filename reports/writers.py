@@ -3,8 +3,6 @@
 import csv
 import io
 import math
-import os
-from pathlib import Path
 
 from tabulate import tabulate
 
@@ -228,11 +226,3 @@ def latex_rows(line: Line) -> list[str]:
     if any(seconds):
         rows.append(" & ".join(["", *small]))
     return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -10,7 +10,8 @@ from reports.measures import Measures, all_measures
 from reports.page import page
 from reports.results import Results
 from reports.sheets import REPORTED, Sheet, caption, sheets_of
-from reports.writers import csv_text, latex, markdown, plain_table, write_text
+from reports.writers import csv_text, latex, markdown, plain_table
+from selfrefine.files.atomic import write_text
 
 PAGE = "report"
 REPORTS = (*REPORTED, *FIGURES, "claims", PAGE)
@@ -23,10 +24,11 @@ def write_reports(names: list[str], results: Results, folder: Path) -> None:
     """Every report named, into `folder`; the tables and the verdicts to the terminal as well."""
     measures = all_measures(results)
     claims = decide(measures)
+    folder.mkdir(parents=True, exist_ok=True)
     sheets = sheets_of(results, measures)
     for name in names:
         if name in sheets:
-            write_table(sheets[name], results, folder)
+            write_sheet(sheets[name], results, folder)
         elif name in REPORTED:
             print(f"{name}: nothing of it was run")
         elif name == "claims":
@@ -63,7 +65,7 @@ def where(results: Results) -> str:
     )
 
 
-def write_table(table: Sheet, results: Results, folder: Path) -> None:
+def write_sheet(table: Sheet, results: Results, folder: Path) -> None:
     """The table's Markdown, CSV and LaTeX; printed too."""
     lines = [f"# {table.title}", "", where(results), "", markdown(table)]
     audits = label_audit(results, f"{table.name}/")

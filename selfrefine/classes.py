@@ -25,9 +25,14 @@ def label_from_words(words: str) -> LabelSet:
 
 
 def label_set_of(words: str) -> LabelSet | None:
-    """The classes that a person's or a file's `bass` or `Drums+bass` names, in CLASSES' order; None
-    where one of the words is no class."""
-    parts = words.lower().split("+")
+    """The classes that a person or a folder names as `bass` or `Drums+bass`, in CLASSES' order; ""
+    names none. None where one of the words is no class."""
+    parts = label_from_words(words.lower())
     if not all(part in CLASSES for part in parts):
         return None
     return tuple(name for name in CLASSES if name in parts)
+
+
+def label_rank(label: LabelSet) -> tuple[int, ...]:
+    """What label sets are sorted by: small ones first, then by their classes in CLASSES' order."""
+    return (len(label), *(CLASSES.index(name) for name in label))

@@ -57,3 +57,10 @@ def noted_once(note: Note) -> Iterator[Note]:
     yield lambda sentence: heard.update([sentence])
     for sentence, files in heard.items():
         note(f"{files} {'file' if files == 1 else 'files'}: {sentence}")
+
+
+def duration(seconds: float) -> str:
+    """As is easiest to read: "40 s", "12 min", "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

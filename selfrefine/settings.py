@@ -8,6 +8,7 @@ and planned without loading a network.
 
 import math
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from selfrefine.errors import InputError
 
@@ -16,6 +17,16 @@ SAMPLE_RATE = 44100
 
 
 Range = tuple[float, float]
+
+
+def added(default: Any, *, as_before: Any) -> Any:
+    """A dataclass field that came after results were published.
+
+    While it holds `as_before`, all is computed as before the field was there: the identity of an
+    experiment leaves it out then, so that what was computed is still found.
+    """
+    return field(default=default, metadata={"as_before": as_before})
+
 
 # What an effect can do at all; a range has to lie within.
 POSSIBLE_EFFECTS: dict[str, Range] = {
@@ -196,8 +207,7 @@ class SeparatorSettings:
     weight_decay: float = 1e-5
     warmup_steps: int = 0
     final_rate: float = 1.0
-    # Came after results were published: their identities leave it out at its default.
-    sign_flip: bool = field(default=False, metadata={"added": True})
+    sign_flip: bool = added(False, as_before=False)
 
 
 PAPER_XUMX = SeparatorSettings(network=XUMX())
@@ -260,6 +270,5 @@ class Corruption:
     moved_tracks: float = 0.08
     bleeding_stems: float = 0.3
     bleed_db: tuple[float, float] = (-36.0, -24.0)
-    # Came after results were published: their identities leave these out at their defaults.
-    misfiled_stretches: float = field(default=0.0, metadata={"added": True})
-    stretch_seconds: tuple[float, float] = field(default=(3.0, 8.0), metadata={"added": True})
+    misfiled_stretches: float = added(0.0, as_before=0.0)
+    stretch_seconds: tuple[float, float] = added((3.0, 8.0), as_before=(3.0, 8.0))

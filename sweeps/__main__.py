@@ -4,10 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from experiments.arguments import positive
 from experiments.data import CHOICES
 from experiments.engine.machine import refuse_bad_machine
 from experiments.profiles import PROFILES
+from experiments.tracking.mode import tracked, wandb_mode
 from selfrefine.errors import InputError
+from selfrefine.optional import from_extra
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,13 +50,6 @@ def parser() -> argparse.ArgumentParser:
     return commands
 
 
-def positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
 def option_words(args: argparse.Namespace) -> tuple[str, ...]:
     """The options that every verb but `list` knows, as words again."""
     words: list[str] = []
@@ -64,24 +60,31 @@ def option_words(args: argparse.Namespace) -> tuple[str, ...]:
     return tuple(words)
 
 
-def main() -> int:
-    args = parser().parse_args()
+def run_command(args: argparse.Namespace) -> int:
     from sweeps import commands
 
+    if args.command == "list":
+        return commands.list_studies()
+    bounds = commands.bound_studies(
+        args.studies, args.over, args.objective, args.profile, args.data
+    )
+    place = commands.StudyPlace(args.store, args.storage, option_words(args))
+    match args.command:
+        case "run":
+            refuse_bad_machine()
+            # Says what there is to say before workers and studies do, each for itself.
+            tracked(wandb_mode())
+            return commands.run(bounds, place, args.trials, args.seed, args.workers)
+        case "show":
+            return commands.show_study(bounds, place, args.output)
+    return commands.freeze(bounds, place)
+
+
+def main() -> int:
+    args = parser().parse_args()
     try:
-        if args.command == "list":
-            return commands.list_studies()
-        bounds = commands.bound_studies(
-            args.studies, args.over, args.objective, args.profile, args.data
-        )
-        place = commands.Place(args.store, args.storage, option_words(args))
-        match args.command:
-            case "run":
-                refuse_bad_machine()
-                return commands.run(bounds, place, args.trials, args.seed, args.workers)
-            case "show":
-                return commands.show(bounds, place, args.output)
-        return commands.freeze(bounds, place)
+        with from_extra("sweeps", needed_by="python -m sweeps"):
+            return run_command(args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

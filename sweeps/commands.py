@@ -14,7 +14,7 @@ from selfrefine.errors import InputError
 from sweeps.freeze import freeze_text
 from sweeps.objectives import OBJECTIVES
 from sweeps.parameters import PARAMETERS
-from sweeps.storage import default_url, existing_study, open_study, optuna_word, reachable
+from sweeps.storage import default_url, existing_study, if_reachable, open_study, optuna_word
 from sweeps.studies import (
     GROUPS,
     STUDIES,
@@ -26,7 +26,7 @@ from sweeps.studies import (
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyPlace:
     """Where results and studies lie. `words` are the options of the command line that say so, and
     which studies they are."""
 
@@ -90,7 +90,7 @@ def list_studies() -> int:
 
 
 def run(
-    bounds: list[Bound], place: Place, trials: int | None, seed: int, workers: int | None
+    bounds: list[Bound], place: StudyPlace, trials: int | None, seed: int, workers: int | None
 ) -> int:
     """Runs each study until it has its trials; 1 when one has none that is complete."""
     from sweeps.tracking import track_study
@@ -102,7 +102,7 @@ def run(
         study = open_study(bound, place.url)
         compute = computing(bound, store, workers)
         wanted = trials or bound.study.trials
-        with reachable(place.url):
+        with if_reachable(place.url):
             failures = run_study(study, bound, store, compute, wanted, seed, workers)
             complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
@@ -119,7 +119,7 @@ def run(
     return 1 if empty else 0
 
 
-def show(bounds: list[Bound], place: Place, output: Path) -> int:
+def show_study(bounds: list[Bound], place: StudyPlace, output: Path) -> int:
     """Writes each study's pictures, trials and a page; prints the best trials. Studies of a group
     that were not run are passed over, unless none was."""
     from sweeps.page import best_frame, write_page
@@ -147,7 +147,7 @@ def show(bounds: list[Bound], place: Place, output: Path) -> int:
     return 0
 
 
-def freeze(bounds: list[Bound], place: Place) -> int:
+def freeze(bounds: list[Bound], place: StudyPlace) -> int:
     if place.storage is None:
         place.existing_store(place.run_command(bounds[0]))
     for bound in bounds:

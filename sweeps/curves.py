@@ -3,16 +3,16 @@
 import numpy as np
 import pandas as pd
 
-from experiments.stages import Stage
+from experiments.stages.stage import Stage
 from experiments.store import Store
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import THRESHOLD_GRID, curves
-from sweeps.objectives import Score, Tests, mean_score, tests_of
+from sweeps.objectives import Pairs, Score, judged_tests, mean_score
 
 ROUNDS = 3
 
 
-def objective_curves(score: Score, tests: Tests, thresholds: np.ndarray) -> np.ndarray:
+def objective_curves(score: Score, tests: Pairs, thresholds: np.ndarray) -> np.ndarray:
     """`(threshold, class)`: the objective where one class' threshold takes each value of the grid
     and the others keep theirs."""
     found = np.empty((len(THRESHOLD_GRID), len(CLASSES)))
@@ -27,7 +27,7 @@ def objective_curves(score: Score, tests: Tests, thresholds: np.ndarray) -> np.n
 def climb(score: Score, stage: Stage, store: Store, thresholds: np.ndarray) -> np.ndarray:
     """The best threshold of one class after another, round after round: exact for an objective
     that is a sum over classes. The middle one of several."""
-    tests = tests_of(stage, store)
+    tests = judged_tests(stage, store)
     for _ in range(ROUNDS):
         before = thresholds.copy()
         for index in range(len(CLASSES)):
@@ -44,7 +44,7 @@ def threshold_frame(
 ) -> pd.DataFrame:
     """A line per class and threshold: precision, recall and F1 of the class, averaged over the
     tests, and the objective with the other classes at `thresholds`."""
-    tests = tests_of(stage, store)
+    tests = judged_tests(stage, store)
     measured = [curves(truth, outputs, THRESHOLD_GRID) for truth, outputs in tests]
     precision, recall, f1 = (
         np.mean([getattr(each, name) for each in measured], axis=0)

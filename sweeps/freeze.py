@@ -7,9 +7,9 @@ from typing import Any
 import optuna
 
 from experiments import registry
-from experiments.data import TEST
 from experiments.registry import rows_of
-from experiments.stages import SeparationScore
+from experiments.stages.data_set import TEST
+from experiments.stages.separation_score import SeparationScore
 from selfrefine import settings
 from sweeps.studies import Bound, changed_row, registry_stage
 

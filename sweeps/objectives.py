@@ -5,21 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from experiments.data import VALIDATION
-from experiments.outputs import read_outputs
-from experiments.registry import MOST_PROBABLE
-from experiments.stages import (
-    AdaptiveThresholds,
-    Classifier,
-    Corrupted,
-    RecognitionOutputs,
-    RecognitionScore,
-    Relabelled,
-    SeparationScore,
-    Stage,
-    Trimmed,
-    inputs,
-)
+from experiments.stages.adaptive_thresholds import AdaptiveThresholds
+from experiments.stages.classifier import Classifier
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.data_set import VALIDATION
+from experiments.stages.recognition_outputs import RecognitionOutputs, read_outputs
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.relabelled import MOST_PROBABLE, Relabelled
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import Stage, inputs
+from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
@@ -28,7 +23,7 @@ from sweeps.parameters import own_thresholds, refinement
 
 PRECISION_FLOOR = 0.9
 
-Tests = list[tuple[np.ndarray, np.ndarray]]
+Pairs = list[tuple[np.ndarray, np.ndarray]]
 """Pairs of truth (bool) and outputs, each `(item, class)`; a score is averaged over them."""
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -71,7 +66,8 @@ def exact_share(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) 
 
 def recognition_on_validation(row: SeparationScore, mixtures: int) -> RecognitionScore:
     """The row's last classifier on validation songs, at the row's thresholds."""
-    outputs = RecognitionOutputs(Trimmed(VALIDATION), refinement(row).of.by, mixtures)
+    psi = refinement(row).probabilities.classifier
+    outputs = RecognitionOutputs(Trimmed(VALIDATION), psi, mixtures)
     return RecognitionScore(outputs, own_thresholds(row))
 
 
@@ -109,13 +105,13 @@ def objective_named(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
-def needed(objective: Objective, stage: Stage) -> list[Stage]:
+def stages_needed(objective: Objective, stage: Stage) -> list[Stage]:
     """What has to be in the store before a trial has a value."""
     if objective.score is None:
         return [stage]
     needs = inputs(stage)
-    if isinstance(stage, Relabelled) and isinstance(stage.of.stems.of, Corrupted):
-        needs.append(stage.of.stems.of)
+    if isinstance(stage, Relabelled) and isinstance(stage.probabilities.stems.songs, Corrupted):
+        needs.append(stage.probabilities.stems.songs)
     return needs
 
 
@@ -125,14 +121,14 @@ def objective_value(objective: Objective, stage: Stage, store: Store) -> float:
         value = store.result(stage)["average"]
     else:
         value = mean_score(
-            objective.score, tests_of(stage, store), np.array(stage_thresholds(stage))
+            objective.score, judged_tests(stage, store), np.array(stage_thresholds(stage))
         )
     if not np.isfinite(value):
         raise InputError(f"{store.folder(stage)}: the {objective.name} is {value}")
     return float(value)
 
 
-def mean_score(score: Score, tests: Tests, thresholds: np.ndarray) -> float:
+def mean_score(score: Score, tests: Pairs, thresholds: np.ndarray) -> float:
     return float(np.mean([score(truth, outputs, thresholds) for truth, outputs in tests]))
 
 
@@ -144,11 +140,11 @@ def stage_thresholds(stage: Stage) -> tuple[float, ...]:
     return stage.thresholds
 
 
-def tests_of(stage: Stage, store: Store) -> Tests:
+def judged_tests(stage: Stage, store: Store) -> Pairs:
     """What is true and what a classifier said: of the stems and of the mixtures of validation
     songs, or of the noisy stems."""
     if isinstance(stage, RecognitionScore):
-        tests = read_outputs(store.folder(stage.of)).values()
+        tests = read_outputs(store.folder(stage.outputs)).values()
         return [(truth, outputs) for truth, outputs in tests if len(truth)]
     if isinstance(stage, Relabelled):
         return [stem_truth_and_outputs(stage, store)]
@@ -156,18 +152,13 @@ def tests_of(stage: Stage, store: Store) -> Tests:
 
 
 def stem_truth_and_outputs(stage: Relabelled, store: Store) -> tuple[np.ndarray, np.ndarray]:
-    source = stage.of.stems.of
-    if not isinstance(source, Corrupted):
+    truth = stage.probabilities.stems.truth(store)
+    if truth is None:
         raise InputError(
             "the objective labels needs noisy stems whose truth is known; choose --data band or "
             "multitrack, or another objective"
         )
-    # These load torch, which listing and planning do without.
-    from selfrefine.clips.corruption import read_truth
-    from selfrefine.refining.probabilities import read_probabilities
-
-    rows = read_probabilities(store.folder(stage.of) / "probabilities.csv")
-    truth = read_truth(store.folder(source) / "truth.csv")
+    rows = stage.judged(store)
     held = [[name in truth[row.song, row.name] for name in CLASSES] for row in rows]
     return np.array(held, dtype=bool), np.array([row.probability for row in rows])
 
@@ -181,9 +172,11 @@ def shortened(stage: Stage, share: float) -> Stage:
         fewer = replace(settings, steps=max(1, round(settings.steps * share)))
         return replace(stage, separator=replace(stage.separator, settings=fewer))
     if isinstance(stage, RecognitionScore):
-        return replace(stage, of=replace(stage.of, by=shorter(stage.of.by, share)))
+        psi = shorter(stage.outputs.classifier, share)
+        return replace(stage, outputs=replace(stage.outputs, classifier=psi))
     if isinstance(stage, Relabelled):
-        return replace(stage, of=replace(stage.of, by=shorter(stage.of.by, share)))
+        psi = shorter(stage.probabilities.classifier, share)
+        return replace(stage, probabilities=replace(stage.probabilities, classifier=psi))
     return stage
 
 

@@ -2,7 +2,6 @@
 as JSON, for the report."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments.store import Store
 from selfrefine.classes import CLASSES
+from selfrefine.files.atomic import write_text
 from sweeps.curves import threshold_frame
 from sweeps.freeze import freeze_text
-from sweeps.objectives import needed, stage_thresholds
+from sweeps.objectives import stage_thresholds, stages_needed
 from sweeps.pictures import study_pictures, threshold_picture, trials_picture
 from sweeps.studies import CLASS_THRESHOLDS, Bound
 
@@ -33,11 +33,11 @@ TITLES = {
 
 def trials_frame(study: optuna.Study) -> pd.DataFrame:
     """A line per completed trial, the best first: its number, value, parameters, and stage."""
-    lines = [line(trial) for trial in study.get_trials(states=(TrialState.COMPLETE,))]
+    lines = [trial_line(trial) for trial in study.get_trials(states=(TrialState.COMPLETE,))]
     return pd.DataFrame(lines).sort_values("value", ascending=False, kind="stable")
 
 
-def line(trial: FrozenTrial) -> dict[str, object]:
+def trial_line(trial: FrozenTrial) -> dict[str, object]:
     head = {"trial": trial.number, "value": trial.value}
     return head | trial.params | {"stage": trial.user_attrs.get("stage", "")}
 
@@ -120,7 +120,7 @@ def threshold_files(
         return []
     own = bound.stage({})
     best = bound.stage(study.best_params)
-    if store is None or not all(store.done(stage) for stage in needed(objective, best)):
+    if store is None or not all(store.done(stage) for stage in stages_needed(objective, best)):
         return []  # the storage came from another machine, without its results
     chosen = np.array(stage_thresholds(best))
     frame = threshold_frame(objective.score, best, store, chosen)
@@ -132,10 +132,3 @@ def threshold_files(
     }
     title = f"{name}, {bound.data}-{bound.profile.name}"
     return [threshold_picture(frame, marks, title, folder / f"{name}-curve.png")]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the whole file or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

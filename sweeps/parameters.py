@@ -7,15 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.stages import (
-    AdaptiveThresholds,
-    Classifier,
-    Probabilities,
-    Relabelled,
-    SeparationScore,
-    Thresholds,
-    rebuild,
-)
+from experiments.stages.adaptive_thresholds import AdaptiveThresholds
+from experiments.stages.classifier import Classifier
+from experiments.stages.probabilities import Probabilities
+from experiments.stages.recognition_outputs import Thresholds
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import rebuild
 from selfrefine import settings
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
@@ -45,14 +43,14 @@ class Parameter:
 
 def refinement(row: SeparationScore) -> Relabelled:
     """The relabelled set that a row's separator is trained on."""
-    train = row.separator.train
+    train = row.separator.trained_on
     if not isinstance(train, Relabelled):
         raise InputError("this parameter needs a row whose separator is trained on refined labels")
     return train
 
 
 def with_refinement(row: SeparationScore, train: Relabelled) -> SeparationScore:
-    return replace(row, separator=replace(row.separator, train=train))
+    return replace(row, separator=replace(row.separator, trained_on=train))
 
 
 def own_thresholds(row: SeparationScore) -> Thresholds:
@@ -97,20 +95,22 @@ def change_iterations(row: SeparationScore, count: int) -> SeparationScore:
     """Refines `count` times: always the original stems, with the newest classifier, each but the
     first trained on what the one before it made single-labelled (section 3.2)."""
     last = refinement(row)
-    stems = last.of.stems
-    psi = replace(last.of.by, train=stems, single_labelled_only=False)
-    labels = replace(last, of=Probabilities(stems, psi, last.of.windows_per_segment))
+    stems = last.probabilities.stems
+    psi = replace(last.probabilities.classifier, trained_on=stems, single_labelled_only=False)
+    labels = replace(
+        last, probabilities=Probabilities(stems, psi, last.probabilities.windows_per_segment)
+    )
     for _ in range(count - 1):
-        psi = replace(psi, train=labels, single_labelled_only=True)
-        labels = replace(last, of=replace(labels.of, by=psi))
+        psi = replace(psi, trained_on=labels, single_labelled_only=True)
+        labels = replace(last, probabilities=replace(labels.probabilities, classifier=psi))
     return with_refinement(row, labels)
 
 
 def iterations(row: SeparationScore) -> int:
     count = 1
-    train = refinement(row).of.by.train
+    train = refinement(row).probabilities.classifier.trained_on
     while isinstance(train, Relabelled):
-        train = train.of.by.train
+        train = train.probabilities.classifier.trained_on
         count += 1
     return count
 
@@ -159,7 +159,7 @@ def of_separator(
 
 def psi(row: SeparationScore) -> Classifier:
     """The classifier of the last refinement."""
-    return refinement(row).of.by
+    return refinement(row).probabilities.classifier
 
 
 PAPER_GAIN = settings.EffectRanges().gain

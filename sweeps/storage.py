@@ -52,7 +52,7 @@ def open_storage(url: str) -> BaseStorage:
 
     Raises InputError when it cannot be reached, or would forget the studies.
     """
-    with reachable(url, OPENING):
+    with if_reachable(url, OPENING):
         if (path := journal_file(url)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(str(path)))
@@ -70,7 +70,7 @@ def open_storage(url: str) -> BaseStorage:
 
 def holds_studies(url: str) -> bool:
     """Whether there is something to read, found out without making a file or a table."""
-    with reachable(url, OPENING):
+    with if_reachable(url, OPENING):
         if (path := journal_file(url)) is not None:
             return path.is_file()
         if url.startswith("redis"):
@@ -112,7 +112,7 @@ def optuna_word(url: str) -> str:
 
 
 @contextmanager
-def reachable(url: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def if_reachable(url: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turns what a storage raises when it cannot be reached, `also` counting, into one
     InputError."""
     try:
@@ -145,7 +145,7 @@ def open_study(bound: Bound, url: str) -> optuna.Study:
     """The study, made when the storage has none of its name. Raises InputError when it was made
     for another version of the registry."""
     storage = open_storage(url)
-    with reachable(url):
+    with if_reachable(url):
         study = optuna.create_study(
             storage=storage,
             study_name=bound.label,
@@ -167,7 +167,7 @@ def existing_study(bound: Bound, url: str, run: str) -> optuna.Study:
     if not holds_studies(url):
         raise missing
     storage = open_storage(url)
-    with reachable(url):
+    with if_reachable(url):
         if bound.label not in optuna.get_all_study_names(storage):
             raise missing
         study = optuna.load_study(storage=storage, study_name=bound.label)

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.data import TEST, VALIDATION, bind
-from experiments.profiles import Profile, scaled
+from experiments.data import bind
+from experiments.profiles import Profile
 from experiments.registry import rows_of
-from experiments.stages import SeparationScore, Stage, closure, expression
+from experiments.stages.data_set import TEST, VALIDATION
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import Stage, closure, expression
+from experiments.targets import scaled
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from sweeps.objectives import Objective, objective_named
@@ -28,7 +31,7 @@ two cores at mini, and the differences between them are hardly more than a seed'
 QUARTER_FIRST = (0.25, 1.0)
 """A trial is first trained for a quarter of its steps, and given up when that looks bad."""
 
-Values = Mapping[str, float]
+Suggested = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ class Bound:
         """The registry's row at the profile's scale, scored on validation songs."""
         return on_validation(scaled(registry_stage(self.study), self.profile))
 
-    def stage(self, values: Values) -> Stage:
+    def stage(self, values: Suggested) -> Stage:
         """What a trial with these values is. Raises InputError for one that sees test songs."""
         changed = changed_row(self.study, self.row, values)
         stage = self.study.judged_by.stage(changed, self.profile.mixtures)
@@ -169,7 +172,7 @@ class Bound:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def changed_row(study: Study, row: SeparationScore, values: Values) -> SeparationScore:
+def changed_row(study: Study, row: SeparationScore, values: Suggested) -> SeparationScore:
     """`row` with the values of a study's parameters."""
     for parameter in study.parameters:
         if parameter.name in values:

@@ -10,12 +10,12 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import Trial, TrialState
 
 from experiments.engine.runner import Failure, run_missing, tell, workers_and_threads
-from experiments.stages import Stage, closure, identity
+from experiments.engine.watched import validation_songs
+from experiments.stages.stage import Stage, closure, identity
 from experiments.store import Store
-from experiments.trainings.validation import validation_songs
 from selfrefine.errors import InputError
 from sweeps.curves import climb
-from sweeps.objectives import needed, objective_value, shortened, stage_thresholds
+from sweeps.objectives import objective_value, shortened, stage_thresholds, stages_needed
 from sweeps.parameters import Parameter
 from sweeps.studies import CLASS_THRESHOLDS, Bound
 from sweeps.workers import (
@@ -113,7 +113,7 @@ def run_batch(
     last = bound.study.rungs[-1]
     for rung in bound.study.rungs:
         stages = {number: shortened(stage, rung) for number, (_, stage) in going.items()}
-        failed = compute([each for s in stages.values() for each in needed(objective, s)])
+        failed = compute([each for s in stages.values() for each in stages_needed(objective, s)])
         for number, stage in stages.items():
             trial, whole = going.pop(number)
             reason = failure_of(stage, failed)
@@ -178,7 +178,7 @@ def enqueue_starts(study: optuna.Study, bound: Bound, store: Store, compute: Com
     objective = bound.study.judged_by
     if objective.score is not None and set(bound.study.space) == set(CLASS_THRESHOLDS):
         stage = bound.stage({})
-        if not compute(needed(objective, stage)):
+        if not compute(stages_needed(objective, stage)):
             best = climb(objective.score, stage, store, np.array(stage_thresholds(stage)))
             starts.append(dict(zip(CLASS_THRESHOLDS, best.tolist(), strict=True)))
     for start in starts:

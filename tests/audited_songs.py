@@ -13,9 +13,10 @@ import numpy as np
 
 from selfrefine.app.audit_page.data import Curve
 from selfrefine.app.audit_page.page import Audit, AuditedStem, write_audit
-from selfrefine.app.labels_table import StemDecision, file_word, labels_text, write_labels
+from selfrefine.app.labels_table import StemDecision, labels_text, listed_file
 from selfrefine.app.stem_links import lay_out_stems
 from selfrefine.classes import CLASSES
+from selfrefine.files.atomic import write_text
 from selfrefine.files.layouts import SongFiles, find_songs
 from selfrefine.refining.segments import Segment
 from tests.cli_songs import write_song
@@ -85,7 +86,7 @@ def refined_folder(folder: Path, names: tuple[str, ...], seconds: float = 4.0) -
     songs = find_songs(source, tracks=False)
     files = [(song.name, file) for song in songs for file in song.files]
     decisions = [
-        decision_of(song, file.name, file_word(source, file), number, seconds)
+        decision_of(song, file.name, listed_file(source, file), number, seconds)
         for number, (song, file) in enumerate(files)
     ]
     decisions[-1] = replace(
@@ -104,7 +105,7 @@ def refined_folder(folder: Path, names: tuple[str, ...], seconds: float = 4.0) -
     ]
     out.mkdir()
     paths = lay_out_stems(usable, out / "stems", False, print)
-    write_labels(out / "labels.csv", labels_text(decisions))
+    write_text(out / "labels.csv", labels_text(decisions))
     stems = [shown(each, paths.get((each.song, each.name))) for each in decisions]
     audit = audit_of(stems)
     write_audit(out / "audit.html", audit)

@@ -8,27 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from experiments.commands import resolved_rows
 from experiments.examples import write_examples
-from experiments.outputs import FILE, MULTI, SINGLE, Output, write_outputs
 from experiments.profiles import PROFILES
 from experiments.registry import TABLE2, Row
-from experiments.stages import (
-    AdaptiveThresholds,
-    Classifier,
-    Corrupted,
+from experiments.stages.adaptive_thresholds import AdaptiveThresholds
+from experiments.stages.classifier import Classifier
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.recognition_outputs import (
+    FILE,
+    MULTI,
+    SINGLE,
+    Output,
     RecognitionOutputs,
-    RecognitionScore,
-    Relabelled,
-    SeparationScore,
-    Separator,
-    Stage,
-    Weighed,
-    closure,
-    identity,
-    with_seed,
+    write_outputs,
 )
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.separator import Separator
+from experiments.stages.stage import Stage, closure, identity, seeded
+from experiments.stages.weighed import Weighed
 from experiments.store import Store
+from experiments.targets import resolved_rows
 from experiments.trainings.validation import add_validation
 from selfrefine.classes import CLASSES
 
@@ -60,7 +61,7 @@ def paper_store(
     store = Store(root)
     rows = resolved_rows(list(targets), SMOKE, "band", test)
     classifiers = [
-        stage.of.by
+        stage.outputs.classifier
         for label, (_, stage) in resolved_rows(["table4"], SMOKE, "band", test).items()
         if isinstance(stage, RecognitionScore)
     ]
@@ -90,30 +91,30 @@ def finish(
     printed: dict[str, float],
     classifiers: list[Classifier],
 ) -> None:
-    seeded = with_seed(stage, seed)
-    if store.done(seeded):
+    own = seeded(stage, seed)
+    if store.done(own):
         return
-    store.folder(seeded).mkdir(parents=True)
+    store.folder(own).mkdir(parents=True)
     result: dict[str, Any] = {}
     match stage:
         case SeparationScore():
             result = scored(printed, seed)
             if seed == 0:
-                examples(store.folder(seeded))
+                examples(store.folder(own))
         case RecognitionOutputs():
             if seed == 0:
                 # Those that start from another are like the refined one.
-                known = stage.by in classifiers
-                place = classifiers.index(stage.by) if known else REFINED
-                write_outputs(store.folder(seeded), recognised(*RECALL_PRECISION[place]))
+                known = stage.classifier in classifiers
+                place = classifiers.index(stage.classifier) if known else REFINED
+                write_outputs(store.folder(own), recognised(*RECALL_PRECISION[place]))
             else:
-                shutil.copy(store.folder(stage) / FILE, store.folder(seeded) / FILE)
+                shutil.copy(store.folder(stage) / FILE, store.folder(own) / FILE)
             result = {"items": {SINGLE: SINGLES, MULTI: MIXTURES}}
         case Classifier() | Separator():
             for look in range(1, 4):
                 measures = ("f1", "recall") if isinstance(stage, Classifier) else ("sdr",)
                 values = {f"{m}{c}": look / 4 for m in measures for c in ("", "/bass")}
-                add_validation(store.folder(seeded), 100 * look, values)
+                add_validation(store.folder(own), 100 * look, values)
         case RecognitionScore():
             result = {"thresholds": list(stage.thresholds)}
         case AdaptiveThresholds():
@@ -127,9 +128,9 @@ def finish(
         "seconds": 2.0,
     }
     if seed:
-        link = {"id": identity(seeded), "url": "https://wandb.example/run"}
-        (store.folder(seeded) / "wandb.json").write_text(json.dumps(link))
-    store.finish(seeded, result, run)
+        link = {"id": identity(own), "url": "https://wandb.example/run"}
+        (store.folder(own) / "wandb.json").write_text(json.dumps(link))
+    store.finish(own, result, run)
 
 
 def scored(printed: dict[str, float], seed: int) -> dict[str, Any]:

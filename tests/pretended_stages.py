@@ -1,10 +1,10 @@
 """Stages that are finished at once, with results that a study can find the best of."""
 
-from experiments import stages
 from experiments.engine.runner import Failure
-from experiments.naming import describe
 from experiments.profiles import PROFILES
-from experiments.stages import SeparationScore, Stage, closure
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import Stage, closure, describe
 from experiments.store import Store
 from sweeps.trials import Compute
 
@@ -23,8 +23,8 @@ def pretending(store: Store, asked: list[Stage]) -> Compute:
             asked.append(stage)
             result = {}
             if isinstance(stage, SeparationScore):
-                train = stage.separator.train
-                assert isinstance(train, stages.Relabelled)
+                train = stage.separator.trained_on
+                assert isinstance(train, Relabelled)
                 assert isinstance(train.thresholds, tuple)
                 if train.thresholds[0] > 0.9:
                     failures.append(Failure(stage, "no stem is left to train on"))

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.outputs import MULTI, Output, write_outputs
-from experiments.stages import RecognitionScore, Relabelled, closure
+from experiments.stages.recognition_outputs import MULTI, Output, write_outputs
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.stage import closure
 from experiments.store import Store
 from selfrefine.classes import CLASSES
 from selfrefine.clips.corruption import StemTruth, write_truth
@@ -29,18 +31,18 @@ def fill_store(root: Path, study: Bound, truth: np.ndarray, outputs: np.ndarray)
                 zip(truth.tolist(), outputs.tolist(), strict=True)
             )
         ]
-        write_outputs(store.folder(stage.of), rows)
+        write_outputs(store.folder(stage.outputs), rows)
     if isinstance(stage, Relabelled):
         stems = [(f"song{number}", "drums") for number in range(len(truth))]
         write_probabilities(
-            store.folder(stage.of) / "probabilities.csv",
+            store.folder(stage.probabilities) / "probabilities.csv",
             [
                 StemProbability(song, name, (name,), 1.0, tuple(values))
                 for (song, name), values in zip(stems, outputs.tolist(), strict=True)
             ],
         )
         write_truth(
-            store.folder(stage.of.stems.of) / "truth.csv",
+            store.folder(stage.probabilities.stems.songs) / "truth.csv",
             [
                 StemTruth(song, name, tuple((each, each, 1.0) for each in held), shares)
                 for (song, name), held, shares in (

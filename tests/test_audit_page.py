@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfrefine.app.audit_page.data import COLUMNS, MOST_POINTS, Curve, curve_record, waveform
+from selfrefine.app.audit_page.data import (
+    COLUMNS,
+    MOST_POINTS,
+    Curve,
+    curve_record,
+    packed_waveform,
+)
 from selfrefine.app.audit_page.page import AuditedStem, write_audit
 from tests.audited_songs import PageParts, Refined, audit_of, decision_of, refined_folder, shown
 
@@ -68,11 +74,11 @@ def test_a_stem_takes_less_than_3_kB(tmp_path: Path) -> None:
 def test_a_waveform_keeps_the_highest_peak_of_each_part() -> None:
     peaks = np.zeros(2400)
     peaks[[15, 2399]] = 0.1, 0.05
-    levels = base64.b64decode(waveform(peaks))
+    levels = base64.b64decode(packed_waveform(peaks))
     assert len(levels) == COLUMNS
     assert {place: level for place, level in enumerate(levels) if level} == {1: 255, 239: 128}
-    assert waveform(np.zeros(10)) == waveform(np.zeros(0)) == ""
-    assert base64.b64decode(waveform(np.array([0.5, 1.0]))) == bytes([128, 255])
+    assert packed_waveform(np.zeros(10)) == packed_waveform(np.zeros(0)) == ""
+    assert base64.b64decode(packed_waveform(np.array([0.5, 1.0]))) == bytes([128, 255])
 
 
 def test_a_curve_keeps_its_ends_and_few_points() -> None:

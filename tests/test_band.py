@@ -17,7 +17,7 @@ from selfrefine.band.compose import compose
 from selfrefine.band.domains import DOMAIN_BY_NAME
 from selfrefine.band.parts_vocals import SungLine
 from selfrefine.band.sampler import Program, play_program
-from selfrefine.band.score import Note
+from selfrefine.band.score import ScoreNote
 from selfrefine.band.singing import Delivery, sing
 from selfrefine.band.voice import Voice, speak, syllables
 from selfrefine.classes import CLASSES
@@ -206,7 +206,7 @@ def test_sung_pitch_follows_the_melody(domain: str) -> None:
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_recorded_instruments_play_in_tune(program: int, rate: int) -> None:
     for pitch in (45, 57, 64, 69):
-        audio = play_program(Program(program), [Note(0.0, 1.2, pitch, 100)], rate, rate).mean(
+        audio = play_program(Program(program), [ScoreNote(0.0, 1.2, pitch, 100)], rate, rate).mean(
             axis=0
         )
         spectrum = np.abs(np.fft.rfft(audio * np.hanning(rate), 8 * rate))
@@ -222,7 +222,7 @@ def test_recorded_instruments_play_in_tune(program: int, rate: int) -> None:
 
 def test_struck_and_plucked_instruments_fade_and_bowed_ones_do_not() -> None:
     def fall_db(program: int) -> float:
-        audio = play_program(Program(program), [Note(0.0, 2.5, 60, 100)], 2 * RATE, RATE)
+        audio = play_program(Program(program), [ScoreNote(0.0, 2.5, 60, 100)], 2 * RATE, RATE)
         power = [np.mean(audio[:, int(t * RATE) :][:, : RATE // 10] ** 2) for t in (0.2, 1.6)]
         return float(10 * np.log10(power[0] / power[1]))
 
@@ -241,8 +241,8 @@ def test_vowels_are_stretched_to_their_notes() -> None:
     voice = Voice("en", (100, 100, 100, 100, 100))
     text = "we built a house of paper walls"
     starts = np.cumsum([0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
-    notes = tuple(Note(float(s), 0.4, 60, 100) for s in starts)
-    long = (*notes[:-1], Note(float(starts[-1]), 2.4, 60, 100))
+    notes = tuple(ScoreNote(float(s), 0.4, 60, 100) for s in starts)
+    long = (*notes[:-1], ScoreNote(float(starts[-1]), 2.4, 60, 100))
     assert len(notes) == syllables(voice, text)
     delivery = Delivery(1.0, 0.0, 0.0, 5.0, 0.0, 0.2, 0.03, 0.0, 0.0, 0.0)
     ends = []

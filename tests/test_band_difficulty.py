@@ -14,8 +14,8 @@ import torch
 
 from benchmarks import band_difficulty as benchmark
 from benchmarks import band_statistics as statistics
-from benchmarks.band_difficulty import Split, folder_songs, song_of, split_real, table_lines
-from benchmarks.band_statistics import MONO_DB, SAMPLE_RATE, FeatureTable, Song
+from benchmarks.band_difficulty import Split, song_of, songs_of_folder, split_real, table_lines
+from benchmarks.band_statistics import MONO_DB, SAMPLE_RATE, DecodedSong, FeatureTable
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
@@ -39,7 +39,7 @@ def noise(seed: int, seconds: float = SECONDS) -> np.ndarray:
 
 
 def test_a_sines_centroid_is_its_frequency() -> None:
-    songs = [Song("", {"bass": sine(100), "vocals": sine(hz)}) for hz in (800, 1000, 3000)]
+    songs = [DecodedSong("", {"bass": sine(100), "vocals": sine(hz)}) for hz in (800, 1000, 3000)]
     centroids = statistics.timbre(statistics.feature_table(songs))["centroid (Hz)"]
     assert centroids["bass"] == pytest.approx(100, rel=0.01)
     assert centroids["vocals"] == pytest.approx(1000, rel=0.01), "the median over songs"
@@ -49,7 +49,7 @@ def test_a_sines_centroid_is_its_frequency() -> None:
 def test_a_centroid_weighs_by_power_within_a_window_and_is_geometric_over_windows() -> None:
     both = sine(500, 0.2) + sine(2000, 0.4)
     one_after_the_other = np.concatenate([sine(500, seconds=3), sine(2000, seconds=3)], axis=1)
-    songs = [Song("", {"vocals": both, "other": one_after_the_other})]
+    songs = [DecodedSong("", {"vocals": both, "other": one_after_the_other})]
     centroids = statistics.timbre(statistics.feature_table(songs))["centroid (Hz)"]
     assert centroids["vocals"] == pytest.approx((500 + 4 * 2000) / 5, rel=0.01)
     assert centroids["other"] == pytest.approx(1000, rel=0.01)
@@ -57,7 +57,7 @@ def test_a_centroid_weighs_by_power_within_a_window_and_is_geometric_over_window
 
 def test_width_is_side_to_mid() -> None:
     mid, side = noise(0), noise(1) * np.array([[0.1], [-0.1]], dtype=np.float32)
-    songs = [Song("", {"vocals": mid + side, "bass": mid, "other": noise(2) * [[1], [0]]})]
+    songs = [DecodedSong("", {"vocals": mid + side, "bass": mid, "other": noise(2) * [[1], [0]]})]
     found = statistics.timbre(statistics.feature_table(songs))
     width = found["width, side to mid (dB)"]
     assert width["vocals"] == pytest.approx(-20, abs=0.2)
@@ -68,7 +68,7 @@ def test_width_is_side_to_mid() -> None:
 
 
 def test_white_noise_is_flat_and_a_sine_is_not() -> None:
-    songs = [Song("", {"drums": noise(0), "bass": sine(100)})]
+    songs = [DecodedSong("", {"drums": noise(0), "bass": sine(100)})]
     flatness = statistics.timbre(statistics.feature_table(songs))["flatness (dB)"]
     assert flatness["drums"] == pytest.approx(0, abs=0.1)
     assert flatness["bass"] < -40
@@ -77,7 +77,7 @@ def test_white_noise_is_flat_and_a_sine_is_not() -> None:
 def test_levels_are_to_the_mixture_and_deviate_over_songs() -> None:
     shares = (0.5, 0.1)
     songs = [
-        Song("", {"vocals": sine(500, share**0.5), "other": sine(2000, (1 - share) ** 0.5)})
+        DecodedSong("", {"vocals": sine(500, share**0.5), "other": sine(2000, (1 - share) ** 0.5)})
         for share in shares
     ]
     found = statistics.levels(songs)
@@ -92,7 +92,7 @@ def test_quiet_frames_and_pauses_are_counted() -> None:
     voice[:, 2 * SAMPLE_RATE : 4 * SAMPLE_RATE] *= 1e-3
     voice[:, 6 * SAMPLE_RATE : 7 * SAMPLE_RATE] = 0
     voice[:, 8 * SAMPLE_RATE : round(8.4 * SAMPLE_RATE)] = 0
-    found = statistics.activity([Song("", {"vocals": voice, "bass": noise(1, 10)})])
+    found = statistics.activity([DecodedSong("", {"vocals": voice, "bass": noise(1, 10)})])
     assert found["sounding share"]["vocals"] == pytest.approx(0.66)
     assert found["pauses of .5 s and more, a minute"]["vocals"] == pytest.approx(12)
     assert found["length of such a pause (s)"]["vocals"] == pytest.approx(1.5)
@@ -106,7 +106,7 @@ def test_registers_overlap_as_bhattacharyya_says() -> None:
     assert (disjoint, halved) == (0, pytest.approx(0.5**0.5))
     mixed = sine(100) + sine(3000)
     stems = {"vocals": sine(3000), "bass": sine(100), "drums": sine(100, 0.1), "other": mixed}
-    found = statistics.register_overlap([Song("", stems)])
+    found = statistics.register_overlap([DecodedSong("", stems)])
     assert found["bass and drums"] == pytest.approx(1, abs=1e-3)
     assert found["vocals and bass"] == pytest.approx(0, abs=1e-3)
     assert found["bass and other"] == pytest.approx(0.5**0.5, abs=1e-3)
@@ -117,7 +117,9 @@ def test_registers_overlap_only_where_both_sound() -> None:
     bass = np.concatenate([sine(100, seconds=3), silence], axis=1)
     drums = np.concatenate([sine(100, seconds=3), sine(3000, seconds=3)], axis=1)
     other = np.concatenate([silence, sine(100, seconds=3)], axis=1)
-    found = statistics.register_overlap([Song("", {"bass": bass, "drums": drums, "other": other})])
+    found = statistics.register_overlap(
+        [DecodedSong("", {"bass": bass, "drums": drums, "other": other})]
+    )
     assert found["bass and drums"] == pytest.approx(1, abs=1e-3)
     assert found["drums and other"] == pytest.approx(0, abs=1e-3)
     assert math.isnan(found["bass and other"])
@@ -127,17 +129,17 @@ def test_registers_overlap_only_where_both_sound() -> None:
 def test_low_registers_are_shared_by_energy() -> None:
     stems = {"bass": sine(100, 0.4), "drums": sine(100, 0.2) + sine(220, 0.1)}
     others = {"vocals": sine(1000), "other": sine(220, 0.3)}
-    without_vocals = Song("", {"bass": sine(3000), "drums": sine(100), "other": sine(5000)})
-    found = statistics.low_register_shares([Song("", stems | others), without_vocals])
+    without_vocals = DecodedSong("", {"bass": sine(3000), "drums": sine(100), "other": sine(5000)})
+    found = statistics.low_register_shares([DecodedSong("", stems | others), without_vocals])
     under = found["share of the energy under 150 Hz"]
     above = found["share of the energy 150-300 Hz"]
     assert [under[name] for name in CLASSES] == pytest.approx([0, 0.8, 0.2, 0], abs=1e-3)
     assert [above[name] for name in CLASSES] == pytest.approx([0, 0, 0.1, 0.9], abs=1e-3)
 
 
-def four_sines() -> Song:
+def four_sines() -> DecodedSong:
     frequencies = dict(zip(CLASSES, (500, 100, 2000, 4000), strict=True))
-    return Song("", {name: sine(hz) for name, hz in frequencies.items()})
+    return DecodedSong("", {name: sine(hz) for name, hz in frequencies.items()})
 
 
 def test_an_ideal_mask_parts_disjoint_sources() -> None:
@@ -146,7 +148,7 @@ def test_an_ideal_mask_parts_disjoint_sources() -> None:
 
 
 def test_ideal_masks_add_up_to_the_mixture() -> None:
-    song = Song("", {"vocals": noise(0), "drums": noise(1)})
+    song = DecodedSong("", {"vocals": noise(0), "drums": noise(1)})
     found = statistics.ideal_mask(song)
     np.testing.assert_allclose(sum(found.values()), song.mixture, atol=1e-5)
     scores = statistics.song_sdr(song, found)
@@ -159,7 +161,7 @@ def test_a_quarter_of_the_mixture_of_four_equal_sources_has_error_of_three_quart
 
 
 def test_a_class_that_a_song_lacks_is_not_scored_and_hinders_no_other() -> None:
-    song = Song("", {"vocals": sine(500), "other": sine(2000)})
+    song = DecodedSong("", {"vocals": sine(500), "other": sine(2000)})
     scores = statistics.song_sdr(song, dict.fromkeys(CLASSES, song.mixture / 2))
     assert np.isnan(scores[1:3]).all()
     assert scores[[0, 3]] == pytest.approx(10 * math.log10(2), abs=1e-3)
@@ -227,7 +229,7 @@ def test_folders_are_read_as_stems_or_tracks_and_by_their_splits(tmp_path: Path)
     write_song(tmp_path / "train" / "x", {"tracks/drums__kick": sine(60)})
     tracks = {"tracks/bass__one": sine(80, 0.2), "tracks/bass__two": sine(80, 0.3, seconds=4)}
     write_song(tmp_path / "test" / "y", tracks | {"tracks/other__x": 0 * sine(80)})
-    first, second = folder_songs(tmp_path)
+    first, second = songs_of_folder(tmp_path)
     assert (first.name, list(first.stems)) == ("x", ["vocals"]), "stems before tracks"
     assert (second.name, list(second.stems)) == ("y", ["bass"]), "silent stems are left out"
     bass = sine(80, 0.2)
@@ -240,7 +242,7 @@ def test_songs_that_cannot_be_used_are_named(
 ) -> None:
     write_song(tmp_path / "short", {"vocals": sine(500, seconds=2)})
     write_song(tmp_path / "silent", {"vocals": 0 * sine(500)})
-    assert folder_songs(tmp_path) == []
+    assert songs_of_folder(tmp_path) == []
     assert [line.split(": ")[1] for line in capsys.readouterr().err.splitlines()] == [
         "shorter than 3 s, left out",
         "silent, left out",
@@ -249,13 +251,13 @@ def test_songs_that_cannot_be_used_are_named(
 
 def test_a_folder_without_songs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no song found; expected <song>"):
-        folder_songs(tmp_path)
+        songs_of_folder(tmp_path)
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        folder_songs(tmp_path / "nowhere")
+        songs_of_folder(tmp_path / "nowhere")
 
 
-def named(*names: str) -> list[Song]:
-    return [Song(name, {}) for name in names]
+def named(*names: str) -> list[DecodedSong]:
+    return [DecodedSong(name, {}) for name in names]
 
 
 def test_real_songs_are_held_out_by_folder_or_every_fifth() -> None:
@@ -277,7 +279,7 @@ def test_every_separator_is_tested_on_every_source(monkeypatch: pytest.MonkeyPat
     song = four_sines()
     splits = {"good": Split(named("good"), [song]), "bad": Split(named("bad"), [song, song])}
 
-    def trained(songs: list[Song], *_: object) -> str:
+    def trained(songs: list[DecodedSong], *_: object) -> str:
         return songs[0].name
 
     def separated(model: str, settings: object, mixture: torch.Tensor) -> torch.Tensor:
@@ -310,7 +312,10 @@ def test_separators_are_trained_on_stems_without_their_silence(
     monkeypatch.setattr("selfrefine.training.separator.train_separator", pretended)
     half = sine(500)
     half[:, half.shape[1] // 2 :] = 0
-    songs = [Song("x", {"vocals": half, "bass": sine(100)}), Song("y", {"bass": sine(90)})]
+    songs = [
+        DecodedSong("x", {"vocals": half, "bass": sine(100)}),
+        DecodedSong("y", {"bass": sine(90)}),
+    ]
     cpu = torch.device("cpu")
     model = benchmark.trained_separator(songs, SMOKE.xumx, 0, tmp_path, cpu)
     assert not model.training

@@ -5,7 +5,7 @@ import pytest
 
 from reports.claims import FAILS, HOLDS, UNDECIDED, Claim, Comparison, claims_markdown
 from reports.measures import Measure
-from reports.power import MOST, Needed, hardest, needed
+from reports.power import MOST, Needed, enough, hardest
 
 
 def measure(mean: float, seeds: int, seed_spread: float, song_spread: float) -> Measure:
@@ -28,7 +28,7 @@ def test_with_what_is_needed_the_interval_is_narrow_enough_and_not_with_less(
 ) -> None:
     found = measure(0.1, 4, seed_spread, song_spread)
     margin = 0.5 * width(found)
-    more = needed(found, margin)
+    more = enough(found, margin)
     seeds, items = more.seeds or 4, more.items or 48
     # A result with that many, of the same variances, has an interval that wide.
     scales = seed_spread * np.sqrt(4 / seeds), song_spread * np.sqrt(48 / items)
@@ -40,9 +40,9 @@ def test_with_what_is_needed_the_interval_is_narrow_enough_and_not_with_less(
 
 
 def test_seeds_are_asked_for_where_seeds_vary_and_songs_where_songs_do() -> None:
-    assert needed(measure(0.1, 4, 0.1, 0.01), 0.15).items is None
-    assert needed(measure(0.1, 4, 0.01, 0.1), 0.15).seeds is None
-    both = needed(measure(0.1, 4, 0.1, 0.1), 0.1)
+    assert enough(measure(0.1, 4, 0.1, 0.01), 0.15).items is None
+    assert enough(measure(0.1, 4, 0.01, 0.1), 0.15).seeds is None
+    both = enough(measure(0.1, 4, 0.1, 0.1), 0.1)
     assert both.seeds is not None
     assert both.items is not None
 
@@ -51,12 +51,12 @@ def test_songs_needed_grow_as_the_square_of_the_interval() -> None:
     found = measure(0.1, 1, 0.0, 0.1)
     half = width(found)
     # Student's quantile falls a little with more songs.
-    assert needed(found, half / 3).items == pytest.approx(48 * 9, rel=0.05)
-    assert needed(found, half / 3).seeds is None
+    assert enough(found, half / 3).items == pytest.approx(48 * 9, rel=0.05)
+    assert enough(found, half / 3).seeds is None
 
 
 def test_what_no_number_would_tell_is_said_to_be_so() -> None:
-    never = needed(measure(0.0, 3, 0.1, 0.1), 0.0)
+    never = enough(measure(0.0, 3, 0.1, 0.1), 0.0)
     assert never == Needed(None, None)
     assert never.text("songs") == f"more than {MOST} times the seeds and songs"
     assert hardest([Needed(5, None), never]) == never
@@ -91,7 +91,7 @@ def test_the_power_line_compares_the_interval_with_the_papers_effect() -> None:
     assert enough.startswith(f"±{half:.2f} dB against the paper's 2.00 dB; enough")
     assert f"to decide ours, 0.10 dB, takes {comparison(found).needed.text('songs')}" in enough
     wide = comparison(found, paper=0.2).power
-    assert f"too wide, it takes {needed(found, 0.2).text('songs')}" in wide
+    assert f"too wide, it takes {enough(found, 0.2).text('songs')}" in wide
     bounded = Comparison("gain", "dB", found, 0.02, above=-0.1, below=0.1).power
     assert "the paper's 0.08 dB (counted from the bound)" in bounded
     assert "one run, other seeds not counted" in comparison(measure(1.0, 1, 0, 0.1)).power

@@ -1,11 +1,14 @@
 """`selfrefine refine` beside damaged files and after a kill: one clear error, or going on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from selfrefine.app.settings_mark import settings_mark
+from selfrefine.scales import MINI
 from tests.cli_songs import ask, assert_refused, tree, write_songs
 
 
@@ -60,7 +63,7 @@ def test_a_folder_killed_before_its_order_was_in_place_begins_anew(
     write_songs(tmp_path / "in", 2)
     work = tmp_path / "out" / "work"
     work.mkdir(parents=True)
-    (work / "order.json.partial").write_text("{")
+    (work / "order.json.1234.partial").write_text("{")
     words = ("refine", tmp_path / "in", "--out", tmp_path / "out", "--start", tone_classifier)
     assert ask(capsys, *words, "--iterations", 0, "--resume").code == 0
 
@@ -72,6 +75,30 @@ def test_an_order_of_a_version_without_starts_says_how_to_go_on(
     order = json.loads(path.read_text())
     path.write_text(json.dumps({k: v for k, v in order.items() if not k.startswith("--")}))
     assert_refused(ask(capsys, *refined, "--resume"), "give --start none")
+
+
+def test_an_order_is_compared_setting_by_setting(
+    tmp_path: Path, refined: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out" / "work" / "order.json"
+    order = json.loads(path.read_text())
+    assert order["settings"]["is"] == "Classifier"
+    # The order of the names is nothing, another value is another order, and so is an unknown form.
+    path.write_text(json.dumps(order | {"settings": dict(reversed(order["settings"].items()))}))
+    assert ask(capsys, *refined, "--resume").code == 0
+    for other in (order["settings"] | {"batch": 1}, "ClassifierSettings(network=ConvNeXt())"):
+        path.write_text(json.dumps(order | {"settings": other}))
+        assert_refused(ask(capsys, *refined, "--resume"), "begun with other settings")
+
+
+def test_a_setting_that_was_added_is_marked_only_where_it_changes_something() -> None:
+    settings = MINI.xumx
+    mark = settings_mark(settings)
+    assert mark == json.loads(json.dumps(mark))
+    assert mark["is"] == "Separator"
+    assert mark["network"]["is"] == "XUMX"
+    assert "sign_flip" not in mark
+    assert settings_mark(replace(settings, sign_flip=True)) == mark | {"sign_flip": True}
 
 
 @pytest.mark.parametrize("lines", [0, 1, 3])

@@ -11,23 +11,29 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments import stages
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.stage import identity as identity_of
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, by_song, open_audio_set
 from selfrefine.clips.corruption import (
     FADE_SECONDS,
     Gate,
-    Part,
-    Piece,
+    StemPart,
     draw_parts,
-    read_pieces,
-    read_truth,
     stem_pieces,
     stem_truth,
     sum_parts,
+)
+from selfrefine.clips.truth import (
+    Piece,
+    StemTruth,
+    read_pieces,
+    read_truth,
     write_pieces,
     write_truth,
 )
+from selfrefine.errors import InputError
 from selfrefine.settings import Corruption
 from tests.cli_songs import ask, assert_refused, tree, write_songs
 
@@ -134,15 +140,15 @@ def test_what_was_drawn_before_stretches_were_is_still_drawn(tracks: AudioSet) -
 
 
 def test_stages_with_corruptions_of_before_keep_their_identities() -> None:
-    songs = stages.BandSongs("b", 0, 4, 10.0, 16000, 1)
+    songs = BandSongs("b", 0, 4, 10.0, 16000, 1)
     for noise, identity in (
         (Corruption(), "38617428dd73"),
         (Corruption(0.96, 0.02, 0.0), "cdd0e965cc70"),
         (Corruption(0.0, 0.4, 0.0), "46630bea4d11"),
     ):
-        assert stages.identity(stages.Corrupted(songs, noise)) == identity
-        other = stages.Corrupted(songs, replace(noise, misfiled_stretches=0.1))
-        assert stages.identity(other) != identity
+        assert identity_of(Corrupted(songs, noise)) == identity
+        other = Corrupted(songs, replace(noise, misfiled_stretches=0.1))
+        assert identity_of(other) != identity
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -161,8 +167,8 @@ def test_a_stretch_is_gone_from_its_stem_and_heard_in_another(tracks: AudioSet) 
     stretch = Gate(0.5, 0.25, True)
     start, stop = stretch.bounds(clip.length, tracks.sample_rate)
     assert (start, stop) == (6000, 10000)
-    inside = sum_parts(tracks, [Part(clip, 1.0, (stretch,))])
-    outside = sum_parts(tracks, [Part(clip, 1.0, (replace(stretch, inside=False),))])
+    inside = sum_parts(tracks, [StemPart(clip, 1.0, (stretch,))])
+    outside = sum_parts(tracks, [StemPart(clip, 1.0, (replace(stretch, inside=False),))])
     audio = tracks.audio(clip)
     np.testing.assert_allclose(inside + outside, audio, atol=1e-7)
     half = round(FADE_SECONDS * tracks.sample_rate / 2)
@@ -186,12 +192,35 @@ def test_stretches_lie_at_the_same_seconds_at_every_sample_rate() -> None:
         np.testing.assert_allclose(seconds[0], seconds[1], atol=1e-4)
 
 
+def test_a_silent_stem_is_truly_of_no_class(tmp_path: Path) -> None:
+    write_truth(tmp_path / "truth.csv", [StemTruth("song", "bass", (), (0.0,) * 4)])
+    assert read_truth(tmp_path / "truth.csv") == {("song", "bass"): ()}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("song,given,true_label\nsong,bass,guitar\n", "line 2: 'guitar' is no label set"),
+        ("song,given,true_label\nsong,bass\n", "line 2: not as many cells"),
+        ("song,given\nsong,bass\n", "no column 'true_label'"),
+        ("song,given,true_label\n", "no line below its heading"),
+        ("", "no column 'song'"),
+    ],
+)
+def test_a_table_that_is_no_truth_is_refused_by_line(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_truth(tmp_path / "truth.csv")
+    with pytest.raises(InputError, match=r"truth\.csv"):
+        read_pieces(tmp_path / "truth.csv")
+
+
 def test_the_truth_of_a_stretch_says_from_when_to_when(tracks: AudioSet, tmp_path: Path) -> None:
     vocals, drums = tracks.clips[0], tracks.clips[4]
     gate = Gate(0.5, 0.25, True)
     rest = replace(gate, inside=False)
-    held = [Part(vocals, 1.0), Part(drums, 1.0, (gate,))]
-    lost = [Part(drums, 1.0, (rest,))]
+    held = [StemPart(vocals, 1.0), StemPart(drums, 1.0, (gate,))]
+    lost = [StemPart(drums, 1.0, (rest,))]
     pieces = [
         *stem_pieces(tracks, "song", "vocals", held),
         *stem_pieces(tracks, "song", "drums", lost),

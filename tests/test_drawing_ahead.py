@@ -9,7 +9,7 @@ from selfrefine.errors import InputError
 from selfrefine.randomness import generator_for
 from selfrefine.training import drawing
 from selfrefine.training.device import draws_ahead
-from selfrefine.training.drawing import drawn_batches, seconds_of_a_draw
+from selfrefine.training.drawing import Draws, drawn_batches, seconds_of_a_draw
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ def test_the_next_batch_is_drawn_while_the_network_is_at_one(
         drawn[step].set()
         return step
 
-    with drawn_batches(draw, None, 0, range(3, 6), CPU) as batches:
+    with drawn_batches(Draws(draw, None, 0, CPU), range(3, 6)) as batches:
         assert next(batches) == 3
         assert drawn[4].wait(timeout=60)  # nobody has asked for it
         assert not drawn[5].is_set()
@@ -41,7 +41,7 @@ def test_what_fails_in_drawing_ends_the_training_with_its_own_error(
         monkeypatch.setenv("SELFREFINE_DRAW_AHEAD", ahead)
         with (
             pytest.raises(InputError, match=r"song3/bass\.wav"),
-            drawn_batches(draw, None, 0, range(2), CPU) as batches,
+            drawn_batches(Draws(draw, None, 0, CPU), range(2)) as batches,
         ):
             next(batches)
 
@@ -58,7 +58,7 @@ def test_a_draw_is_timed_over_several_since_they_do_not_cost_alike(
         now[0] += seconds[step]
         seen.append(generator.initial_seed())
 
-    assert seconds_of_a_draw(draw, None, 5, 3, CPU) == 0.25
+    assert seconds_of_a_draw(Draws(draw, None, 5, CPU), 3) == 0.25
     assert seen == [generator_for(5, step).initial_seed() for step in seconds]
 
 

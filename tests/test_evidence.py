@@ -7,11 +7,17 @@ import numpy as np
 import pytest
 
 from selfrefine.classes import CLASSES
-from selfrefine.refining.decisions import CALIBRATION, NOT_SURE, weighed_verdicts, why_not_trusted
+from selfrefine.refining.decisions import (
+    CALIBRATION,
+    NOT_SURE,
+    verdicts,
+    weighed_verdicts,
+    why_not_trusted,
+)
 from selfrefine.refining.evidence import (
     HELD,
     UNSEEN,
-    Weighed,
+    Posteriors,
     Weighing,
     log_likelihood,
     most_probable_sets,
@@ -128,10 +134,10 @@ def test_stems_of_one_song_decide_together_who_holds_what() -> None:
 
 def test_doubt_leaves_the_given_label_and_says_so() -> None:
     stems = [*song("clean"), stem("x", "vocals", 0.1, 0.02, 0.02, 0.95)]
-    weighed = weigh(stems, UNSEEN)
-    labels = most_probable_sets(stems, weighed)
-    iteration = Iteration(0, None, stems, labels, weighed)  # type: ignore[arg-type]
-    best, kept = weighed.posterior[-1].max(), weighed.posterior[-1][set_index(("vocals",))]
+    posterior = weigh(stems, UNSEEN).posterior[-1]
+    labels = most_probable_sets(stems, weigh(stems, UNSEEN))
+    iteration = Iteration(0, None, stems, labels, UNSEEN)  # type: ignore[arg-type]
+    best, kept = posterior.max(), posterior[set_index(("vocals",))]
     sure = float(best / (best + kept))
     for least, expected in ((sure - 0.01, labels["x", "vocals"]), (sure + 0.01, ("vocals",))):
         verdict = weighed_verdicts([iteration], least)["x", "vocals"]
@@ -144,12 +150,15 @@ def test_doubt_leaves_the_given_label_and_says_so() -> None:
 def test_a_classifier_that_agrees_by_chance_changes_no_label() -> None:
     rng = np.random.default_rng(0)
     guesses = [clear(f"{n}", CLASSES[n % 4], CLASSES[rng.integers(4)]) for n in range(24)]
-    assert "no more than by chance" in why_not_trusted(guesses)
-    weighed = Weighed(np.eye(len(HELD))[[set_index(("bass",))] * 24], 0.5)
-    labels = most_probable_sets(guesses, weighed)
-    iteration = Iteration(0, None, guesses, labels, weighed)  # type: ignore[arg-type]
-    verdicts = weighed_verdicts([iteration], 0.5)
-    assert all(verdict.refined == (name,) for (_, name), verdict in verdicts.items())
+    doubted = why_not_trusted(guesses)
+    assert "no more than by chance" in doubted
+    posteriors = Posteriors(np.eye(len(HELD))[[set_index(("bass",))] * 24], 0.5)
+    labels = most_probable_sets(guesses, posteriors)
+    assert set(labels.values()) == {("bass",)}
+    iteration = Iteration(0, None, guesses, labels, UNSEEN)  # type: ignore[arg-type]
+    by_posteriors = verdicts(guesses, posteriors, 0.5, doubted)
+    for found in (by_posteriors, weighed_verdicts([iteration], 0.5)):
+        assert all(verdict.refined == (name,) for (_, name), verdict in found.items())
 
 
 def test_a_classifier_that_knows_the_classes_is_trusted_though_half_the_labels_are_wrong() -> None:

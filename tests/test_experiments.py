@@ -11,24 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from experiments.commands import groups_of, resolved_rows, seeded
-from experiments.data import NOISY, VALIDATION, bind
-from experiments.naming import describe
-from experiments.profiles import PROFILES, deviations, scaled
+from experiments.data import bind
+from experiments.profiles import PROFILES, deviations
 from experiments.registry import TABLE2, TARGETS, psi_noisy, psi_refined, refined
-from experiments.stages import (
-    Classifier,
-    Relabelled,
-    SeparationScore,
-    Separator,
-    Stage,
-    Trimmed,
-    closure,
-    expression,
-    identity,
-    inputs,
-)
+from experiments.stages.classifier import Classifier
+from experiments.stages.data_set import NOISY, VALIDATION
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.separator import Separator
+from experiments.stages.stage import Stage, closure, describe, expression, identity, inputs
+from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
+from experiments.targets import from_seeds, groups_of, resolved_rows, scaled
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.settings import PAPER_XUMX
@@ -90,7 +84,7 @@ def test_a_raised_version_of_an_input_changes_the_identity(
 
 def test_identities_are_the_same_in_every_process() -> None:
     code = (
-        "from experiments.registry import TABLE2; from experiments.stages import identity;"
+        "from experiments.registry import TABLE2; from experiments.stages.stage import identity;"
         "print(' '.join(identity(row.stage) for row in TABLE2.rows))"
     )
     for seed in ("1", "2"):
@@ -110,7 +104,7 @@ def test_a_profile_changes_the_scale_and_keeps_what_makes_the_row() -> None:
     small = scaled(stage, MINI)
     assert small.settings.steps == MINI.scale.xumx.steps
     assert small.settings.single_share == 1.0
-    assert small.train.thresholds == (0.5,) * 4
+    assert small.trained_on.thresholds == (0.5,) * 4
     assert scaled(refined(psi_noisy), SMOKE).thresholds == (SMOKE.scale.threshold,) * 4
 
 
@@ -122,9 +116,9 @@ def test_the_paper_profile_deviates_in_nothing() -> None:
 
 def test_refining_always_starts_from_the_original_noisy_stems() -> None:
     twice = refined(psi_refined)
-    assert twice.of.stems == Trimmed(NOISY)
-    assert isinstance(twice.of.by.train, Relabelled)
-    assert twice.of.by.single_labelled_only
+    assert twice.probabilities.stems == Trimmed(NOISY)
+    assert isinstance(twice.probabilities.classifier.trained_on, Relabelled)
+    assert twice.probabilities.classifier.single_labelled_only
 
 
 def test_stages_have_names_that_a_reader_knows() -> None:
@@ -249,7 +243,7 @@ def test_what_trainings_are_watched_with_is_found_under_the_rows_that_need_it_to
     stems = bind(Trimmed(VALIDATION), "band", SMOKE.data)
     assert groups[stems][0] == "validation"
     assert {"table3", "table3/adaptive-thresholds", "figure4/thresholds"} <= set(groups[stems])
-    assert groups.keys() - plain.keys() == {stems, stems.of}
+    assert groups.keys() - plain.keys() == {stems, stems.songs}
     # Where a row that was asked for needs it, that row's table comes first.
     asked = groups_of(["figure4/thresholds"], SMOKE, "band", 1, watching=True)
     assert asked[stems][0] == "figure4"
@@ -263,9 +257,9 @@ def test_groups_are_of_the_asked_rows_stages_and_agree_with_their_closures(
     groups = groups_of(names, SMOKE, "band", 2)
     asked = resolved_rows(names, SMOKE, "band")
     every = resolved_rows([*TARGETS], SMOKE, "band")
-    wanted = closure([each for _, stage in asked.values() for each in seeded(stage, 2)])
+    wanted = closure([each for _, stage in asked.values() for each in from_seeds(stage, 2)])
     assert set(groups) == set(wanted)
-    behind = {label: set(closure(seeded(stage, 2))) for label, (_, stage) in every.items()}
+    behind = {label: set(closure(from_seeds(stage, 2))) for label, (_, stage) in every.items()}
     for stage, found in groups.items():
         rows = {label for label, needed in behind.items() if stage in needed}
         assert set(found) == rows | {label.split("/")[0] for label in rows}

@@ -3,10 +3,12 @@ and what is not finite never reaches a checkpoint. Running out is injected, sinc
 """
 
 import dataclasses
+import errno
 import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -25,14 +27,17 @@ from selfrefine.settings import (
     HDemucs,
     SeparatorSettings,
 )
-from selfrefine.training import checkpoint, classifier, loop, separator
+from selfrefine.training import checkpoint, classifier, loop, precision, separator, warm_up
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.device import memory_left
-from selfrefine.training.drawing import drawn_batches
+from selfrefine.training.drawing import Draws, drawn_batches
 from selfrefine.training.fitting import Fitting
-from selfrefine.training.loop import Inspect, Place
+from selfrefine.training.gradients import Gradients
+from selfrefine.training.inspection import Inspect
+from selfrefine.training.loop import Place
 from selfrefine.training.memory import is_out_of_memory, unless_out_of_memory
 from selfrefine.training.separator import train_separator
+from selfrefine.training.task import Task
 from tests.conftest import RATE
 
 CPU = torch.device("cpu")
@@ -58,7 +63,7 @@ Settings = ClassifierSettings | SeparatorSettings
 @pytest.fixture(autouse=True)
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums of a batch's parts differ from the whole's by rounding, which bf16 makes large."""
-    monkeypatch.setattr(loop, "multiplies_in_bf16", lambda device: False)
+    monkeypatch.setattr(precision, "multiplies_in_bf16", lambda device: False)
 
 
 def train(
@@ -227,7 +232,7 @@ def test_a_batch_that_did_not_fit_is_drawn_again_without_the_stems_on_the_gpu(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return drawn[-1][2]
 
-    with drawn_batches(draw, pool, 0, range(3), CPU) as batches:
+    with drawn_batches(Draws(draw, pool, 0, CPU), range(3)) as batches:
         found = [*batches]
     places = [(step, there) for step, there, _ in drawn]
     assert places == [(0, True), (1, True), (1, False), (2, False)]
@@ -239,7 +244,7 @@ def test_a_batch_that_did_not_fit_is_drawn_again_without_the_stems_on_the_gpu(
 
     with (
         pytest.raises(InputError, match="does not hold one batch beside the network"),
-        drawn_batches(never, pool, 0, range(3), CPU) as batches,
+        drawn_batches(Draws(never, pool, 0, CPU), range(3)) as batches,
     ):
         next(batches)
 
@@ -256,7 +261,7 @@ def test_batches_that_never_fit_ahead_are_soon_drawn_in_turn(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return step
 
-    with drawn_batches(draw, None, 0, range(5), CPU) as batches:
+    with drawn_batches(Draws(draw, None, 0, CPU), range(5)) as batches:
         assert [*batches] == [0, 1, 2, 3, 4]
     assert failed == [0]
     assert [record.getMessage() for record in caplog.records] == [
@@ -307,6 +312,39 @@ def test_stems_go_where_they_fit_and_a_tenth_of_the_memory_stays_free(
     assert not pool.elsewhere
     place_on_device(pool, pool.mapped.nbytes)
     assert pool.frames.device.type == "meta"
+
+
+def test_warming_up_a_gpu_places_the_stems_and_leaves_the_network_as_it_was(
+    tone_stems: AudioSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU that is taken for a GPU."""
+    pool = load_pool(tone_stems, torch.device("meta"))
+    monkeypatch.setattr(warm_up, "free_memory", lambda device: None)
+    monkeypatch.setattr(warm_up, "memory_left", lambda device: pool.mapped.nbytes)
+    monkeypatch.setattr(warm_up, "seconds_of_a_draw", lambda draws, step: 0.25 * step)
+    drawn: list[tuple[int, bool]] = []
+
+    def draw(step: int, generator: torch.Generator) -> torch.Tensor:
+        drawn.append((step, pool.elsewhere))
+        return torch.randn(ITEMS, 3, generator=generator)
+
+    def loss(model: nn.Module, part: torch.Tensor, step: int) -> torch.Tensor:
+        return model(part).square().mean()
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    task = Task(draw, lambda batch, at_once: [(batch, 1.0)], loss, lambda batch: [], ITEMS, pool)
+    gradients = Gradients(model, task, 0, CPU, short=False)
+    fitting = Fitting(model, pool, ITEMS, ITEMS, CPU, lambda sentence: None)
+    draws = Draws(draw, pool, 0, torch.device("cuda"))
+    assert warm_up.warm_up(draws, gradients, fitting, 3) == 1.0
+    assert drawn == [(3, False)]
+    assert pool.elsewhere
+    after = model.state_dict()
+    assert [name for name, value in before.items() if not torch.equal(value, after[name])] == []
+    assert all(weight.grad is None for weight in model.parameters())
+    assert warm_up.warm_up(Draws(draw, pool, 0, CPU), gradients, fitting, 3) == 0.0
 
 
 def test_only_what_says_that_memory_ran_out_is_taken_for_it() -> None:
@@ -382,6 +420,37 @@ def test_losses_that_are_read_late_are_reported_as_means_of_all_their_steps(
     ]
 
 
+def test_a_disk_that_is_full_ends_in_one_clear_error_and_keeps_the_file_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    checkpoint.save_atomically({"model": torch.ones(3)}, path)
+    for error in (
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"),
+    ):
+
+        def save(state: object, file: BinaryIO, error: Exception = error) -> None:
+            file.write(b"some of it")
+            raise error
+
+        monkeypatch.setattr(torch, "save", save)
+        with pytest.raises(InputError, match=r"model\.pt: cannot be written; free space"):
+            checkpoint.save_atomically({"model": torch.zeros(3)}, path)
+    assert [*tmp_path.iterdir()] == [path]
+    assert torch.equal(checkpoint.read_weights(path), torch.ones(3))  # type: ignore[arg-type]
+
+
+def test_a_training_removes_what_a_killed_one_left_half_written(
+    tone_stems: AudioSet, tmp_path: Path
+) -> None:
+    for name in ("checkpoint.pt.17.partial", "model.pt.18.partial"):
+        (tmp_path / name).write_bytes(b"half")
+    train(tone_stems, dataclasses.replace(CLASSIFIER, steps=1), tmp_path)
+    assert "model.pt" in [each.name for each in tmp_path.iterdir()]
+    assert not [*tmp_path.glob("*.partial")]
+
+
 def test_checkpoints_take_a_fiftieth_of_the_time_and_no_more(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -395,22 +464,23 @@ def test_checkpoints_take_a_fiftieth_of_the_time_and_no_more(
     monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     large = nn.Linear(1, 1)
     large.weight = nn.Parameter(torch.empty(83_600_000, 1, device="meta"))
-    pace = checkpoint.CheckpointPace(large)
+    optimiser = torch.optim.SGD([large.bias], 1.0)
+    checkpoints = checkpoint.Checkpoints(tmp_path, large, optimiser)
     # Three copies of 334 MB at 500 MB/s: 2 s, so the first comes after 100 s.
     saves = []
     while now[0] < 2000:
-        if pace.due():
-            pace.save(tmp_path, large, torch.optim.SGD([large.bias], 1.0), 0)
+        if checkpoints.due():
+            checkpoints.save(0)
             saves.append(now[0])
         now[0] += 1.0
     assert saves[0] == pytest.approx(105, abs=2)
     gaps = [later - earlier for earlier, later in itertools.pairwise(saves)]
     assert gaps == pytest.approx([205.0] * len(gaps), abs=2)
-    small = checkpoint.CheckpointPace(nn.Linear(1, 1))
+    small = checkpoint.Checkpoints(tmp_path, nn.Linear(1, 1), optimiser)
     assert not small.due()
     now[0] += 20.5
     assert small.due()
     monkeypatch.setenv("SELFREFINE_CHECKPOINT_SECONDS", "0")
-    always = checkpoint.CheckpointPace(large)
+    always = checkpoint.Checkpoints(tmp_path, large, optimiser)
     now[0] += 0.1
     assert always.due()

@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments.data import CLEAN, NOISY, TEST, DataScale, bind
+from experiments.data import bind
+from experiments.profiles import DataScale
 from experiments.registry import TABLE2
-from experiments.stages import Corrupted, FolderSongs, Trimmed
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.data_set import CLEAN, NOISY, TEST
+from experiments.stages.folder_songs import FolderSongs
+from experiments.stages.trimmed import Trimmed
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import by_song, open_audio_set
 from selfrefine.clips.song_set import read_songs
 from selfrefine.errors import InputError
+from selfrefine.files.header import listed_seconds
 from selfrefine.files.layouts import find_songs, fingerprint
 from selfrefine.progress import Progress
 from selfrefine.settings import Corruption
@@ -163,12 +168,12 @@ def test_musdb_paths_come_from_the_environment(
         bind(Trimmed(CLEAN), "musdb", SCALE)
     write_song(tmp_path / "musdb" / "train" / "a")
     monkeypatch.setenv("MUSDB_PATH", str(tmp_path / "musdb"))
-    assert isinstance(bind(Trimmed(CLEAN), "musdb", SCALE).of, FolderSongs)
+    assert isinstance(bind(Trimmed(CLEAN), "musdb", SCALE).songs, FolderSongs)
     with pytest.raises(InputError, match="must hold the folders train and test"):
         bind(Trimmed(TEST), "musdb", SCALE)
     write_song(tmp_path / "noise" / "uuid-1")
     monkeypatch.setenv("LABELNOISE_PATH", str(tmp_path / "noise"))
-    assert bind(Trimmed(NOISY), "musdb", SCALE).of.name == "sdxdb23"
+    assert bind(Trimmed(NOISY), "musdb", SCALE).songs.name == "sdxdb23"
 
 
 def test_the_noisy_set_of_multitracks_is_their_corrupted_training_split(
@@ -179,12 +184,24 @@ def test_the_noisy_set_of_multitracks_is_their_corrupted_training_split(
     path = tmp_path / "train" / "a" / "tracks" / "bass__synth.wav"
     soundfile.write(path, tone(80.0, 1.0).T, RATE)
     monkeypatch.setenv("MULTITRACK_PATH", str(tmp_path))
-    noisy = bind(Trimmed(NOISY), "multitrack", SCALE).of
+    noisy = bind(Trimmed(NOISY), "multitrack", SCALE).songs
     assert isinstance(noisy, Corrupted)
-    assert noisy.of.tracks
-    assert not bind(Trimmed(CLEAN), "multitrack", SCALE).of.tracks
+    assert noisy.songs.tracks
+    assert not bind(Trimmed(CLEAN), "multitrack", SCALE).songs.tracks
 
 
 def test_unknown_data_lists_the_choices() -> None:
     with pytest.raises(InputError, match="band, musdb, multitrack"):
         bind(TABLE2.rows[0].stage, "musbd", SCALE)
+
+
+def test_listed_seconds_are_those_of_readable_stems(tmp_path: Path) -> None:
+    write_song(tmp_path / "in" / "a")
+    soundfile.write(tmp_path / "in" / "a" / "mixture.wav", tone(80.0, 9.0).T, RATE)
+    songs = find_songs(tmp_path / "in", tracks=False)
+    stems = [file for file in songs[0].files if file.label]
+    whole = sum(soundfile.info(file.path).duration for file in stems)
+    assert listed_seconds(songs) == pytest.approx(whole)
+    lost = soundfile.info(stems[0].path).duration
+    stems[0].path.write_bytes(b"no audio")
+    assert listed_seconds(songs) == pytest.approx(whole - lost)

@@ -9,28 +9,23 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments import compute as computing
-from experiments.commands import groups_of, plan, resolved_rows, seeded, wanted_stages
-from experiments.compute import Work, compute, song_scores
-from experiments.data import TEST, VALIDATION, bind
-from experiments.engine.cost import stem_seconds
+from experiments.commands import plan
+from experiments.data import bind
 from experiments.examples import FOLDER as EXAMPLES
-from experiments.naming import describe
-from experiments.own_songs import find_own_songs, own_songs, read_own_songs
 from experiments.profiles import PROFILES
 from experiments.registry import TABLE2
-from experiments.stages import (
-    BandSongs,
-    Classifier,
-    OwnSongs,
-    RecognitionScore,
-    SeparationScore,
-    Separator,
-    Trimmed,
-    closure,
-    identity,
-)
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.classifier import Classifier
+from experiments.stages.data_set import TEST, VALIDATION
+from experiments.stages.own_songs import OwnSongs, find_own_songs, own_songs
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.separation_score import SeparationScore, song_scores
+from experiments.stages.separator import Separator
+from experiments.stages.stage import Stage, closure, describe, identity
+from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
+from experiments.targets import from_seeds, groups_of, resolved_rows, wanted_stages
+from experiments.work import Work
 from selfrefine.app.evaluate_folders import score_folders
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSetWriter, by_song, open_audio_set
@@ -38,7 +33,7 @@ from selfrefine.clips.song_signals import references_and_mixture
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import find_songs
 from selfrefine.metrics.sdr import frame_sdr, track_sdr
-from selfrefine.progress import Progress
+from selfrefine.progress import Progress, ignore
 from tests.cli_songs import stem, write_song
 from tests.conftest import RATE, tone
 
@@ -74,9 +69,15 @@ def songs(tmp_path: Path, set_path: SetPath) -> Path:
     return tmp_path
 
 
-def read(stage: OwnSongs, folder: Path) -> list[str]:
+def work_of(stage: Stage, store: Store, progress: Progress | None = None) -> Work:
+    store.folder(stage).mkdir(parents=True, exist_ok=True)
+    progress = progress or Progress(note=ignore)
+    return Work(store, store.folder(stage), progress, None, ignore, 1)
+
+
+def read(stage: OwnSongs, store: Store) -> list[str]:
     said: list[str] = []
-    read_own_songs(stage, folder, Progress(note=said.append))
+    stage.compute(work_of(stage, store, Progress(note=said.append)))
     return said
 
 
@@ -103,8 +104,9 @@ def test_where_songs_lie_is_no_part_of_the_identity(songs: Path, set_path: SetPa
 
 
 def test_tracks_are_summed_to_the_stems_of_their_class(songs: Path, tmp_path: Path) -> None:
-    read(own_songs(RATE), tmp_path / "set")
-    stored = open_audio_set(tmp_path / "set")
+    store = Store(tmp_path / "runs")
+    read(own_songs(RATE), store)
+    stored = open_audio_set(store.folder(own_songs(RATE)))
     references, mixture = references_and_mixture(stored, by_song(stored)["B - Tracks"])
     # The tracks' tones in the order of their names: kick 200 Hz, snare 400 Hz, synth 600 Hz.
     expected = np.zeros((4, 2, 3 * RATE))
@@ -115,14 +117,14 @@ def test_tracks_are_summed_to_the_stems_of_their_class(songs: Path, tmp_path: Pa
 
 
 def test_plan_knows_the_seconds_of_every_class_that_a_song_has(songs: Path) -> None:
-    assert stem_seconds(own_songs(RATE)) == pytest.approx(3.0 * (4 + 4 + 2))
+    assert own_songs(RATE).stem_seconds() == pytest.approx(3.0 * (4 + 4 + 2))
 
 
 def test_songs_that_change_while_running_are_refused(songs: Path, tmp_path: Path) -> None:
     stage = own_songs(RATE)
     soundfile.write(songs / "one" / "C - Direct" / "bass.wav", tone(99.0, 3.0).T, RATE)
     with pytest.raises(InputError, match="TEST_PATH changed while running; run the command again"):
-        read(stage, tmp_path / "set")
+        read(stage, Store(tmp_path / "runs"))
 
 
 def without_variable(root: Path, set_path: SetPath) -> None:
@@ -192,8 +194,8 @@ def test_every_row_is_tested_on_the_own_songs_and_trained_as_before(songs: Path)
             # Even where test songs chose the thresholds that it was trained with.
             assert stage == replace(before, test=own)
         elif isinstance(stage, RecognitionScore):
-            stems = replace(before.of, stems=Trimmed(own))
-            assert stage == replace(before, of=stems)
+            stems = replace(before.outputs, stems=Trimmed(own))
+            assert stage == replace(before, outputs=stems)
     validated = folder["figure4/thresholds"][1]
     assert validated == band["figure4/thresholds"][1]
     assert bind(VALIDATION, "band", SMOKE.data) in closure([validated])
@@ -216,7 +218,7 @@ def test_what_only_the_own_songs_need_is_grouped_apart(songs: Path) -> None:
     rows = resolved_rows(["table2/x-umx-noisy"], SMOKE, "band", "folder")
     (score,) = (stage for _, stage in rows.values())
     assert groups[score][:2] == ["table2 on own songs", "table2/x-umx-noisy on own songs"]
-    assert set(closure(seeded(score, 1))) <= set(groups)
+    assert set(closure(from_seeds(score, 1))) <= set(groups)
 
 
 def scored(
@@ -229,21 +231,18 @@ def scored(
     sample)`."""
     import torch
 
-    monkeypatch.setattr(computing, "build_separator", lambda settings: None)
-    monkeypatch.setattr(computing, "load_model", lambda model, path, device: None)
+    from selfrefine.models import separator
+    from selfrefine.training import checkpoint
+
+    monkeypatch.setattr(separator, "build_separator", lambda settings: None)
+    monkeypatch.setattr(checkpoint, "load_model", lambda model, path, device: None)
     monkeypatch.setattr(
-        computing, "separate_song", lambda model, settings, mixture: torch.from_numpy(estimates)
+        separator, "separate_song", lambda model, settings, mixture: torch.from_numpy(estimates)
     )
     row = resolved_rows(["table2/x-umx-clean"], SMOKE, "band")["table2/x-umx-clean"][1]
     assert isinstance(row, SeparationScore)
     stage = replace(row, test=songs)
-    store.folder(stage).mkdir(parents=True)
-
-    def ignore(*_: object) -> None:
-        pass
-
-    work = Work(store, store.folder(stage), ignore, ignore, ignore, None, ignore, 1)
-    return compute(stage, work), store.folder(stage)
+    return stage.compute(work_of(stage, store)), store.folder(stage)
 
 
 def test_a_song_without_a_class_is_scored_on_the_others_as_evaluate_does(

@@ -56,7 +56,11 @@ def test_refining_gives_the_cpus_probabilities(tone_stems: AudioSet) -> None:
         [
             windows.cpu()
             for _, windows in stem_windows(
-                classifier_on(device), tone_stems, CLASSIFIER, Refining(), device
+                classifier_on(device),
+                tone_stems,
+                CLASSIFIER,
+                Refining().windows_per_segment,
+                device,
             )
         ]
         for device in DEVICES

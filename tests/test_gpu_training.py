@@ -17,6 +17,7 @@ from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.models.recurrent import Float32LSTM
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
+from selfrefine.progress import Progress, StepReport
 from selfrefine.scales import MINI
 from selfrefine.settings import (
     PAPER_HDEMUCS,
@@ -25,10 +26,10 @@ from selfrefine.settings import (
     ClassifierSettings,
     SeparatorSettings,
 )
-from selfrefine.training.checkpoint import CheckpointPace
+from selfrefine.training.checkpoint import Checkpoints
 from selfrefine.training.classifier import classification_loss, train_classifier
 from selfrefine.training.device import prepare
-from selfrefine.training.loop import Place, StepReport, Trained
+from selfrefine.training.loop import Place, Trained
 from selfrefine.training.precision import autocast
 from selfrefine.training.separator import train_separator
 
@@ -106,16 +107,17 @@ def test_forty_steps_at_the_papers_size_survive_a_kill_with_finite_losses(
 
     asked = {"times": 0}
 
-    def due(pace: CheckpointPace) -> bool:
+    def due(checkpoints: Checkpoints) -> bool:
         asked["times"] += 1
         return asked["times"] == 10
 
-    monkeypatch.setattr(CheckpointPace, "due", due)
+    monkeypatch.setattr(Checkpoints, "due", due)
     said: list[str] = []
     with pytest.raises(Killed):
-        train(stems, PAPER[name], Place(tmp_path, GPU, killed, said.append))
+        train(stems, PAPER[name], Place(tmp_path, GPU, Progress(step=killed, note=said.append)))
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 10
-    trained = train(stems, PAPER[name], Place(tmp_path, GPU, reports.append, said.append))
+    place = Place(tmp_path, GPU, Progress(step=reports.append, note=said.append))
+    trained = train(stems, PAPER[name], place)
     assert [report.step for report in reports] == [20, 30, 40]
     assert all(np.isfinite([r.loss, r.gradient_norm]).all() for r in reports)
     assert trained.step_flops > 1e11
@@ -213,7 +215,8 @@ def test_memory_that_runs_out_for_real_splits_the_batch(stems: AudioSet, tmp_pat
     torch.cuda.set_per_process_memory_fraction(min(1.0, 10e9 / total))
     said: list[str] = []
     reports: list[StepReport] = []
-    trained = train(stems, settings, Place(tmp_path, GPU, reports.append, said.append))
+    place = Place(tmp_path, GPU, Progress(step=reports.append, note=said.append))
+    trained = train(stems, settings, place)
     assert trained.items_at_once in (1, 2, 4, 8)
     assert f"SELFREFINE_ITEMS_AT_ONCE={trained.items_at_once}" in said[-1]
     assert torch.cuda.max_memory_reserved(GPU) <= 10.1e9
@@ -221,7 +224,8 @@ def test_memory_that_runs_out_for_real_splits_the_batch(stems: AudioSet, tmp_pat
     whole = tmp_path / "whole"
     whole.mkdir()
     expected: list[StepReport] = []
-    assert train(stems, settings, Place(whole, GPU, expected.append)).items_at_once == 16
+    place = Place(whole, GPU, Progress(step=expected.append))
+    assert train(stems, settings, place).items_at_once == 16
     assert reports[-1].loss == pytest.approx(expected[-1].loss, rel=0.02)
 
 
@@ -235,7 +239,7 @@ def test_batches_drawn_ahead_train_as_those_drawn_in_turn(
         folder = tmp_path / ahead
         folder.mkdir()
         reports: list[StepReport] = []
-        train(small_stems, SMALL[name], Place(folder, GPU, reports.append))
+        train(small_stems, SMALL[name], Place(folder, GPU, Progress(step=reports.append)))
         losses[ahead] = [report.loss for report in reports]
     # Two runs on a GPU differ in the last bits, which training makes larger.
     assert losses["0"] == pytest.approx(losses["1"], rel=0.05)
@@ -245,7 +249,7 @@ def test_batches_drawn_ahead_train_as_those_drawn_in_turn(
 def test_nothing_waits_for_the_gpu_between_two_readings_of_the_losses(
     name: str, small_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CheckpointPace, "due", lambda pace: False)
+    monkeypatch.setattr(Checkpoints, "due", lambda checkpoints: False)
     reports: list[StepReport] = []
 
     def listen(report: StepReport) -> None:
@@ -255,7 +259,7 @@ def test_nothing_waits_for_the_gpu_between_two_readings_of_the_losses(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            train(small_stems, SMALL[name], Place(tmp_path, GPU, listen))
+            train(small_stems, SMALL[name], Place(tmp_path, GPU, Progress(step=listen)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     waits = [str(each.message) for each in caught if "called a synchronizing" in str(each.message)]

@@ -16,9 +16,9 @@ from benchmarks.labels import (
     track_set,
     write_lines,
 )
-from selfrefine.app.labels_table import read_truth
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import by_song
+from selfrefine.clips.truth import read_truth
 from tests.cli_songs import ask
 from tests.conftest import CLASS_TONES, RATE, tone
 

@@ -10,10 +10,15 @@ import pytest
 import torch
 
 from experiments import commands
-from experiments.commands import duration, plan
-from experiments.data import CLEAN, TEST, DataScale, bind
-from experiments.engine.cost import LOADING_SECONDS, expected_cost, training_steps
-from experiments.stages import Classifier, SeparationScore, Separator, Trimmed
+from experiments.commands import plan
+from experiments.data import bind
+from experiments.profiles import DataScale
+from experiments.stages.classifier import Classifier
+from experiments.stages.data_set import CLEAN, TEST
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.separator import Separator
+from experiments.stages.training import LOADING_SECONDS
+from experiments.stages.trimmed import Trimmed
 from experiments.trainings.trial import (
     Trial,
     kept_or_tried,
@@ -24,6 +29,7 @@ from experiments.trainings.trial import (
 from selfrefine.clips.audio_set import open_audio_set
 from selfrefine.errors import InputError
 from selfrefine.mixing.stem_pool import load_pool
+from selfrefine.progress import duration
 from selfrefine.scales import SMOKE
 from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, Corruption
 from tests.cli_songs import write_song
@@ -51,7 +57,7 @@ def test_a_trainings_hours_are_its_steps_times_the_measured_step(
     musdb: Path,
 ) -> None:
     stage = bind(Separator(Trimmed(CLEAN), PAPER_HDEMUCS), "musdb", SCALE)
-    found = expected_cost(stage, imaginary)
+    found = stage.cost(imaginary)
     assert found.seconds == LOADING_SECONDS + 21000 * 2.0
     assert "5.0 GB of Imaginary GPU, with the stems' 0.0 GB" in found.memory
     assert "SELFREFINE_ITEMS_AT_ONCE=40" in found.memory
@@ -60,12 +66,12 @@ def test_a_trainings_hours_are_its_steps_times_the_measured_step(
 def test_epochs_follow_from_the_hours_in_the_folder(musdb: Path) -> None:
     stage = bind(Classifier(Trimmed(CLEAN)), "musdb", SCALE)
     # Two of the three training songs of 4 s: the third is held out for validation.
-    assert training_steps(stage) == math.ceil(100 * 8.0 * 44100 / 131072 / 128)
+    assert stage.steps() == math.ceil(100 * 8.0 * 44100 / 131072 / 128)
 
 
 def test_scoring_costs_a_forward_pass_over_the_test_songs(musdb: Path) -> None:
     score = SeparationScore(Separator(Trimmed(CLEAN), PAPER_HDEMUCS), TEST)
-    found = expected_cost(bind(score, "musdb", SCALE), imaginary)
+    found = bind(score, "musdb", SCALE).cost(imaginary)
     assert found.seconds == pytest.approx(LOADING_SECONDS + 2.0 / 3 * 12.0 / (160 * 3.0))
 
 

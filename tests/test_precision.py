@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.progress import Progress
-from selfrefine.training import loop, precision
+from selfrefine.training import precision
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.loop import Place
 from selfrefine.training.precision import layers_wrong_in_bf16
@@ -67,10 +67,10 @@ def test_a_network_that_bf16_gets_wrong_trains_in_float32_and_says_so(
 ) -> None:
     for name in ("float32", "doubtful"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(loop, "multiplies_in_bf16", lambda device: False)
+    monkeypatch.setattr(precision, "multiplies_in_bf16", lambda device: False)
     train_classifier(tone_stems, CLASSIFIER, 0, Place(tmp_path / "float32", CPU))
-    monkeypatch.setattr(loop, "multiplies_in_bf16", lambda device: True)
-    monkeypatch.setattr(loop, "is_doubtful", lambda device: True)
+    monkeypatch.setattr(precision, "multiplies_in_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "is_doubtful", lambda device: True)
     monkeypatch.setattr(precision, "is_right", lambda layer, given: not wrong)
     said: list[str] = []
     place = Place(tmp_path / "doubtful", CPU, progress=Progress(note=said.append))

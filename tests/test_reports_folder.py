@@ -9,8 +9,9 @@ from experiments.profiles import PROFILES
 from experiments.registry import TABLES
 from experiments.store import Store
 from reports.__main__ import main
-from reports.page import songs as heard_songs
-from reports.results import Results, collect, export, load
+from reports.exported import export, load_results
+from reports.page import heard_songs
+from reports.results import Results, collect
 from reports.writing import LISTENED, write_reports
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
@@ -98,7 +99,7 @@ def test_no_sound_of_a_folder_is_exported_or_put_on_the_page(
     record = results.first(LISTENED[0])
     assert record is not None
     # Even if there were examples in the store, as there are in this made-up one.
-    assert (results.folder(record) / "examples").is_dir()
+    assert results.examples[record.id].is_dir()
     export(results, tmp_path, LISTENED)
     assert not list(tmp_path.rglob("*.ogg"))
     assert heard_songs(results, LISTENED) == []
@@ -111,7 +112,7 @@ def test_what_was_exported_rebuilds_the_tables_without_the_songs(
     export(results, tmp_path / "small", LISTENED)
     write_reports(["table2", "claims"], results, tmp_path / "first")
     monkeypatch.delenv("TEST_PATH")
-    again = load(tmp_path / "small")
+    again = load_results(tmp_path / "small")
     assert (again.test, again.data_rows) == ("folder", results.data_rows)
     write_reports(["table2", "claims"], again, tmp_path / "again")
     for path in (tmp_path / "first").iterdir():

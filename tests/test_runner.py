@@ -15,21 +15,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from experiments.commands import resolved_rows
-from experiments.data import VALIDATION, bind
-from experiments.naming import describe
+from experiments.data import bind
 from experiments.profiles import PROFILES
 from experiments.registry import TABLE2
-from experiments.stages import (
-    Classifier,
-    Relabelled,
-    Separator,
-    Stage,
-    Trimmed,
-    closure,
-    identity,
-)
+from experiments.stages.classifier import Classifier
+from experiments.stages.data_set import VALIDATION
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.separator import Separator
+from experiments.stages.stage import Stage, closure, describe, identity
+from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
+from experiments.targets import resolved_rows
 from experiments.tracking.stage import run_id
 from experiments.trainings.validation import FILE, read_validation
 from reports.sheets import GAP
@@ -270,7 +266,7 @@ def test_a_failing_stage_leaves_the_others_running_and_names_the_command(
     for stage in (broken, fine):
         (store.folder(stage) / "done.json").unlink()
         (store.folder(stage) / "model.pt").unlink()
-    (store.folder(broken.train) / "index.json").write_text("{")
+    (store.folder(broken.trained_on) / "index.json").write_text("{")
     ran = command(
         "experiments", "run", "table2/x-umx-*", "--profile", "smoke", "--store", str(copied)
     )

@@ -21,8 +21,8 @@ from selfrefine.app.segment_files import (
     write_segments,
 )
 from selfrefine.classes import CLASSES
-from selfrefine.clips.corruption import Piece
 from selfrefine.clips.trimming import TrimmedStem, trim_stems
+from selfrefine.clips.truth import Piece
 from selfrefine.errors import InputError
 from selfrefine.files import header
 from selfrefine.files.audio_file import openable
@@ -180,7 +180,7 @@ def test_segments_survive_their_file_under_any_name(tmp_path: Path) -> None:
         ("song,file,start,end,classes,confidence\r\na,b,0,1,guitar,1\r\n", "line 2: .*'guitar'"),
         ("song,file,start,end,classes,confidence\r\na,b,0,x,bass,1\r\n", "line 2"),
         ("song,file,start,end,classes,confidence\r\na,b,0,1\r\n", "line 2"),
-        ("some,thing\r\n1,2\r\n", "line 2"),
+        ("some,thing\r\n1,2\r\n", "no column .song."),
     ],
 )
 def test_a_table_that_holds_no_segments_is_refused(

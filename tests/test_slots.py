@@ -5,22 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.commands import resolved_rows
 from experiments.engine.slots import Machine, Needs, by_urgency, wall_seconds
 from experiments.profiles import PROFILES
-from experiments.stages import (
-    BandSongs,
-    Classifier,
-    Probabilities,
-    RecognitionOutputs,
-    RecognitionScore,
-    Relabelled,
-    Separator,
-    Stage,
-    Trimmed,
-    closure,
-    inputs,
-)
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.classifier import Classifier
+from experiments.stages.probabilities import Probabilities
+from experiments.stages.recognition_outputs import RecognitionOutputs
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.separator import Separator
+from experiments.stages.stage import Stage, closure, inputs
+from experiments.stages.trimmed import Trimmed
+from experiments.targets import resolved_rows
 from selfrefine.settings import PAPER_XUMX
 
 BAND = BandSongs("clean", 0, 10, 14.0, 16000, 0)

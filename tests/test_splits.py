@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from experiments.data import CLEAN, NOISY, TEST, VALIDATION, DataScale, bind, folder_songs
-from experiments.stages import Trimmed
+from experiments.data import bind, folder_songs
+from experiments.profiles import DataScale
+from experiments.stages.data_set import CLEAN, NOISY, TEST, VALIDATION
+from experiments.stages.trimmed import Trimmed
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import by_song, open_audio_set
 from selfrefine.clips.song_set import read_songs, read_stem
@@ -120,15 +122,15 @@ def test_musdb_and_multitrack_have_all_splits(
     }
     marks = set()
     for number, (dataset, songs) in enumerate(expected.items()):
-        stage = bind(Trimmed(dataset), "musdb", SCALE).of
+        stage = bind(Trimmed(dataset), "musdb", SCALE).songs
         marks.add(stage.fingerprint)
         folder = tmp_path / f"set{number}"
         folder_songs(stage, folder, Progress(note=print))
         assert set(by_song(open_audio_set(folder))) == songs
-        assert bind(Trimmed(dataset), "multitrack", SCALE).of.fingerprint == stage.fingerprint
+        assert bind(Trimmed(dataset), "multitrack", SCALE).songs.fingerprint == stage.fingerprint
     assert len(marks) == 3
-    assert bind(Trimmed(NOISY), "musdb", SCALE).of.fingerprint not in marks
-    tracks = bind(Trimmed(NOISY), "multitrack", SCALE).of.of
+    assert bind(Trimmed(NOISY), "musdb", SCALE).songs.fingerprint not in marks
+    tracks = bind(Trimmed(NOISY), "multitrack", SCALE).songs.songs
     folder_songs(tracks, tmp_path / "tracks", Progress(note=print))
     assert set(by_song(open_audio_set(tmp_path / "tracks"))) == expected[CLEAN]
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.commands import resolved_rows
 from experiments.profiles import PROFILES
 from experiments.shipping import ROW
-from experiments.stages import RecognitionScore, expression, identity
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.stage import expression, identity
+from experiments.targets import resolved_rows
 from selfrefine import scales
 from selfrefine.audio.colouring import randomly_filtered
 from selfrefine.clips.audio_set import AudioSet, with_labels
@@ -20,6 +21,7 @@ from selfrefine.errors import InputError
 from selfrefine.models.classifier import build_classifier
 from selfrefine.models.model_file import load_classifier
 from selfrefine.progress import Progress, StepReport
+from selfrefine.refining.iterations import Refinement
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import (
     STEPS,
@@ -76,10 +78,8 @@ def test_swapped_labels_are_found_and_a_killed_run_goes_on(
     settings = replace(training_on(TONE_SETTINGS, len(stems.clips)), steps=20)
 
     def run(folder: Path, heard: Heard) -> list[dict[tuple[str, str], tuple[str, ...]]]:
-        found = refine_started(
-            stems, loaded.model, settings, REFINING, 2, 0, folder, CPU, heard.progress
-        )
-        return [iteration.labels for iteration in found]
+        shared = Refinement(stems, settings, REFINING, 0, folder, CPU, heard.progress)
+        return [each.labels for each in refine_started(shared, loaded.model, 2)]
 
     whole = run(tmp_path / "whole", Heard())
     assert len(whole) == 3
@@ -101,11 +101,8 @@ def test_the_start_is_left_as_it_was(
     loaded = load_classifier(tone_classifier, CPU)
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     settings = replace(training_on(TONE_SETTINGS, 12), steps=3)
-    list(
-        refine_started(
-            tone_stems, loaded.model, settings, REFINING, 1, 0, tmp_path, CPU, Heard().progress
-        )
-    )
+    run = Refinement(tone_stems, settings, REFINING, 0, tmp_path, CPU, Heard().progress)
+    list(refine_started(run, loaded.model, 1))
     after = loaded.model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     trained = torch.load(tmp_path / "iteration-1" / "model.pt", weights_only=True)["model"]
@@ -115,7 +112,7 @@ def test_the_start_is_left_as_it_was(
 def test_a_class_that_no_stem_holds_alone_ends_the_trainings_and_is_named(
     tone_stems: AudioSet, tmp_path: Path
 ) -> None:
-    """A start that says the same of every stem finds one class in all of them."""
+    """A start whose outputs are the same for every stem finds one class in all of them."""
     torch.manual_seed(0)
     blind = build_classifier(TONE_SETTINGS)
     with torch.no_grad():
@@ -123,11 +120,8 @@ def test_a_class_that_no_stem_holds_alone_ends_the_trainings_and_is_named(
             parameter.zero_()
         blind.head[-1].bias.copy_(torch.tensor([-20.0, 20.0, -20.0, -20.0]))
     heard = Heard()
-    found = list(
-        refine_started(
-            tone_stems, blind.eval(), TONE_SETTINGS, REFINING, 2, 0, tmp_path, CPU, heard.progress
-        )
-    )
+    run = Refinement(tone_stems, TONE_SETTINGS, REFINING, 0, tmp_path, CPU, heard.progress)
+    found = list(refine_started(run, blind.eval(), 2))
     assert len(found) == 1
     assert heard.steps == 0
     assert "no stem was found to hold" in heard.sentences[0]
@@ -150,11 +144,11 @@ def test_the_shipped_start_is_the_registrys_and_small_and_has_a_card() -> None:
     score = resolved_rows([ROW], PROFILES["mini"], "band", "band")[ROW][1]
     assert isinstance(score, RecognitionScore)
     text = path.with_suffix(".md").read_text()
-    assert identity(score.of.by) in text
+    assert identity(score.outputs.classifier) in text
     assert re.search(r"commit `[0-9a-f]{7,}`", text)
     written = json.loads(text.rsplit("Every setting:", 1)[1])
-    assert written == json.loads(json.dumps(expression(score.of.by.settings)))
-    assert load_classifier(path, CPU).settings == score.of.by.settings
+    assert written == json.loads(json.dumps(expression(score.outputs.classifier.settings)))
+    assert load_classifier(path, CPU).settings == score.outputs.classifier.settings
 
 
 def test_a_rate_without_a_shipped_start_is_refused_with_those_there_are() -> None:

@@ -15,9 +15,9 @@ from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.model_file import ClassifierFile, load_classifier
 from selfrefine.refining.decisions import Verdict, reliability, verdicts
 from selfrefine.refining.evidence import UNSEEN, weigh
-from selfrefine.refining.probabilities import stem_probabilities
+from selfrefine.refining.probabilities import stem_windows
 from selfrefine.refining.starting import shipped_classifier
-from selfrefine.settings import SURE, Corruption, Refining
+from selfrefine.settings import SURE, Corruption
 
 CPU = torch.device("cpu")
 SONGS = range(5000, 5012)
@@ -48,7 +48,7 @@ def judged(
     """Given labels, what is found by the start alone, and the truth."""
     songs = {clip.song for clip in tracks.clips}
     stems, truth = corrupted_stems(tracks, noise, 0, songs, folder)
-    rows = list(stem_probabilities(start.model, stems, start.settings, Refining(), CPU))
+    rows = [row for row, _ in stem_windows(start.model, stems, start.settings, 4, CPU)]
     given = {(row.song, row.name): row.given for row in rows}
     return given, verdicts(rows, weigh(rows, UNSEEN), SURE), truth
 

@@ -9,18 +9,16 @@ import pytest
 from sklearn.metrics import f1_score
 
 from experiments import registry
-from experiments.commands import resolved
-from experiments.data import TEST, bind
-from experiments.profiles import PROFILES, scaled
-from experiments.registry import MOST_PROBABLE, TABLE5, rows_of
-from experiments.stages import (
-    RecognitionScore,
-    Relabelled,
-    SeparationScore,
-    Trimmed,
-    closure,
-    identity,
-)
+from experiments.data import bind
+from experiments.profiles import PROFILES
+from experiments.registry import TABLE5, rows_of
+from experiments.stages.data_set import TEST
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.relabelled import MOST_PROBABLE, Relabelled
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import closure, identity
+from experiments.stages.trimmed import Trimmed
+from experiments.targets import resolved, scaled
 from selfrefine import settings
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
@@ -136,13 +134,15 @@ def test_a_shortened_trial_differs_in_its_last_training_alone() -> None:
     assert short.separator.settings == replace(
         row.separator.settings, steps=row.separator.settings.steps // 4
     )
-    assert short.separator.train == row.separator.train
+    assert short.separator.trained_on == row.separator.trained_on
     judged = bound("mix-chance").stage({})
     quarter = shortened(judged, 0.25)
     assert isinstance(judged, RecognitionScore)
     assert isinstance(quarter, RecognitionScore)
-    assert quarter.of.by.train == judged.of.by.train
-    assert quarter.of.by.settings.steps == round((judged.of.by.settings.steps or 0) / 4)
+    assert quarter.outputs.classifier.trained_on == judged.outputs.classifier.trained_on
+    assert quarter.outputs.classifier.settings.steps == round(
+        (judged.outputs.classifier.settings.steps or 0) / 4
+    )
     assert shortened(row, 1.0) is row
 
 
@@ -242,8 +242,8 @@ def test_labels_without_a_known_truth_cannot_be_an_objective(tmp_path: Path) -> 
     from experiments.store import Store
     from sweeps.objectives import objective_value
 
-    real = Relabelled(registry.proposed.of)
-    assert isinstance(real.of.stems, Trimmed)
+    real = Relabelled(registry.proposed.probabilities)
+    assert isinstance(real.probabilities.stems, Trimmed)
     with pytest.raises(InputError, match="whose truth is known"):
         objective_value(OBJECTIVES["labels"], real, Store(tmp_path))
 

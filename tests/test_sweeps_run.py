@@ -17,11 +17,13 @@ from optuna_dashboard._storage_url import get_storage as dashboard_storage
 import sweeps.storage
 import sweeps.trials
 from experiments import registry, stages
-from experiments.data import VALIDATION, bind
+from experiments.data import bind
 from experiments.engine.runner import Failure
-from experiments.profiles import PROFILES, scaled
-from experiments.stages import Stage
+from experiments.profiles import PROFILES
+from experiments.stages.data_set import VALIDATION
+from experiments.stages.stage import Stage
 from experiments.store import Store
+from experiments.targets import scaled
 from reports.studies import shown_studies
 from selfrefine import settings
 from selfrefine.errors import InputError
@@ -158,7 +160,7 @@ def test_run_show_and_freeze_of_thresholds(f1_store: Store, tmp_path: Path) -> N
     assert "optuna-dashboard sqlite:///" in shown.stdout
     frozen = sweeps_command("freeze", "threshold-f1", store=f1_store)
     assert frozen.returncode == 0, frozen.stderr
-    assert "separator.train.thresholds: (0.9, 0.9, 0.9, 0.9) -> " in frozen.stdout
+    assert "separator.trained_on.thresholds: (0.9, 0.9, 0.9, 0.9) -> " in frozen.stdout
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

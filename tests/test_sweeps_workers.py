@@ -16,7 +16,7 @@ import sweeps.trials
 import sweeps.workers
 from experiments.engine.runner import Failure
 from experiments.profiles import PROFILES
-from experiments.stages import Stage
+from experiments.stages.stage import Stage
 from experiments.store import Store
 from sweeps.storage import open_study
 from sweeps.studies import STUDIES, Bound

@@ -7,22 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from experiments.commands import resolved_rows
-from experiments.naming import describe, refining_iteration
 from experiments.profiles import PROFILES
-from experiments.stages import (
-    FolderSongs,
-    Probabilities,
-    Relabelled,
-    Stage,
-    Trimmed,
-    closure,
-    expression,
-    identity,
-    inputs,
-    kind,
-)
+from experiments.stages.folder_songs import FolderSongs
+from experiments.stages.probabilities import Probabilities
+from experiments.stages.relabelled import Relabelled
+from experiments.stages.stage import Stage, closure, describe, expression, identity, inputs, kind
+from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
+from experiments.targets import resolved_rows
 from experiments.tracking.lineage import label_texts
 from experiments.tracking.run import STEPS_BETWEEN_LOGS
 from experiments.tracking.stage import run_id
@@ -77,7 +69,7 @@ def test_every_stage_is_a_run_with_its_settings_and_origin(offline: tuple[Store,
         assert {"smoke", "band", "seed 0", "table2", "table2/row"} == set(run.tags)
         config = items(run.config.update)
         assert config["identity"] == identity(stage)
-        assert config["iteration"] == refining_iteration(stage)
+        assert config["iteration"] == stage.refinements()
         assert config["origin"] == {"commit": "abc", "device": "cpu"}
         assert config["data_fingerprint"]
         for name, value in json.loads(json.dumps(expression(stage))).items():
@@ -219,8 +211,10 @@ def test_labels_are_compared_with_the_truth_or_else_with_what_was_given(
     assert isinstance(of, Relabelled)
     if not known:
         songs = FolderSongs("sdxdb23", "train", False, 16000, "abc")
-        of = Relabelled(Probabilities(Trimmed(songs), of.of.by), (0.5, 0.5, 0.5, 0.5))
-        folder = store.folder(of.of)
+        of = Relabelled(
+            Probabilities(Trimmed(songs), of.probabilities.classifier), (0.5, 0.5, 0.5, 0.5)
+        )
+        folder = store.folder(of.probabilities)
         folder.mkdir(parents=True)
         stems = [
             StemProbability("a", "1", ("bass",), 9.0, (0.9, 0.1, 0.1, 0.1)),
@@ -240,7 +234,7 @@ def test_labels_are_compared_with_the_truth_or_else_with_what_was_given(
 
 def test_the_iteration_is_the_number_of_classifiers_in_a_row() -> None:
     rows = resolved_rows(["table2", "table4", "table5"], PROFILES["smoke"], "band")
-    found = {label: refining_iteration(stage) for label, (_, stage) in rows.items()}
+    found = {label: stage.refinements() for label, (_, stage) in rows.items()}
     for number in range(1, 6):
         assert found[f"table4/iteration-{number}"] == number
         assert found[f"table5/refined-{number}"] == number
@@ -251,7 +245,7 @@ def test_the_iteration_is_the_number_of_classifiers_in_a_row() -> None:
     # A stage's outputs, thresholds and labels are of its classifier's iteration.
     _, fifth = rows["table5/refined-5"]
     behind = closure([fifth])
-    names = {describe(stage): refining_iteration(stage) for stage in behind}
+    names = {describe(stage): stage.refinements() for stage in behind}
     assert names["Psi_noisy"] == 1
     assert names["Psi_refined"] == 2
     assert names["labels by Psi_refined4 at 0.45"] == 5

@@ -13,7 +13,8 @@ from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.classifier import build_classifier
 from selfrefine.progress import Progress, StepReport
-from selfrefine.refining.probabilities import label_set, stem_probabilities
+from selfrefine.refining.labels import thresholded_labels
+from selfrefine.refining.probabilities import stem_windows
 from selfrefine.settings import (
     PAPER_HDEMUCS,
     PAPER_XUMX,
@@ -24,11 +25,13 @@ from selfrefine.settings import (
     Refining,
     SeparatorSettings,
 )
-from selfrefine.training import loop
+from selfrefine.training import inspection, timing
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import classification_loss, train_classifier
 from selfrefine.training.device import items_at_once, training_device
-from selfrefine.training.loop import Inspect, Place, Schedule
+from selfrefine.training.inspection import Inspect
+from selfrefine.training.loop import Place
+from selfrefine.training.schedule import Schedule
 from selfrefine.training.separator import train_separator
 from selfrefine.training.speed import step_flops
 from tests.cli_songs import ask, assert_refused, write_songs
@@ -135,7 +138,7 @@ def test_a_watched_run_is_the_unwatched_one_bit_for_bit_also_when_resumed(
         torch.manual_seed(step)  # whatever a look draws
         looks.append(step)
 
-    monkeypatch.setattr(loop, "INSPECTIONS", 3)
+    monkeypatch.setattr(inspection, "INSPECTIONS", 3)
     train_either(tone_stems, settings, tmp_path / "alone", None)
     train_either(tone_stems, settings, tmp_path / "watched", None, inspect)
     assert looks == [2, 4, 6]
@@ -158,7 +161,7 @@ def test_steps_are_timed_without_the_looks_between_them(
     def inspect(model: torch.nn.Module, step: int, steps: int) -> None:
         now[0] += 100.0
 
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: now[0]))
     reports: list[StepReport] = []
     place = Place(tmp_path, CPU, Progress(step=reports.append), inspect)
     train_classifier(tone_stems, CLASSIFIER, 0, place)
@@ -168,10 +171,10 @@ def test_steps_are_timed_without_the_looks_between_them(
 
 @pytest.mark.parametrize("steps", [1, 5, 6, 7, 56400])
 def test_a_training_is_looked_at_evenly_and_at_its_end(steps: int) -> None:
-    looked = sorted(loop.inspected_steps(steps))
+    looked = sorted(inspection.inspected_steps(steps))
     assert looked[-1] == steps
     assert looked[0] >= 1
-    assert len(looked) == min(steps, loop.INSPECTIONS)
+    assert len(looked) == min(steps, inspection.INSPECTIONS)
     gaps = [b - a for a, b in zip([0, *looked], looked, strict=False)]
     assert max(gaps) - min(gaps) <= 1
 
@@ -231,10 +234,8 @@ def test_a_tiny_classifier_recovers_flipped_labels_better_than_chance(
     )
     train_classifier(noisy, settings, 0, Place(tmp_path, CPU))
     model = load_model(build_classifier(settings), tmp_path / "model.pt", CPU)
-    refined = {
-        (row.song, row.name): label_set(row.probability, (0.5, 0.5, 0.5, 0.5))
-        for row in stem_probabilities(model, noisy, settings, Refining(), CPU)
-    }
+    judged = stem_windows(model, noisy, settings, Refining().windows_per_segment, CPU)
+    refined = thresholded_labels((row for row, _ in judged), (0.5, 0.5, 0.5, 0.5), False)
     given = {(clip.song, clip.name): clip.label for clip in noisy.clips}
     assert label_accuracy(given, truth).exact == 0.75
     assert label_accuracy(refined, truth).exact > 0.75

@@ -8,27 +8,19 @@ import pytest
 import torch
 from sklearn.metrics import precision_recall_fscore_support
 
-from experiments.data import VALIDATION, bind
+from experiments.data import bind
+from experiments.engine.watched import needed_to_watch, validation_songs, watched_with
 from experiments.profiles import PROFILES
-from experiments.stages import (
-    BandSongs,
-    Classifier,
-    SeparationScore,
-    Separator,
-    Trimmed,
-    closure,
-    identity,
-)
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.classifier import Classifier
+from experiments.stages.data_set import VALIDATION
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.separator import Separator
+from experiments.stages.stage import closure, identity
+from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
 from experiments.trainings import watching
-from experiments.trainings.validation import (
-    FILE,
-    add_validation,
-    needed_to_watch,
-    read_validation,
-    validation_songs,
-    watched_with,
-)
+from experiments.trainings.validation import FILE, add_validation, read_validation
 from experiments.trainings.watching import Watcher, recognition_measure, separation_measure
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
@@ -130,7 +122,7 @@ def test_what_fails_is_said_once_and_the_training_goes_on() -> None:
     said: list[str] = []
     told: list[int] = []
 
-    def prepare() -> watching.Measure:
+    def prepare() -> watching.Metric:
         raise InputError("a broken file\nand more")
 
     watcher = Watcher(prepare, lambda step, values: told.append(step), said.append)

@@ -15,17 +15,14 @@ from experiments.engine import runner, worker
 from experiments.engine.messages import Counted, Finished, Measured, Order
 from experiments.engine.runner import fork_server, listen, machine_here, workers_and_threads
 from experiments.engine.slots import Grant, Machine, Needs, next_grant, with_measured
-from experiments.stages import (
-    BandSongs,
-    Classifier,
-    Corrupted,
-    Probabilities,
-    SeparationScore,
-    Separator,
-    Stage,
-    Trimmed,
-    expression,
-)
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.classifier import Classifier
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.probabilities import Probabilities
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.separator import Separator
+from experiments.stages.stage import Stage, expression
+from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
 from selfrefine import settings
 from selfrefine.progress import StepReport
@@ -343,7 +340,7 @@ def test_a_training_on_a_gpu_says_once_what_it_takes_of_the_memory(
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: next(taken))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 * GB, 80 * GB))
     monkeypatch.setattr(
-        worker, "compute", lambda stage, work: {"x": [work.progress.step(each) for each in REPORTS]}
+        Classifier, "compute", lambda stage, work: {"x": [work.progress.step(r) for r in REPORTS]}
     )
     store, said = Store(tmp_path), Said()
     store.folder(PSI).mkdir(parents=True)

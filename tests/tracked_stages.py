@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from experiments.commands import resolved
-from experiments.outputs import MULTI, SINGLE, Output, write_outputs
 from experiments.profiles import PROFILES
 from experiments.registry import rows_of
-from experiments.stages import (
-    Corrupted,
-    Probabilities,
+from experiments.stages.corrupted import Corrupted
+from experiments.stages.probabilities import Probabilities
+from experiments.stages.recognition_outputs import (
+    MULTI,
+    SINGLE,
+    Output,
     RecognitionOutputs,
-    SeparationScore,
-    Stage,
-    closure,
+    write_outputs,
 )
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import Stage, closure
 from experiments.store import Store
+from experiments.targets import resolved
 from selfrefine.classes import CLASSES
 
 MEASURES = ("accuracy", "f1", "precision", "recall")

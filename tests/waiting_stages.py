@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from experiments.engine import runner
-from experiments.stages import Stage
+from experiments.stages.stage import Stage
 from experiments.store import Store
+from experiments.work import Work
 from selfrefine.errors import InputError
 
 
@@ -23,6 +24,26 @@ class Meeting(Stage):
     place: str
     name: str
     expected: tuple[str, ...]
+
+    def words(self) -> str:
+        return f"a meeting of {self.name}"
+
+    def compute(self, work: Work) -> dict[str, Any]:
+        """Says on which device and cores it met."""
+        import torch
+
+        place = Path(self.place)
+        (place / self.name).touch()
+        deadline = time.monotonic() + 60
+        while not all((place / name).exists() for name in self.expected):
+            if time.monotonic() > deadline:
+                raise InputError("nobody came")
+            time.sleep(0.01)
+        return {
+            "device": os.environ.get("SELFREFINE_DEVICE"),
+            "granted": work.cores,
+            "threads": torch.get_num_threads(),
+        }
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,19 @@ class Parent(Stage):
 
     place: str
 
+    def words(self) -> str:
+        return "a parent"
+
+    def compute(self, work: Work) -> dict[str, Any]:
+        for method in ("fork", "spawn"):
+            multiprocessing.get_context(method).Process(target=time.sleep, args=(600,)).start()
+        partial = Path(self.place) / "partial"
+        partial.write_text(str(os.getpid()))
+        partial.rename(partial.with_name("worker"))
+        work.progress.count(1, 2)
+        time.sleep(600)
+        return {}
+
 
 def meeting(place: str) -> list[Stage]:
     names = ("gpu", "cpu")
@@ -45,43 +79,6 @@ def meeting(place: str) -> list[Stage]:
 
 def parents(place: str) -> list[Stage]:
     return [Parent(place)]
-
-
-def meet(stage: Meeting, work: Any) -> dict[str, Any]:
-    """Says on which device and cores it met."""
-    import torch
-
-    place = Path(stage.place)
-    (place / stage.name).touch()
-    deadline = time.monotonic() + 60
-    while not all((place / name).exists() for name in stage.expected):
-        if time.monotonic() > deadline:
-            raise InputError("nobody came")
-        time.sleep(0.01)
-    return {
-        "device": os.environ.get("SELFREFINE_DEVICE"),
-        "granted": work.cores,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def have_children(stage: Parent, work: Any) -> dict[str, Any]:
-    for method in ("fork", "spawn"):
-        multiprocessing.get_context(method).Process(target=time.sleep, args=(600,)).start()
-    partial = Path(stage.place) / "partial"
-    partial.write_text(str(os.getpid()))
-    partial.rename(partial.with_name("worker"))
-    work.count(1, 2)
-    time.sleep(600)
-    return {}
-
-
-if "experiments.compute" in sys.modules:
-    # In a worker, which reads this with its order. A runner reads it too, without loading torch.
-    from experiments.compute import compute
-
-    compute.register(Meeting, meet)
-    compute.register(Parent, have_children)
 
 
 def run(stages: str, place: str) -> None:

@@ -9,7 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from experiments.stages import Stage
+from experiments.stages.stage import Stage
 from experiments.store import Store
 from experiments.tracking.stage import run_id
 from tests.tracked_stages import all_stages

@@ -6,7 +6,7 @@ reaches a third up and down. `plan` on the device itself measures.
 """
 
 from experiments.engine.slots import Machine
-from experiments.stages import Classifier, Separator
+from experiments.stages.training import Training
 from experiments.trainings.trial import Trial
 from selfrefine.errors import InputError
 from selfrefine.settings import (
@@ -39,7 +39,7 @@ def counted_machine(name: str) -> Machine:
     return Machine(CORES, True, 1)
 
 
-def counted_trial(stage: Classifier | Separator) -> Trial:
+def counted_trial(stage: Training) -> Trial:
     """Raises InputError for a network of another size than the paper's."""
     settings = stage.settings
     paper: ClassifierSettings | SeparatorSettings

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.stages import Stage
+from experiments.stages.stage import Stage
 
 
 @dataclass(frozen=True)

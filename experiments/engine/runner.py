@@ -18,16 +18,14 @@ from tqdm import tqdm
 
 from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
 from experiments.engine.slots import Grant, Machine, Needs, by_urgency, next_grant, with_measured
-from experiments.naming import describe
-from experiments.stages import Songs, Stage, closure, identity, inputs
+from experiments.engine.watched import needed_to_watch, watched_with
+from experiments.stages.songs import Songs
+from experiments.stages.stage import Stage, closure, describe, identity, inputs
 from experiments.store import Store
-from experiments.trainings.validation import needed_to_watch, watched_with
+from experiments.trainings.validation import FOR_WATCHING
 
 QUIET_SECONDS = 30.0
 """How often a log that is no terminal hears of a running stage."""
-
-FOR_WATCHING = "validation"
-"""The group of stages that no row needs: they are made to watch trainings with."""
 
 DEVICES = Path("/dev")
 
@@ -187,7 +185,7 @@ def fork_server(machine: Machine) -> ForkServerContext:
     for name, value in MEMORY_SETTINGS.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.engine.worker", "experiments.tracking.preload"])
+    context.set_forkserver_preload(["experiments.engine.preload", "experiments.tracking.preload"])
     return context
 
 
@@ -274,11 +272,11 @@ def listen(job: Job, needs: Needs) -> Needs:
     if isinstance(job.outcome, Failed):
         tell(f"FAILED {identity(job.stage)}  {name}: {job.outcome.message}")
     elif latest is not None:
-        show(job, latest)
+        show_counted(job, latest)
     return needs
 
 
-def show(job: Job, counted: Counted) -> None:
+def show_counted(job: Job, counted: Counted) -> None:
     """Moves the bar; without a terminal, prints a line now and then."""
     job.bar.total = counted.total
     job.bar.n = counted.done

@@ -8,8 +8,10 @@ its memory holds, and stages that need no GPU share the cores that are left.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from experiments.stages import BandSongs, Classifier, Separator, Stage, closure, inputs
-from selfrefine import settings as method
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.stage import Stage, closure, inputs
+from experiments.stages.training import Training
+from experiments.trainings.trial import Settings
 
 CORES_OF_A_GPU_STAGE = 2
 """One for its own thread, one for the thread that draws batches."""
@@ -48,15 +50,13 @@ class Needs:
     their settings what `trainings` take."""
 
     total: float | None = None
-    trainings: Mapping[method.ClassifierSettings | method.SeparatorSettings, float] = field(
-        default_factory=dict
-    )
+    trainings: Mapping[Settings, float] = field(default_factory=dict)
 
 
 def with_measured(needs: Needs, stage: Stage, memory: float, total: float) -> Needs:
     """`needs` with what a running stage was found to take. The most counts: trainings of the same
     settings keep different stems on the GPU."""
-    if not isinstance(stage, Classifier | Separator):
+    if not isinstance(stage, Training):
         return Needs(total, needs.trainings)
     most = max(memory, needs.trainings.get(stage.settings, 0.0))
     return Needs(total, {**needs.trainings, stage.settings: most})
@@ -106,7 +106,7 @@ def fits_on_gpu(stage: Stage, beside: list[Stage], machine: Machine, needs: Need
     together = [stage, *beside]
     shares = [memory_share(each, needs) for each in together]
     known = [share for share in shares if share is not None]
-    trainings = sum(isinstance(each, Classifier | Separator) for each in together)
+    trainings = sum(isinstance(each, Training) for each in together)
     if len(known) < len(shares) and trainings > 1:
         return False
     return not beside or sum(known) <= FULL_GPU
@@ -114,7 +114,7 @@ def fits_on_gpu(stage: Stage, beside: list[Stage], machine: Machine, needs: Need
 
 def memory_share(stage: Stage, needs: Needs) -> float | None:
     """What a stage takes of the GPU's memory; None for a training of which it is not known."""
-    if not isinstance(stage, Classifier | Separator):
+    if not isinstance(stage, Training):
         return INFERENCE_SHARE
     need = needs.trainings.get(stage.settings)
     return None if need is None or needs.total is None else need / needs.total

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from experiments.compute import Work, compute
+from experiments.engine.estimates import cost_of_run
 from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
 from experiments.store import Store
 from experiments.tracking.stage import start_tracking
 from experiments.trainings.validation import add_validation
+from experiments.work import Work
 from selfrefine.errors import InputError
 from selfrefine.progress import Progress, StepReport
 from selfrefine.training.device import training_device
@@ -61,7 +62,7 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     unmeasured = device.type == "cuda"
     origin = {
         "commit": git_commit(),
-        "device": device_name(),
+        "device": device_in_words(),
         "threads": order.cores,
         "torch": torch.__version__,
         "started": started.isoformat(timespec="seconds"),
@@ -96,9 +97,10 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     )
     result: dict[str, Any] | None = None
     try:
-        result = compute(order.stage, job)
+        result = order.stage.compute(job)
         seconds = time.monotonic() - began
-        store.finish(order.stage, result, {**origin, "seconds": round(seconds, 2)})
+        run = {**origin, "seconds": round(seconds, 2), **cost_of_run(order.stage)}
+        store.finish(order.stage, result, run)
         return seconds
     finally:
         tracker.finish(result)
@@ -120,7 +122,7 @@ def end_with_parent() -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def device_name() -> str:
+def device_in_words() -> str:
     device = training_device()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 

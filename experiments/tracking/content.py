@@ -6,15 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.outputs import SINGLE, read_outputs
-from experiments.stages import (
-    RecognitionOutputs,
-    RecognitionScore,
-    Relabelled,
-    SeparationScore,
-    Stage,
-    Weighed,
-)
+from experiments.stages.recognition_outputs import SINGLE, RecognitionOutputs, read_outputs
+from experiments.stages.recognition_score import RecognitionScore
+from experiments.stages.relabelling import Relabelling
+from experiments.stages.separation_score import SeparationScore
+from experiments.stages.stage import Stage
 from experiments.store import Store
 from experiments.tracking.labels import compared_with, label_rows
 from selfrefine.classes import CLASSES
@@ -57,7 +53,7 @@ def _(stage: RecognitionOutputs, store: Store, result: dict[str, Any]) -> dict[s
 
 @content_of.register
 def _(stage: RecognitionScore, store: Store, result: dict[str, Any]) -> dict[str, Any]:
-    tests = read_outputs(store.folder(stage.of))
+    tests = read_outputs(store.folder(stage.outputs))
     rows = [
         [test, measure, *(values[name] for name in (*CLASSES, "avg"))]
         for test in tests
@@ -75,7 +71,7 @@ def _(stage: RecognitionScore, store: Store, result: dict[str, Any]) -> dict[str
 
 
 @content_of.register
-def _(stage: Relabelled | Weighed, store: Store, result: dict[str, Any]) -> dict[str, Any]:
+def _(stage: Relabelling, store: Store, result: dict[str, Any]) -> dict[str, Any]:
     rows = label_rows(stage, store)
     if not rows:
         return {}

@@ -6,41 +6,33 @@ import io
 from collections import Counter
 from typing import Any
 
-from experiments.stages import Relabelled, Weighed
+from experiments.stages.relabelling import Relabelling
 from experiments.store import Store
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, label_words
 
 
-def label_rows(stage: Relabelled | Weighed, store: Store) -> list[dict[str, Any]]:
+def label_rows(stage: Relabelling, store: Store) -> list[dict[str, Any]]:
     """A row per stem: song, stem, label as given, refined label, the true one where it is known,
     seconds, and each class' probability."""
-    # These load torch.
-    from experiments.stem_sets import judged_stems, known_truth, refined_labels, weighed_labels
-    from selfrefine.refining.probabilities import read_probabilities
-
-    if isinstance(stage, Weighed):
-        judged = judged_stems(stage, store)
-        labels = weighed_labels(stage, judged)
-    else:
-        judged = read_probabilities(store.folder(stage.of) / "probabilities.csv")
-        labels = refined_labels(stage, store)
-    truth = known_truth(stage.of.stems, store)
+    judged = stage.judged(store)
+    labels = stage.labels(store)
+    truth = stage.probabilities.stems.truth(store)
     rows = []
     for stem in judged:
         row: dict[str, Any] = {
             "song": stem.song,
             "stem": stem.name,
-            "given": "+".join(stem.given),
-            "label": "+".join(labels[stem.song, stem.name]),
+            "given": label_words(stem.given),
+            "label": label_words(labels[stem.song, stem.name]),
         }
         if truth is not None:
-            row["true"] = "+".join(truth[stem.song, stem.name])
+            row["true"] = label_words(truth[stem.song, stem.name])
         row["seconds"] = stem.seconds
         rows.append(row | dict(zip(CLASSES, stem.probability, strict=True)))
     return rows
 
 
-def csv_text(rows: list[dict[str, Any]]) -> str:
+def table_text(rows: list[dict[str, Any]]) -> str:
     out = io.StringIO(newline="")
     table = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()
@@ -54,7 +46,7 @@ def compared_with(rows: list[dict[str, Any]]) -> str:
     return "true" if rows and "true" in rows[0] else "given"
 
 
-def confusion_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def confusion_counts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Counts of stems by true or given label set and refined one; an empty one is a dropped
     stem."""
     known = compared_with(rows)

@@ -8,10 +8,10 @@ one that the next says it used.
 import json
 from typing import Any
 
-from experiments.naming import describe
-from experiments.stages import Relabelled, Stage, Weighed, expression, identity, inputs, kind
+from experiments.stages.relabelling import Relabelling
+from experiments.stages.stage import Stage, describe, expression, identity, inputs, kind
 from experiments.store import Store
-from experiments.tracking.labels import confusion_rows, csv_text, label_rows
+from experiments.tracking.labels import confusion_counts, label_rows, table_text
 
 SMALL_FILES = ("truth.csv", "probabilities.csv", "outputs.csv")
 WEIGHTS = "model.pt"
@@ -41,7 +41,7 @@ def artifact_of(stage: Stage, store: Store) -> Any:
     texts = {"stage.json": json.dumps(expression(stage), indent=1) + "\n"}
     texts["result.json"] = json.dumps(store.result(stage), indent=1) + "\n"
     texts |= {name: (folder / name).read_text() for name in SMALL_FILES if (folder / name).exists()}
-    if isinstance(stage, Relabelled | Weighed):
+    if isinstance(stage, Relabelling):
         texts |= label_texts(stage, store)
     for name, text in texts.items():
         with artifact.new_file(name) as file:
@@ -55,8 +55,8 @@ def artifact_name(stage: Stage) -> str:
     return f"{kind(stage)}-{identity(stage)}"
 
 
-def label_texts(stage: Relabelled | Weighed, store: Store) -> dict[str, str]:
+def label_texts(stage: Relabelling, store: Store) -> dict[str, str]:
     """labels.csv, and confusion.csv of refined label sets against the true ones where those are
     known, else against the given ones: its first column says which."""
     rows = label_rows(stage, store)
-    return {"labels.csv": csv_text(rows), "confusion.csv": csv_text(confusion_rows(rows))}
+    return {"labels.csv": table_text(rows), "confusion.csv": table_text(confusion_counts(rows))}

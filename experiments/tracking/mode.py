@@ -4,6 +4,7 @@ import logging
 import netrc
 import os
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ Mode = Literal["online", "offline", "disabled", "shared"]
 
 RETRY_SECONDS = 600.0
 """After a server was unreachable, runs go to files for so long."""
+
+UNTRACKED = "SELFREFINE_UNTRACKED"
+"""Set in the environment once it was said that W&B is not installed."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,24 @@ def wandb_mode() -> Mode:
         log.warning("WANDB_MODE=%s is none of W&B's modes; tracking offline", chosen)
         return "offline"
     return "online" if logged_in() else "offline"
+
+
+def tracked(mode: Mode) -> bool:
+    """Whether there are runs at all. Where only W&B is missing, says so, once for this process and
+    those that it starts."""
+    if mode == "disabled":
+        return False
+    found = find_spec("wandb")
+    # A folder that is only called wandb, such as W&B makes, is found too.
+    if found is not None and found.origin is not None:
+        return True
+    if UNTRACKED not in os.environ:
+        os.environ[UNTRACKED] = "1"
+        log.warning(
+            "W&B is not installed, so runs go untracked: pip install 'selfrefine[tracking]', or "
+            "WANDB_MODE=disabled"
+        )
+    return False
 
 
 def logged_in() -> bool:

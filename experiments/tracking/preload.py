@@ -4,13 +4,13 @@ of a core each otherwise."""
 from contextlib import suppress
 from importlib import import_module
 
-from experiments.tracking.mode import silence, wandb_mode
+from experiments.tracking.mode import silence, tracked, wandb_mode
 
 MODULES = ("wandb", "wandb.sdk.artifacts.artifact", "pandas")
 
-if wandb_mode() != "disabled":
+if tracked(wandb_mode()):
     silence()
-    # Without W&B, or with a broken one, each worker finds out for itself and goes on untracked.
+    # With a broken W&B, each worker finds out for itself and goes on untracked.
     with suppress(Exception):
         for module in MODULES:
             import_module(module)

@@ -10,15 +10,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from experiments.store import write_json
 from experiments.tracking.mode import (
     Mode,
     note_unreachable,
     patience,
     reachable,
     silence,
+    tracked,
     wandb_mode,
 )
+from selfrefine.files.atomic import write_json
 from selfrefine.progress import StepReport
 
 PROJECT = "selfrefine"
@@ -61,7 +62,7 @@ class Tracker:
         self.exit_code = 0
         self.thread: threading.Thread | None = None
         silence()
-        if self.mode != "disabled":
+        if tracked(self.mode):
             self.thread = threading.Thread(target=self.keep, daemon=True)
             self.thread.start()
 

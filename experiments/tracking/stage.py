@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from experiments.naming import describe, refining_iteration
-from experiments.stages import (
-    BandSongs,
-    FolderSongs,
-    OwnSongs,
+from experiments.stages.band_songs import BandSongs
+from experiments.stages.folder_songs import FolderSongs
+from experiments.stages.own_songs import OwnSongs
+from experiments.stages.stage import (
     Stage,
     closure,
+    describe,
     expression,
     identity,
     kind,
@@ -64,7 +64,7 @@ def config_of(stage: Stage, store: Store, origin: dict[str, Any]) -> dict[str, A
     return {
         **expression(stage),
         "identity": identity(stage),
-        ITERATION: refining_iteration(stage),
+        ITERATION: stage.refinements(),
         "data_fingerprint": data,
         "origin": origin,
         "store": str(store.folder(stage)),

@@ -1,7 +1,7 @@
 """What a training costs on this device, measured by a few steps on noise in a process of its own.
 
-Loads torch only in that process and in workers. `experiments.engine.cost` asks for trials, once per
-device and settings; the store keeps them, and a training begins with as many items at once as
+Loads torch only in that process and in workers. `experiments.engine.trying` asks for trials, once
+per device and settings; the store keeps them, and a training begins with as many items at once as
 fitted.
 """
 
@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, label_words
+from selfrefine.files.atomic import write_json
 from selfrefine.progress import Progress, StepReport
 from selfrefine.settings import ClassifierSettings, SeparatorSettings
 
@@ -74,10 +75,7 @@ def kept_or_tried(
     kept = kept_trials(root)
     if key not in kept:
         kept[key] = asdict(attempt())
-        path = root / FILE
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(kept, indent=1))
-        os.replace(partial, path)
+        write_json(root / FILE, kept)
     return Trial(**kept[key])
 
 
@@ -174,5 +172,5 @@ def write_noise(folder: Path, settings: Settings, stem_bytes: float) -> None:
     with AudioSetWriter(folder, settings.sample_rate) as writer:
         for label in labels:
             audio = rng.uniform(-0.3, 0.3, (2, 2 * settings.segment)).astype(np.float32)
-            writer.add("noise", "+".join(label), tuple(label), audio)
+            writer.add("noise", label_words(label), tuple(label), audio)
         writer.grow_to(int(stem_bytes) // 4)

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from experiments.examples import fullest_start
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet, by_song
-from selfrefine.clips.song_signals import references_and_mixture
+from selfrefine.clips.song_signals import fullest_start, references_and_mixture
 from selfrefine.errors import InputError
 from selfrefine.metrics.recognition import recognition
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, track_sdr
@@ -42,23 +41,23 @@ SECONDS = 3.0
 """Of audio per song: where its quietest source is loudest."""
 
 Values = dict[str, float]
-Measure = Callable[[nn.Module], Values]
+Metric = Callable[[nn.Module], Values]
 
 
 class Watcher:
-    """Measures a model when it can be afforded. `prepare` makes the measure, at the first look.
+    """Metrics a model when it can be afforded. `prepare` makes the measure, at the first look.
     What goes wrong is said once, and the training goes on unwatched."""
 
     def __init__(
         self,
-        prepare: Callable[[], Measure],
+        prepare: Callable[[], Metric],
         tell: Callable[[int, Values], None],
         say: Callable[[str], None],
     ) -> None:
         self.prepare = prepare
         self.tell = tell
         self.say = say
-        self.measure: Measure | None = None
+        self.measure: Metric | None = None
         self.broken = False
         self.began = time.monotonic()
         self.spent = 0.0
@@ -85,7 +84,7 @@ class Watcher:
 
 def recognition_measure(
     stems: AudioSet, settings: ClassifierSettings, device: torch.device
-) -> Measure:
+) -> Metric:
     """Accuracy, F1, precision and recall on random mixtures made as in training, the same at each
     look and on each device. Raises InputError when there are no stems."""
     # On the host: the training needs the device's memory.
@@ -109,7 +108,7 @@ def recognition_measure(
 
 def separation_measure(
     songs: AudioSet, settings: SeparatorSettings, device: torch.device
-) -> Measure:
+) -> Metric:
     """SDR on a few seconds of a few songs, as in the tables: medians over seconds and songs.
     Raises InputError when no song has all sources."""
     excerpts = [

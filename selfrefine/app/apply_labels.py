@@ -5,45 +5,45 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfrefine.app.labels_table import file_word, read_labels, table_rows
+from selfrefine.app.labels_table import listed_file, read_labels
 from selfrefine.app.output_folder import SOURCE, make_output_folder
 from selfrefine.app.stem_links import DROPPED, lay_out_stems
-from selfrefine.classes import CLASSES, label_set_of
+from selfrefine.classes import CLASSES, LabelSet, label_rank, label_set_of, label_words
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import written_whole
 from selfrefine.files.layouts import SongFiles, find_songs
+from selfrefine.files.table import read_csv
 from selfrefine.progress import Note
 
 NEEDED = ("file", "refined")
 
-Row = dict[str, str]
-Label = tuple[str, ...]
-
 
 @dataclass(frozen=True)
 class Applied:
-    """`labels` by a stem's file, of those laid out; `left_out` counts those that could not be used
-    and got no label; `changed` of all differ from the table `before`, where there was one."""
+    """`labels` of the stems laid out, by their files. `left_out` counts the stems that could not be
+    used and got no label. `changed` counts the stems whose label differs from that in the table
+    `before`; that is None where there was none."""
 
-    labels: dict[str, Label]
+    labels: dict[str, LabelSet]
     left_out: int
     changed: int
     before: Path | None
 
 
 def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, note: Note) -> Applied:
-    """Makes `out/stems` and `out/labels.csv` what `table` says of the stems that `out` was refined
-    from; `source` is where those are if not where they were.
+    """Lays out `out/stems` by `table` and makes it `out/labels.csv`. `source` is the folder of the
+    stems that `out` was refined from, where they were moved since.
 
     Raises InputError for a table that does not fit them and for folders that cannot be used, before
     anything is changed.
     """
-    rows = table_rows(table, NEEDED)
+    rows = read_csv(table, NEEDED)
     root = source_folder(out, source)
     songs = find_songs(root, tracks=False)
     make_output_folder(out, root, keep=True)
     refuse_missing_files(table, rows, root, songs)
     stems = {
-        file_word(root, file): (song.name, file)
+        listed_file(root, file): (song.name, file)
         for song in songs
         for file in song.files
         if file.label
@@ -67,7 +67,7 @@ def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, note: 
 
 
 def source_folder(out: Path, given: Path | None) -> Path:
-    """Where the stems of a refined folder lie, `given` or as noted there.
+    """The folder of the stems that `out` was refined from: `given`, or the one noted in `out`.
 
     Raises InputError for a folder that was not refined, and for stems that are gone.
     """
@@ -90,9 +90,11 @@ def source_folder(out: Path, given: Path | None) -> Path:
     return root
 
 
-def refuse_missing_files(table: Path, rows: list[Row], root: Path, songs: list[SongFiles]) -> None:
+def refuse_missing_files(
+    table: Path, rows: list[dict[str, str]], root: Path, songs: list[SongFiles]
+) -> None:
     """Raises InputError where the table names files that are not among the songs."""
-    known = {file_word(root, file) for song in songs for file in song.files if file.label}
+    known = {listed_file(root, file) for song in songs for file in song.files if file.label}
     unknown = [(line, row["file"]) for line, row in enumerate(rows, 2) if row["file"] not in known]
     if unknown:
         (line, word), more = unknown[0], len(unknown) - 1
@@ -104,36 +106,36 @@ def refuse_missing_files(table: Path, rows: list[Row], root: Path, songs: list[S
 
 
 def table_before(table: Path, out: Path) -> Path | None:
-    """The table that the folder's stems were laid out by. Where someone edited that one itself, the
-    one that was kept."""
+    """The table that the folder's stems were laid out by; where `table` is that one, edited in
+    place, the copy kept of an earlier one."""
     for path in (out / "labels.csv", out / "labels.before.csv"):
         if path.is_file() and not path.samefile(table):
             return path
     return None
 
 
-def labels_in(table: Path) -> dict[str, Label | None]:
-    """Label sets by file as far as they can be read."""
+def labels_in(table: Path) -> dict[str, LabelSet | None]:
+    """Label sets by file, None for what is no label set; empty where the table cannot be read."""
     try:
-        rows = table_rows(table, NEEDED)
+        rows = read_csv(table, NEEDED)
     except InputError:
         return {}
-    return {row["file"]: label_set_of(row["refined"]) if row["refined"] else () for row in rows}
+    return {row["file"]: label_set_of(row["refined"]) for row in rows}
 
 
 def keep_table(table: Path, out: Path) -> None:
-    """Makes `out/labels.csv` a copy of the table; one that was there and differs is kept aside."""
+    """Makes `out/labels.csv` a copy of the table; a different one that was there is kept aside."""
     target = out / "labels.csv"
     text = table.read_bytes()
     before = target.read_bytes() if target.exists() else text
     if before != text:
         keep_aside(before, out)
     if before != text or not target.exists():
-        write_whole(target, text)
+        write_copy(target, text)
 
 
 def keep_aside(text: bytes, out: Path) -> None:
-    """As labels.before.csv, labels.before-2.csv and so on; once."""
+    """Keeps a table as labels.before.csv, labels.before-2.csv and so on; an equal one only once."""
     number = 1
     path = out / "labels.before.csv"
     while path.exists():
@@ -141,22 +143,19 @@ def keep_aside(text: bytes, out: Path) -> None:
             return
         number += 1
         path = out / f"labels.before-{number}.csv"
-    write_whole(path, text)
+    write_copy(path, text)
 
 
-def write_whole(path: Path, text: bytes) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(text)
-    os.replace(partial, path)
+def write_copy(path: Path, text: bytes) -> None:
+    with written_whole(path) as partial:
+        partial.write_bytes(text)
 
 
 def label_counts(applied: Applied) -> list[tuple[str, int]]:
     """Stems by label set, those of one class first; then those dropped, and those not usable."""
     counts = Counter(applied.labels.values())
     dropped = counts.pop((), 0)
-    order = sorted(counts, key=lambda label: (len(label), [CLASSES.index(name) for name in label]))
-    rows = [("+".join(label), counts[label]) for label in order]
+    rows = [(label_words(label), counts[label]) for label in sorted(counts, key=label_rank)]
     if dropped:
         rows.append((DROPPED, dropped))
     if applied.left_out:

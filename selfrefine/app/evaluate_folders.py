@@ -5,8 +5,6 @@ over songs. SDR alone takes a thousandth of museval's time, all four metrics a t
 read a frame at a time, so that a song's length costs no memory.
 """
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +14,12 @@ import numpy as np
 
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_json
 from selfrefine.files.header import Header, read_header
 from selfrefine.files.layouts import SongFiles, StemFile, audio_files, find_songs
 from selfrefine.files.streamed_stems import StreamedStems, streamed_stems
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, silent_sources, track_sdr
+from selfrefine.optional import from_extra
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
@@ -45,7 +45,7 @@ class TrackScore:
 def score_folders(
     references: Path, estimates: Path, all_four: bool, with_museval: bool
 ) -> Iterator[TrackScore]:
-    """Scores song by song, in the order of their names, once every file is seen to be there.
+    """Scores song by song, in the order of their names, after a check that every file is there.
 
     Raises InputError for a song without estimates, for files that do not fit together, and when
     museval is asked for and cannot be imported.
@@ -171,7 +171,8 @@ def fitting_headers(pairs: list[tuple[StemFile, StemFile]]) -> list[Header]:
 def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, np.ndarray]:
     """The same frames by museval itself."""
     try:
-        from museval.metrics import bss_eval
+        with from_extra("musdb", needed_by="--with museval"):
+            from museval.metrics import bss_eval
     except (ImportError, RuntimeError, OSError) as error:
         raise InputError(
             f"museval cannot be imported ({error}); it needs ffmpeg and ffprobe on the PATH"
@@ -191,7 +192,7 @@ def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> di
     return {name: np.where(np.isinf(values), np.nan, values) for name, values in frames.items()}
 
 
-def summary(scores: list[TrackScore], metric: str) -> dict[str, float]:
+def median_scores(scores: list[TrackScore], metric: str) -> dict[str, float]:
     """Median over songs per class, in dB; songs without the class or a frame are passed over."""
     table = np.full((len(scores), len(CLASSES)), np.nan)
     for row, score in zip(table, scores, strict=True):
@@ -223,7 +224,5 @@ def write_museval_json(score: TrackScore, folder: Path) -> Path:
         targets.append({"name": name, "frames": frames})
     path = folder / "test" / f"{score.song}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"targets": targets}, indent=1))
-    os.replace(partial, path)
+    write_json(path, {"targets": targets})
     return path

@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it, for `selfrefine check-data`.
+"""What a data set holds, and its problems, for `selfrefine check-data`.
 
 Headers first, all of them; then the audio of the readable files, songs in parallel.
 """
@@ -20,8 +20,9 @@ from selfrefine.progress import Count
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 CLIPPED_SHARE = 1e-4
-"""Of a file's samples: from here up clipping is said."""
-LENGTH_TOLERANCE_S = 0.05
+"""Of a file's samples; from here up clipping is reported."""
+EQUAL_LENGTHS_S = 0.05
+"""Files of a song whose lengths differ by this much at most count as equally long."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Inspection:
 
 
 def inspect(root: Path, count: Count) -> Inspection:
-    """Reads everything under `root`; `count` hears of bytes read. Raises InputError where no song
+    """Reads everything under `root`; bytes are counted. Raises InputError where no song
     is found at all."""
     layout, songs = find_splits(root)
     problems: list[Problem] = []
@@ -139,7 +140,7 @@ def song_problems(song: SongFiles, headers: dict[str, Header], facts: SongFacts)
             what = f"{of_file.clipped} samples are clipped"
             found.append(Problem("clipped", where, what, False))
     lengths = {name: header.seconds for name, header in headers.items()}
-    if lengths and max(lengths.values()) - min(lengths.values()) > LENGTH_TOLERANCE_S:
+    if lengths and max(lengths.values()) - min(lengths.values()) > EQUAL_LENGTHS_S:
         shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths.values())
         what = f"{shortest} has {lengths[shortest]:.2f} s, the longest file {longest:.2f} s"
         found.append(Problem("unequal lengths", song.name, what, False))

@@ -2,14 +2,14 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfrefine.classes import CLASSES, label_set_of
+from selfrefine.classes import CLASSES, LabelSet, label_set_of, label_words
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import SongFiles, StemFile
+from selfrefine.files.table import read_csv
 
 COLUMNS = (
     "song",
@@ -28,24 +28,24 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class StemDecision:
-    """What became of a stem.
+    """What refining decided of a stem.
 
     `file` is its path within the data set; `name` its name within its song. `probability` is per
     class in CLASSES' order, None for a stem that could not be used. `proposed` is the label set
-    that the classifier finds, `refined` the one that stands, `confidence` the probability that
-    `proposed` is exactly right, and `reason` says why the given one stands where it does not agree,
-    or why a stem was left out. `iteration` is the first whose label set was the proposed one, 0
-    where none was. `most_probable` is true where no class passes the threshold and `proposed` is
-    the most probable one.
+    that the classifier finds, `refined` the one that stands, and `confidence` the probability that
+    `proposed` is exactly right. `reason` says why the given label set stands against the proposed
+    one, or why a stem was left out. `iteration` is the first from which on the label set stayed the
+    proposed one, 0 where none was. `most_probable` is true where no class passes the threshold and
+    `proposed` is the most probable one.
     """
 
     song: str
     name: str
     file: str
-    given: tuple[str, ...]
+    given: LabelSet
     probability: tuple[float, ...] | None
-    proposed: tuple[str, ...]
-    refined: tuple[str, ...]
+    proposed: LabelSet
+    refined: LabelSet
     confidence: float | None
     reason: str
     iteration: int
@@ -62,15 +62,15 @@ class StemDecision:
 
     @property
     def doubt(self) -> float:
-        """How unsure the label set that stands is: low for what agrees with a sure classifier, high
-        for what contradicts one; 0 for a stem that could not be used."""
+        """The probability that the label set that stands is wrong, by the classifier; 0 for a stem
+        that could not be used."""
         if self.confidence is None:
             return 0.0
         return self.confidence if self.refined != self.proposed else 1 - self.confidence
 
 
-def file_word(root: Path, file: StemFile) -> str:
-    """A stem's file in labels.csv: its path within the data set, a stream after a `#`."""
+def listed_file(root: Path, file: StemFile) -> str:
+    """A stem's file as labels.csv lists it: its path within the data set, a stream after a `#`."""
     path = file.path.relative_to(root).as_posix()
     return path if file.stream is None else f"{path}#{file.name}"
 
@@ -86,10 +86,10 @@ def labels_text(decisions: Iterable[StemDecision]) -> str:
                 [
                     stem.song,
                     stem.file,
-                    "+".join(stem.given),
+                    label_words(stem.given),
                     *values,
-                    "+".join(stem.proposed),
-                    "+".join(stem.refined),
+                    label_words(stem.proposed),
+                    label_words(stem.refined),
                     stem.decision,
                     confidence,
                     stem.reason,
@@ -109,24 +109,17 @@ def csv_line(cells: Iterable[object]) -> str:
     return out.getvalue().removesuffix("\r\n") + "\n"
 
 
-def write_labels(path: Path, text: str) -> None:
-    """Whole or not at all. Names that are not valid UTF-8 keep their bytes."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-    os.replace(partial, path)
-
-
 def read_labels(path: Path, root: Path, songs: list[SongFiles]) -> list[SongFiles]:
     """The songs under the refined labels of a labels.csv, stems without a label left out.
 
     Raises InputError, naming the line, for a class that is none, for a stem that is not in the
     data set, and for a stem of the data set without a line.
     """
-    known = {file_word(root, file): file for song in songs for file in song.files if file.label}
-    labels: dict[str, tuple[str, ...]] = {}
-    for line, row in enumerate(table_rows(path, ("file", "refined")), start=2):
-        word, refined = row["file"], (row["refined"] or "").strip()
-        label = label_set_of(refined) if refined else ()
+    known = {listed_file(root, file): file for song in songs for file in song.files if file.label}
+    labels: dict[str, LabelSet] = {}
+    for line, row in enumerate(read_csv(path, ("file", "refined")), start=2):
+        word, refined = row["file"], row["refined"].strip()
+        label = label_set_of(refined)
         if label is None:
             raise InputError(
                 f"{path}, line {line}: {refined!r} is no label set; write classes of "
@@ -149,47 +142,10 @@ def read_labels(path: Path, root: Path, songs: list[SongFiles]) -> list[SongFile
         files = [
             StemFile(file.name, label, file.path, file.stream)
             for file in song.files
-            if file.label and (label := labels[file_word(root, file)])
+            if file.label and (label := labels[listed_file(root, file)])
         ]
         if files:
             relabelled.append(SongFiles(song.name, tuple(files)))
     if not relabelled:
         raise InputError(f"{path}: every stem is dropped; nothing is left to train on")
     return relabelled
-
-
-def read_truth(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
-    """True label sets by song and given label, from a truth.csv as `selfrefine corrupt` writes.
-
-    Raises InputError for a file that is none.
-    """
-    truth = {}
-    for line, row in enumerate(table_rows(path, ("song", "given", "true_label")), start=2):
-        label = label_set_of(row["true_label"] or "")
-        if label is None:
-            raise InputError(
-                f"{path}, line {line}: {row['true_label']!r} is no label set; write classes of "
-                f"{', '.join(CLASSES)} joined by +"
-            )
-        truth[row["song"], row["given"]] = label
-    if not truth:
-        raise InputError(f"{path}: has no line below its heading; give the truth of some stems")
-    return truth
-
-
-def table_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    """A CSV file's lines by column. Raises InputError where one of the needed columns is not."""
-    try:
-        # As bytes: a carriage return in a song's name is no line's end.
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-        table = csv.DictReader(io.StringIO(text, newline=""))
-        rows = list(table)
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error}); check the path") from error
-    missing = [name for name in needed if name not in (table.fieldnames or ())]
-    if missing:
-        raise InputError(f"{path}: has no column {missing[0]!r}; its first line must name columns")
-    short = [line for line, row in enumerate(rows, start=2) if None in row or None in row.values()]
-    if short:
-        raise InputError(f"{path}, line {short[0]}: not as many cells as columns; mend the line")
-    return rows

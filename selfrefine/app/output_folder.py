@@ -1,4 +1,4 @@
-"""Folders that a command writes into: new ones, apart from what it reads."""
+"""The folders that a command writes into: new ones, outside of what it reads."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_json
 
 SOURCE = "source.path"
 """In the `work` of a refined folder: the input folder's path, as bytes of the file system."""
@@ -15,8 +16,8 @@ SOURCE = "source.path"
 def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> None:
     """Creates `out`, or takes an empty folder; with `keep` one that holds something already.
 
-    Raises InputError where it lies inside `source` (which would be changed) or the other way
-    round, holds something, or cannot be written.
+    Raises InputError where `out` lies inside `source`, which must not change, or `source` inside
+    `out`; where it holds something already; and where it cannot be written.
     """
     real = Path(os.path.realpath(out))
     if source is not None:
@@ -39,13 +40,13 @@ def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> No
 
 
 def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
-    """Returns `out/work`, in which `mark`, what is done and how, is noted.
+    """Returns `out/work`. There order.json holds `mark`, JSON values that say what is done and how;
+    a name that a mark from before lacks counts as None.
 
     Raises InputError for an `out` that was begun with another mark, or holds something else.
     """
     work = out / "work"
     path = work / "order.json"
-    beginning = path.with_name(path.name + ".partial")
     if path.exists():
         try:
             before = json.loads(path.read_text())
@@ -63,11 +64,11 @@ def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
                 f"{out}: was begun with other {' and '.join(differing)}; choose another folder, or "
                 f"give the same arguments as then{hint}"
             )
-    elif any(each for each in out.rglob("*") if each not in (work, beginning)):
+    elif set(out.rglob("*")) - {work, *work.glob(f"{path.name}.*partial")}:
+        # What a killed run wrote of its order is nothing to lose.
         raise InputError(f"{out}: nothing to resume there; choose a new or an empty folder")
     work.mkdir(exist_ok=True)
-    beginning.write_text(json.dumps(mark, indent=1))
-    os.replace(beginning, path)
+    write_json(path, mark)
     return work
 
 

@@ -1,12 +1,11 @@
-"""A folder's stems made ready to train on, and said to the user what was left out."""
+"""A folder's stems made ready to train on; what is left out is noted."""
 
 from pathlib import Path
 
 from selfrefine.app.output_folder import refuse_full_disk
 from selfrefine.classes import CLASSES
 from selfrefine.clips.trimming import TrimmedStems, open_trimmed_stems, trim_stems
-from selfrefine.errors import InputError
-from selfrefine.files.header import read_header
+from selfrefine.files.header import listed_seconds
 from selfrefine.files.layouts import SongFiles, unused_audio
 from selfrefine.progress import Progress
 
@@ -26,7 +25,7 @@ def trimmed_stems(
     """The stems without silence at `sample_rate`, read anew or kept in `work` from before."""
     folder = work / "stems"
     if not (folder / "index.json").exists():
-        needed = stem_seconds(songs) * sample_rate * 4
+        needed = listed_seconds(songs) * sample_rate * 4
         refuse_full_disk(work, needed, "the decoded stems")
         trim_stems(songs, folder, sample_rate, progress)
     trimmed = open_trimmed_stems(folder)
@@ -39,15 +38,3 @@ def trimmed_stems(
     if missing := [name for name in CLASSES if name not in held]:
         progress.note(f"no usable stem is labelled {' or '.join(missing)}: that cannot be learnt")
     return trimmed
-
-
-def stem_seconds(songs: list[SongFiles]) -> float:
-    """By the headers; a file without a readable one is named when it is read."""
-    seconds = 0.0
-    for song in songs:
-        for file in song.files:
-            try:
-                seconds += read_header(file).seconds if file.label else 0.0
-            except InputError:
-                continue
-    return seconds

@@ -1,33 +1,30 @@
-"""`selfrefine refine`: from a folder of stems to label sets; `refine_report` writes them down."""
+"""`selfrefine refine`: from a folder of stems to label sets; `refine_report` writes the results."""
 
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
-from selfrefine.app.labels_table import read_truth
 from selfrefine.app.output_folder import SOURCE, begin_or_resume
 from selfrefine.app.prepared_stems import note_unused, trimmed_stems
 from selfrefine.app.progress_bar import ProgressBar
 from selfrefine.app.refine_report import Refined, refuse_edited_labels, write_report
-from selfrefine.classes import Labels
-from selfrefine.clips.audio_set import AudioSet
+from selfrefine.app.settings_mark import settings_mark
+from selfrefine.classes import CLASSES, Labels, label_words
 from selfrefine.clips.trimming import Key
+from selfrefine.clips.truth import read_truth
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import written_whole
 from selfrefine.files.layouts import SongFiles, fingerprint
-from selfrefine.models.model_file import ClassifierFile, load_classifier, save_classifier
-from selfrefine.progress import Progress
+from selfrefine.models.model_file import load_classifier, save_classifier
 from selfrefine.refining.decisions import Verdict, thresholded_verdicts, weighed_verdicts
-from selfrefine.refining.iterations import (
-    Iteration,
-    classify,
-    refine_iterations,
-    refined_labels,
-)
+from selfrefine.refining.iterations import MODEL, Iteration, Refinement, refine_iterations
+from selfrefine.refining.labels import thresholded_labels
+from selfrefine.refining.probabilities import judge_stems
 from selfrefine.refining.started import refine_started
 from selfrefine.refining.starting import training_on, usual_trainings
 from selfrefine.scales import Scale
@@ -42,10 +39,11 @@ PAPER_ITERATIONS = 2
 class RefineOrder:
     """What the command line asked for.
 
-    `start` is the file of the classifier to begin with, `classifier` of one to use as it is; None
-    of both is the paper's way. After a start `sure` decides, and the stems of a song are weighed
-    `together` or not; otherwise `threshold` (None: the scale's or the classifier's) and
-    `most_probable` do. `iterations` of None is what suits the collection.
+    `start` is the file of a classifier to train on, `classifier` of one to use as it is; where both
+    are None, classifiers are trained from nothing, the paper's way. After a start `sure` decides
+    the labels, and the stems of a song are weighed `together` or not. Otherwise `threshold` (None:
+    the scale's or the classifier's) and `most_probable` decide them. `iterations` of None is the
+    number that suits the collection.
     """
 
     source: Path
@@ -68,8 +66,9 @@ class RefineOrder:
 def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
     """Refines `songs`, those of the order's source, into its output folder, which exists.
 
-    Raises InputError for input that cannot be used, and for an output folder begun otherwise."""
-    truth = known_truth(order.truth, songs) if order.truth else None
+    Raises InputError for input that cannot be used, and for an output folder that was begun with
+    another order."""
+    truth = true_labels_of(songs, order.truth) if order.truth else None
     device = training_device()
     prepare(device)
     given = order.start or order.classifier
@@ -79,24 +78,26 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
     refining = Refining(threshold=threshold, most_probable=order.most_probable)
     work = begin_or_resume(order.out, order_mark(order, songs, settings, refining))
     refuse_edited_labels(order.out)
-    (work / SOURCE).write_bytes(os.fsencode(os.path.abspath(order.source)))
+    with written_whole(work / SOURCE) as partial:
+        partial.write_bytes(os.fsencode(os.path.abspath(order.source)))
     with ProgressBar() as bar:
         progress = bar.progress
         note_unused(order.source, songs, progress)
         trimmed = trimmed_stems(songs, work, settings.sample_rate, progress)
-        way = Way(order, settings, refining, loaded, device, progress)
-        if order.start:
-            found = by_start(way, trimmed.stems, work)
+        run = Refinement(trimmed.stems, settings, refining, order.seed, work, device, progress)
+        if loaded and order.start:
+            found = by_start(run, order, loaded.model)
         elif loaded:
-            found = by_classifier(way, trimmed.stems, work)
+            found = by_classifier(run, loaded.model)
         else:
-            found = by_training(way, trimmed.stems, work)
+            found = by_training(run, order.iterations)
         classifier = order.out / "classifier.pt"
         if found.weights.exists():
             save_classifier(classifier, found.weights, settings, threshold)
         elif order.start:
-            # Without a training the start is what decided.
-            shutil.copyfile(order.start, classifier)
+            # Without a training the start alone decided.
+            with written_whole(classifier) as partial:
+                shutil.copyfile(order.start, partial)
         refined = Refined(
             order.source,
             songs,
@@ -112,21 +113,9 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
 
 
 @dataclass(frozen=True)
-class Way:
-    """What every way of refining needs; `loaded` is the classifier that was given, if any."""
-
-    order: RefineOrder
-    settings: ClassifierSettings
-    refining: Refining
-    loaded: ClassifierFile | None
-    device: torch.device
-    progress: Progress
-
-
-@dataclass(frozen=True)
 class Found:
-    """What a way of refining found. `weights` is the file of the last training, where there was
-    one; `words` say how labels were decided."""
+    """What refining found. `weights` is the file of the last training's classifier; it exists where
+    there was a training. `words` say how labels were decided, as pairs of what and how."""
 
     iterations: list[Iteration]
     verdicts: dict[Key, Verdict]
@@ -134,85 +123,58 @@ class Found:
     words: list[tuple[str, str]]
 
 
-def by_start(way: Way, stems: AudioSet, work: Path) -> Found:
-    """From a classifier that knows the classes already."""
-    order, loaded = way.order, way.loaded
-    assert loaded is not None
-    count = usual_trainings(len(stems.clips)) if order.iterations is None else order.iterations
-    settings = training_on(way.settings, len(stems.clips))
-    iterations = list(
-        refine_started(
-            stems,
-            loaded.model,
-            settings,
-            way.refining,
-            count,
-            order.seed,
-            work,
-            way.device,
-            way.progress,
-            order.together,
-        )
-    )
+def by_start(run: Refinement, order: RefineOrder, start: nn.Module) -> Found:
+    """By a classifier that knows the classes already, and those trained on from it."""
+    stems = len(run.stems.clips)
+    count = usual_trainings(stems) if order.iterations is None else order.iterations
+    run = replace(run, settings=training_on(run.settings, stems))
+    iterations = list(refine_started(run, start, count, order.together))
     verdicts = weighed_verdicts(iterations, order.sure)
     words = [("start", str(order.start)), ("a change needs", f"{order.sure:.0%} certainty")]
-    return Found(iterations, verdicts, iterations[-1].folder / "model.pt", words)
+    return Found(iterations, verdicts, iterations[-1].folder / MODEL, words)
 
 
-def by_classifier(way: Way, stems: AudioSet, work: Path) -> Found:
+def by_classifier(run: Refinement, classifier: nn.Module) -> Found:
     """By a classifier as it is."""
-    loaded = way.loaded
-    assert loaded is not None
-    folder = work / "given-classifier"
+    folder = run.folder / "given-classifier"
     folder.mkdir(exist_ok=True)
-    rows = classify(
-        loaded.model, stems, way.settings, way.refining, folder, way.device, way.progress
+    rows = judge_stems(
+        classifier,
+        run.stems,
+        run.settings,
+        run.refining.windows_per_segment,
+        folder,
+        run.device,
+        run.progress,
     )
-    iterations = [Iteration(1, folder, rows, refined_labels(rows, way.refining))]
-    return Found(
-        iterations,
-        thresholded_verdicts(iterations, way.refining.threshold),
-        folder / "model.pt",
-        threshold_words(way.refining),
-    )
+    thresholds = (run.refining.threshold,) * len(CLASSES)
+    labels = thresholded_labels(rows, thresholds, run.refining.most_probable)
+    return at_threshold([Iteration(1, folder, rows, labels)], run.refining)
 
 
-def by_training(way: Way, stems: AudioSet, work: Path) -> Found:
+def by_training(run: Refinement, iterations: int | None) -> Found:
     """By classifiers trained from nothing on the collection itself: the paper's way."""
-    count = PAPER_ITERATIONS if way.order.iterations is None else way.order.iterations
-    iterations = list(
-        refine_iterations(
-            stems,
-            way.settings,
-            way.refining,
-            count,
-            way.order.seed,
-            work,
-            way.device,
-            way.progress,
-        )
-    )
-    return Found(
-        iterations,
-        thresholded_verdicts(iterations, way.refining.threshold),
-        iterations[-1].folder / "model.pt",
-        threshold_words(way.refining),
-    )
+    count = PAPER_ITERATIONS if iterations is None else iterations
+    return at_threshold(list(refine_iterations(run, count)), run.refining)
 
 
-def threshold_words(refining: Refining) -> list[tuple[str, str]]:
+def at_threshold(iterations: list[Iteration], refining: Refining) -> Found:
+    """The findings of iterations whose labels were decided at a threshold."""
     rule = "the most probable one" if refining.most_probable else "the stem is dropped"
-    return [("threshold", f"{refining.threshold:g}"), ("where no class passes", rule)]
+    words = [("threshold", f"{refining.threshold:g}"), ("where no class passes", rule)]
+    verdicts = thresholded_verdicts(iterations, refining.threshold)
+    return Found(iterations, verdicts, iterations[-1].folder / MODEL, words)
 
 
-def known_truth(path: Path, songs: list[SongFiles]) -> Labels:
-    """True label sets by (song, name). Raises InputError where the table is of other songs."""
+def true_labels_of(songs: list[SongFiles], path: Path) -> Labels:
+    """True label sets by (song, name), of the stems that a truth.csv names. Raises InputError for a
+    file that is no such table, and for one of other songs."""
     table = read_truth(path)
     truth = {
-        (song.name, file.name): table[song.name, "+".join(file.label)]
+        (song.name, file.name): table[song.name, words]
         for song in songs
         for file in song.files
-        if (song.name, "+".join(file.label)) in table
+        if (song.name, words := label_words(file.label)) in table
     }
     if not truth:
         raise InputError(f"{path}: none of its songs is in the folder; give the folder's own truth")
@@ -222,13 +184,13 @@ def known_truth(path: Path, songs: list[SongFiles]) -> Labels:
 def order_mark(
     order: RefineOrder, songs: list[SongFiles], settings: ClassifierSettings, refining: Refining
 ) -> dict[str, Any]:
-    """What must be the same for a run to be resumed. None counts as not noted: runs of before an
-    option was there can go on without it."""
+    """What must be the same for a run to be resumed, as JSON values. Options that were added later
+    are None where they change nothing, as in runs from before them."""
     given = order.start or order.classifier
     digest = hashlib.sha256(given.read_bytes()).hexdigest() if given else None
     return {
         "files": fingerprint(songs),
-        "settings": repr(settings),
+        "settings": settings_mark(settings),
         "threshold": refining.threshold,
         "rule where no class passes": "most probable" if refining.most_probable else None,
         "seed": order.seed,

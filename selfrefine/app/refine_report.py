@@ -1,4 +1,4 @@
-"""What refining leaves for its user: labels.csv, stems/ by label set, audit.html, a summary."""
+"""The results of refining: labels.csv, segments.csv, stems/ by label set, audit.html, a summary."""
 
 import hashlib
 import shutil
@@ -12,33 +12,30 @@ from selfrefine.app.audit_page.data import Curve
 from selfrefine.app.audit_page.page import (
     Audit,
     AuditedStem,
-    confusion_rows,
     decision_counts,
+    refined_by_given,
     write_audit,
 )
-from selfrefine.app.labels_table import StemDecision, file_word, labels_text, write_labels
+from selfrefine.app.labels_table import StemDecision, labels_text, listed_file
 from selfrefine.app.segment_files import lay_out_segments, write_segments
 from selfrefine.app.stem_links import lay_out_stems
 from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.trimming import Key, TrimmedStem, TrimmedStems, place_in_file
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_text
 from selfrefine.files.layouts import SongFiles
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.progress import Note
 from selfrefine.refining.decisions import Verdict, reliability
-from selfrefine.refining.iterations import (
-    Iteration,
-    deciding_iteration,
-    read_windows,
-    window_centres,
-)
+from selfrefine.refining.iterations import Iteration, deciding_iteration
+from selfrefine.refining.probabilities import read_windows, window_centres
 from selfrefine.refining.segments import Segment, find_segments
 from selfrefine.settings import ClassifierSettings, Refining
 
 PEAKS = 240
 """Columns of a stem's waveform."""
 PIECES = 4 * PEAKS
-"""Of the trimmed audio, so that no column of sound is missed where silence is cut."""
+"""Parts of the trimmed audio: more than columns, so that each column with sound has one."""
 
 RELIABILITY_COLUMNS = ("how sure", "stems", "mean", "right")
 ACCURACY_COLUMNS = ("labels", "label set right", "F1", "precision", "recall", "kept")
@@ -46,7 +43,7 @@ ACCURACY_COLUMNS = ("labels", "label set right", "F1", "precision", "recall", "k
 
 @dataclass(frozen=True)
 class Refined:
-    """A folder's stems and what each iteration, in order, made of them."""
+    """A folder's stems, the iterations in order, and what stands."""
 
     source: Path
     songs: list[SongFiles]
@@ -83,7 +80,7 @@ def write_report(
         stretches = [(song, file, segments[song, file.name]) for song, file in usable]
         lay_out_segments(stretches, out / "segments", copy, note)
     else:
-        # Of a run before, under other labels.
+        # It is of a run before, under other labels.
         shutil.rmtree(out / "segments", ignore_errors=True)
     stems = [
         AuditedStem(decision, paths.get(key), view.curve, view.peaks, view.segments)
@@ -123,7 +120,7 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
             if not file.label:
                 continue
             key = (song.name, file.name)
-            word = file_word(refined.source, file)
+            word = listed_file(refined.source, file)
             if key in refined.trimmed.skipped:
                 reason = refined.trimmed.skipped[key].reason
                 decisions[key] = StemDecision(
@@ -148,14 +145,14 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
 
 
 def write_known_labels(out: Path, text: str) -> None:
-    """Writes labels.csv and the digest that it is known by. Until it is in place both digests
-    count, so that a kill in between is not taken for an edit by hand."""
+    """Writes labels.csv, and its digest, by which an edit by hand is noticed. Until the new table
+    is in place the digest of the one before counts too, so that a kill in between is no edit."""
     path, digest = out / "labels.csv", out / "work" / "labels.sha256"
     new = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     before = digest.read_text() if digest.exists() else ""
-    write_labels(digest, f"{before}\n{new}\n")
-    write_labels(path, text)
-    write_labels(digest, new)
+    write_text(digest, f"{before}\n{new}\n")
+    write_text(path, text)
+    write_text(digest, new)
 
 
 def refuse_edited_labels(out: Path) -> None:
@@ -172,7 +169,7 @@ def refuse_edited_labels(out: Path) -> None:
 
 @dataclass(frozen=True)
 class StemView:
-    """What there is to see of a stem, placed in its file's time."""
+    """What the page draws of a stem, over the time of its file."""
 
     curve: Curve
     segments: tuple[Segment, ...]
@@ -183,12 +180,13 @@ def stem_views(refined: Refined) -> dict[Key, StemView]:
     """By the last iteration's probabilities."""
     last = refined.iterations[-1]
     audio = refined.trimmed.stems
+    per_segment = refined.refining.windows_per_segment
     clips = {(clip.song, clip.name): clip for clip in audio.clips}
     views = {}
     for row, windows in zip(last.rows, read_windows(last.folder), strict=True):
         key = (row.song, row.name)
         stem = refined.trimmed.kept[key]
-        centres = window_centres(len(windows), refined.settings, refined.refining)
+        centres = window_centres(len(windows), refined.settings, per_segment)
         centres = centres.clip(max=row.seconds)
         curve = Curve(place_in_file(stem, centres), windows, stem.stretches)
         label = refined.verdicts[key].refined
@@ -230,8 +228,8 @@ def accuracy_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
 
 
 def reliability_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
-    """By how sure what was found is: how many stems, their mean confidence, and the share of them
-    of which it is exactly right."""
+    """By least confidence: how many stems, their mean confidence, and the share of them whose
+    proposed label set is exactly right."""
     return [
         (
             f"{group.least:.0%} or more",
@@ -259,7 +257,7 @@ def print_summary(
     for reason, count in standing.items():
         print(f"{count:6d} of the given labels stand against another finding: {reason}")
     print(f"{'given / refined':18s}" + "".join(f"{n:>8s}" for n in (*CLASSES, "several", "none")))
-    for label, cells in confusion_rows(stems):
+    for label, cells in refined_by_given(stems):
         print(f"{label:18s}" + "".join(f"{cell:8d}" for cell in cells))
     if accuracies:
         print("".join(f"{word:>17s}" for word in ACCURACY_COLUMNS))

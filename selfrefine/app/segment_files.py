@@ -1,21 +1,20 @@
-"""segments.csv, and laying stems out stretch by stretch, so that what is clean of a stem trains."""
+"""segments.csv, and laying stems out stretch by stretch, so that their clean parts can train."""
 
-import csv
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from selfrefine.app.output_folder import refuse_full_disk
-from selfrefine.app.stem_links import lay_out_stems, link_name
-from selfrefine.classes import label_set_of
+from selfrefine.app.stem_links import link_name, link_stems
+from selfrefine.classes import LabelSet, label_set_of, label_words
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import folder_replaced
 from selfrefine.files.audio_file import decode, write_wav
 from selfrefine.files.header import read_header
 from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
+from selfrefine.files.table import read_csv, write_csv
 from selfrefine.progress import Note
 from selfrefine.refining.segments import SHORT_SILENCE, Segment
 
@@ -25,58 +24,57 @@ SHORTEST_STRETCH = 1.0
 """A stretch shorter than this, in s, is not laid out."""
 
 CHANGE_MARGIN = 0.5
-"""Sound this near to a change, in s, is not laid out: a change is found to half a second, so that
-it is as often wrong as right. At a silence no margin is needed."""
+"""Sound this near to a change, in s, is not laid out: a change is found to half a second. At a
+silence no margin is needed."""
 
 SegmentedStem = tuple[str, StemFile, Sequence[Segment]]
 """A stem's song, file and segments."""
 
 
 def write_segments(path: Path, rows: Mapping[tuple[str, str], Sequence[Segment]]) -> None:
-    """Writes the segments by song and file. Whole or not at all; names that are not valid UTF-8
-    keep their bytes."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as out:
-        table = csv.writer(out)
-        table.writerow(COLUMNS)
-        for (song, file), segments in rows.items():
-            for one in segments:
-                values = (f"{one.start:.3f}", f"{one.end:.3f}", "+".join(one.label))
-                table.writerow([song, file, *values, f"{one.confidence:.3f}"])
-    os.replace(partial, path)
+    """Writes the segments by song and file, a line per segment."""
+    lines = (
+        (
+            song,
+            file,
+            f"{one.start:.3f}",
+            f"{one.end:.3f}",
+            label_words(one.label),
+            f"{one.confidence:.3f}",
+        )
+        for (song, file), segments in rows.items()
+        for one in segments
+    )
+    write_csv(path, COLUMNS, lines)
 
 
 def read_segments(path: Path) -> dict[tuple[str, str], tuple[Segment, ...]]:
     """The segments by song and file, in their order, from `write_segments`' table.
 
-    Raises InputError for a file that is none, naming the line.
+    Raises InputError, naming the line, for a file that is none.
     """
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as text:
-            rows = list(csv.DictReader(text))
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table ({error}); check the path") from error
     found: dict[tuple[str, str], tuple[Segment, ...]] = {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in enumerate(read_csv(path, COLUMNS), start=2):
         try:
-            label = label_set_of(row["classes"]) if row["classes"] else ()
+            label = label_set_of(row["classes"])
             if label is None:
                 raise ValueError(f"{row['classes']!r} is no label set")
             one = Segment(float(row["start"]), float(row["end"]), label, float(row["confidence"]))
-            key = (row["song"], row["file"])
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{path}, line {line}: not a segment of a stem ({error})") from error
+        key = (row["song"], row["file"])
         found[key] = (*found.get(key, ()), one)
     return found
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """From `start` to `end`, in s of its file, one label set's sound, short margins left out."""
+    """From `start` to `end`, in s of its file, the sound of one label set; margins at changes are
+    left out."""
 
     start: float
     end: float
-    label: tuple[str, ...]
+    label: LabelSet
 
     @property
     def seconds(self) -> float:
@@ -84,8 +82,8 @@ class Stretch:
 
 
 def label_stretches(segments: Sequence[Segment]) -> list[Stretch]:
-    """Neighbours of the same classes as one, whatever silence is between them, without the margin
-    where one label set goes over into another."""
+    """Joins neighbours of the same classes over any silence, and cuts a margin off where one label
+    set changes into another."""
     runs = [list(run) for _, run in groupby(segments, key=lambda one: one.label)]
     stretches = []
     for number, run in enumerate(runs):
@@ -101,35 +99,33 @@ def label_stretches(segments: Sequence[Segment]) -> list[Stretch]:
 def lay_out_segments(
     stems: Sequence[SegmentedStem], folder: Path, copy: bool, note: Note
 ) -> dict[tuple[str, str], tuple[Path, ...]]:
-    """Makes `folder/<label set>/<song>__<name>~<n>.wav` of every stretch of a stem that changes
-    its label set, and `<song>__<name>.<ext>` of a stem that does not, as `lay_out_stems` does;
-    returns the paths by (song, name). A stem without a segment counts as dropped.
+    """Makes `folder`, in the place of one from before; returns the paths by (song, name). It holds
+    `<label set>/<song>__<name>~<n>.wav` of every stretch of a stem that changes its label set, and
+    of a stem that does not what `link_stems` makes. A stem without a segment counts as dropped.
 
     `find_songs` reads the folder; each stretch is a song to it. Stretches that are short or hold no
-    class are left out, and `note` hears how many. A folder from before is replaced once the new one
-    is whole. Raises InputError where the disk has no room.
+    class are left out; how many is noted. Raises InputError where the disk has no room.
     """
     whole = [stem for stem in stems if len({one.label for one in stem[2]}) <= 1]
     changing = [stem for stem in stems if len({one.label for one in stem[2]}) > 1]
     refuse_full_disk(folder.parent, needed_bytes(whole, changing, copy), "the stretches of stems")
-    building = folder.with_name(folder.name + ".building")
     labelled = [(song, file, found[0].label if found else ()) for song, file, found in whole]
-    linked = lay_out_stems(labelled, building, copy, note)
-    taken = {known_as(path) for path in linked.values()}
-    paths: dict[tuple[str, str], tuple[Path, ...]] = {
-        key: (folder / path.relative_to(building),) for key, path in linked.items()
-    }
     left_out: list[Stretch] = []
     count = 0
-    for song, file, segments in changing:
-        stretches = label_stretches(segments)
-        fit = [one for one in stretches if one.label and one.seconds >= SHORTEST_STRETCH]
-        left_out += [one for one in stretches if one not in fit]
-        written = write_stretches(song, file, fit, building, taken)
-        paths[song, file.name] = tuple(folder / path.relative_to(building) for path in written)
-        count += len(written)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(building, folder)
+    with folder_replaced(folder) as building:
+        linked = link_stems(labelled, building, copy, note)
+        taken = {known_as(path) for path in linked.values()}
+        written = {key: [path] for key, path in linked.items()}
+        for song, file, segments in changing:
+            stretches = label_stretches(segments)
+            fit = [one for one in stretches if one.label and one.seconds >= SHORTEST_STRETCH]
+            left_out += [one for one in stretches if one not in fit]
+            written[song, file.name] = write_stretches(song, file, fit, building, taken)
+            count += len(written[song, file.name])
+    paths = {
+        key: tuple(folder / path.relative_to(building) for path in of_stem)
+        for key, of_stem in written.items()
+    }
     if changing:
         note(
             f"{len(changing)} of {len(stems)} stems change: laid out as {count} stretches, without "
@@ -159,7 +155,7 @@ def write_stretches(
     paths: list[Path] = []
     number = 0
     for stretch in stretches:
-        label_folder = folder / "+".join(stretch.label)
+        label_folder = folder / label_words(stretch.label)
         number += 1
         while known_as(path := label_folder / f"{stem}~{number}.wav") in taken:
             number += 1
@@ -172,7 +168,7 @@ def write_stretches(
 def known_as(path: Path) -> tuple[str, str]:
     """Song and stem that `songs_of_classes` takes a file in a label set's folder for."""
     song, _, name = path.stem.rpartition("__")
-    if not song or label_set_of(name) is None:
+    if not song or not label_set_of(name):
         return path.stem, path.parent.name
     return song, name
 

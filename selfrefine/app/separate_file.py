@@ -1,14 +1,13 @@
 """Separating a file of any length and sample rate in bounded memory.
 
-The file is read in windows of a minute that overlap by five seconds; each is resampled to the
-model's rate, separated, resampled back, and faded into its neighbours. The loudness that the model
-is to hear is that of the whole file, measured in a first pass. X-UMX's recurrent layers and its
-Wiener filter see a window, not the file.
+The file is read in windows of a minute that overlap by five seconds. Each window is resampled to
+the model's rate, separated, resampled back, and faded into its neighbours. The model's input is
+brought to its loudness by that of the whole file, which a first pass measures. X-UMX's recurrent
+layers and its Wiener filter work on a window, not on the file.
 """
 
-import contextlib
-import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 from selfrefine.audio.loudness import stream_loudness
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import written_whole
 from selfrefine.files.audio_file import openable, refuse_truncated, resample
 from selfrefine.files.header import Header, read_header
 from selfrefine.files.layouts import StemFile
@@ -52,8 +52,8 @@ def separate_file(
     """Writes `<class>.wav` into `folder`, 32-bit float at the file's rate, as long as the file;
     mono for mono, else stereo. The files appear whole or not at all.
 
-    Seconds are counted. Raises InputError for a file that cannot be read or
-    that holds samples that are not finite, and where the disk does not take the stems.
+    Seconds are counted. Raises InputError for a file that cannot be read or whose samples are not
+    all finite, and where the disk does not take the stems.
     """
     header = read_header(StemFile("", (), path))
     if header.samples == 0:
@@ -66,12 +66,13 @@ def separate_file(
     gain = level_gain(path, header, separator)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.wav" for name in CLASSES]
-    partials = [path.with_name(path.name + ".partial") for path in paths]
     channels = min(header.channels, 2)
     try:
-        with contextlib.ExitStack() as stack:
+        # Two stacks, so that all files are closed before the first one takes its place.
+        with ExitStack() as whole, ExitStack() as opened:
+            partials = [whole.enter_context(written_whole(target)) for target in paths]
             writers = [
-                stack.enter_context(
+                opened.enter_context(
                     soundfile.SoundFile(
                         openable(partial),
                         "w",
@@ -87,16 +88,11 @@ def separate_file(
                 for writer, stem in zip(writers, faded, strict=True):
                     writer.write(stem[:channels].T if channels == 2 else stem.mean(axis=0))
                 progress.count(writers[0].tell() / header.sample_rate, header.seconds)
-        for partial, target in zip(partials, paths, strict=True):
-            os.replace(partial, target)
     except soundfile.LibsndfileError as error:
         raise InputError(
             f"{folder}: the stems cannot be written ({error}); free space on the disk, or choose "
             "another folder"
         ) from error
-    finally:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
     return paths
 
 
@@ -125,11 +121,11 @@ def separated_window(
     """Stems `(class=4, channel=2, sample)` of `(channel=2, sample)`, both at `rate` Hz."""
     settings = separator.settings
     length = audio.shape[1]
-    heard = resample(audio, rate, settings.sample_rate)
+    resampled = resample(audio, rate, settings.sample_rate)
     shortest = SHORTEST_S * settings.sample_rate
-    if heard.shape[1] < shortest:
-        heard = np.pad(heard, ((0, 0), (0, shortest - heard.shape[1])))
-    mixture = torch.from_numpy(heard).to(device) * gain
+    if resampled.shape[1] < shortest:
+        resampled = np.pad(resampled, ((0, 0), (0, shortest - resampled.shape[1])))
+    mixture = torch.from_numpy(resampled).to(device) * gain
     estimates = (separate_levelled(separator.model, settings, mixture) / gain).cpu().numpy()
     if rate == settings.sample_rate:
         return estimates[..., :length].copy()
@@ -141,20 +137,20 @@ def separated_window(
 
 
 def level_gain(path: Path, header: Header, separator: SeparatorFile) -> float:
-    """What brings the whole file to the model's loudness; 1 for silence and for what is too short
-    to have a loudness."""
+    """The factor that brings the whole file to the model's loudness; 1 for silence and for a file
+    too short to have a loudness."""
     rate = separator.settings.sample_rate
     if header.seconds < 0.5:
         return 1.0
 
-    def heard() -> Iterator[torch.Tensor]:
+    def resampled() -> Iterator[torch.Tensor]:
         for window in windows(path, header):
             new = window.audio
             if not window.last:
                 new = new[:, : -OVERLAP_S * header.sample_rate]
             yield torch.from_numpy(resample(new, header.sample_rate, rate))
 
-    loudness = stream_loudness(heard(), rate)
+    loudness = stream_loudness(resampled(), rate)
     if loudness == -np.inf:
         return 1.0
     return float(10 ** ((separator.settings.loudness_lufs - loudness) / 20))

@@ -17,7 +17,7 @@ from selfrefine.audio.silence import sounding_hops
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import openable
-from selfrefine.files.header import Header
+from selfrefine.files.header import HEADER_TOLERANCE_S, Header
 from selfrefine.files.layouts import SongFiles, StemFile
 from selfrefine.files.stem_mp4 import decode_stream
 from selfrefine.settings import SilenceRemoval
@@ -50,7 +50,7 @@ class SongFacts:
 
 
 class Scan:
-    """What is known of one file so far."""
+    """The measurements of one file so far."""
 
     def __init__(self, header: Header) -> None:
         self.hop = max(1, round(SilenceRemoval().hop_seconds * header.sample_rate))
@@ -71,8 +71,7 @@ class Scan:
 
     def facts(self) -> SignalFacts:
         seconds = self.read / self.header.sample_rate
-        # Lossy formats only estimate their length.
-        if self.read < self.header.samples - 0.1 * self.header.sample_rate:
+        if self.read < self.header.samples - HEADER_TOLERANCE_S * self.header.sample_rate:
             return SignalFacts(seconds, error="ends before its header says; copy it again")
         if not np.isfinite(self.energies).all():
             return SignalFacts(seconds, error="holds samples that are not finite; render it again")

@@ -5,6 +5,8 @@ import os
 import shutil
 from pathlib import Path
 
+from selfrefine.classes import LabelSet, label_words
+from selfrefine.files.atomic import folder_replaced
 from selfrefine.files.audio_file import write_wav
 from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
@@ -14,26 +16,30 @@ DROPPED = "dropped"
 LONGEST_NAME = 200
 """Bytes of a file name; file systems take 255."""
 
+LabelledStem = tuple[str, StemFile, LabelSet]
+"""A stem's song, file and label set."""
+
 
 def lay_out_stems(
-    stems: list[tuple[str, StemFile, tuple[str, ...]]], folder: Path, copy: bool, note: Note
+    stems: list[LabelledStem], folder: Path, copy: bool, note: Note
 ) -> dict[tuple[str, str], Path]:
-    """Makes `folder/<label set>/<song>__<name>.<ext>` of (song, file, label set); returns the path
-    by (song, name).
+    """Makes `folder`, in the place of one from before, as `link_stems` fills it; returns the paths
+    by (song, name)."""
+    with folder_replaced(folder) as building:
+        paths = link_stems(stems, building, copy, note)
+    return {key: folder / path.relative_to(building) for key, path in paths.items()}
 
-    A folder from before is replaced once the new one is whole. A stream of a .stem.mp4 cannot be
-    linked and is written as a WAV file.
-    """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+
+def link_stems(
+    stems: list[LabelledStem], folder: Path, copy: bool, note: Note
+) -> dict[tuple[str, str], Path]:
+    """Makes `folder/<label set>/<song>__<name>.<ext>` of every stem; returns the paths by
+    (song, name). A stream of a .stem.mp4 cannot be linked and is written as a WAV file."""
     paths = {}
     unlinked = 0
     for song, file, label in stems:
-        label_folder = "+".join(label) or DROPPED
-        (partial / label_folder).mkdir(exist_ok=True)
-        name = link_name(song, file)
-        target = partial / label_folder / name
+        target = folder / (label_words(label) or DROPPED) / link_name(song, file)
+        target.parent.mkdir(exist_ok=True)
         if file.stream is not None:
             write_wav(target, *decode_stream(file.path, file.stream))
         elif copy:
@@ -44,11 +50,9 @@ def lay_out_stems(
             except (NotImplementedError, PermissionError):
                 shutil.copyfile(file.path, target)
                 unlinked += 1
-        paths[song, file.name] = folder / label_folder / name
+        paths[song, file.name] = target
     if unlinked:
         note(f"{unlinked} stems are copied: this file system takes no links")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
     return paths
 
 

@@ -15,7 +15,7 @@ from selfrefine.band.parts_bass import doubled, write_bass
 from selfrefine.band.parts_drums import write_drums
 from selfrefine.band.parts_vocals import SungLine
 from selfrefine.band.sampler import DrumKit, Program
-from selfrefine.band.score import Note, Plan, draw_plan, humanised
+from selfrefine.band.score import Plan, ScoreNote, draw_plan, humanised
 from selfrefine.band.singing import Delivery
 from selfrefine.band.synth import Patch, PatchRange, draw_patch
 from selfrefine.band.voice import syllables
@@ -37,7 +37,7 @@ class InstrumentPart:
     name: str
     stem: str
     sound: Sound
-    notes: tuple[Note, ...]
+    notes: tuple[ScoreNote, ...]
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,9 @@ def draw_breaks(plan: Plan, rng: np.random.Generator) -> list[tuple[float, float
     return [(start, start + half * plan.step_s) for start in starts if rng.random() < BREAKS]
 
 
-def with_breaks(notes: tuple[Note, ...], breaks: list[tuple[float, float]]) -> tuple[Note, ...]:
+def with_breaks(
+    notes: tuple[ScoreNote, ...], breaks: list[tuple[float, float]]
+) -> tuple[ScoreNote, ...]:
     """The notes without those that start in a break, and cut where one begins."""
     kept = []
     for note in notes:

@@ -9,7 +9,7 @@ from selfrefine.band.mixdown import MixRange
 from selfrefine.band.parts_other import PartWriter
 from selfrefine.band.sampler import DrumKit, Program
 from selfrefine.band.score import Groove
-from selfrefine.band.synth import PatchRange, Range
+from selfrefine.band.synth import Bounds, PatchRange
 from selfrefine.band.voice import Voice
 
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
@@ -57,12 +57,12 @@ class Singer:
 class DeliveryRange:
     """Ranges of singing.Delivery."""
 
-    formants: Range
-    breath: Range
-    tilt_db: Range
-    vibrato_cents: Range
-    portamento: Range
-    drift_cents: Range
+    formants: Bounds
+    breath: Bounds
+    tilt_db: Bounds
+    vibrato_cents: Bounds
+    portamento: Bounds
+    drift_cents: Bounds
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Domain:
     but not including high; `staccato` (0-1) how early singers end a line.
     """
 
-    tempo: Range
-    swing: Range
+    tempo: Bounds
+    swing: Bounds
     swung: float
     sevenths: float
-    busyness: Range
-    timing_s: Range
+    busyness: Bounds
+    timing_s: Bounds
     scales: tuple[tuple[int, ...], ...]
     progressions: tuple[tuple[int, ...], ...]
     grooves: tuple[Groove, ...]
@@ -95,5 +95,5 @@ class Domain:
     dark_ensemble: float
     singers: tuple[Singer, ...]
     delivery: DeliveryRange
-    staccato: Range
+    staccato: Bounds
     mix: MixRange

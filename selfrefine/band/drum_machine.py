@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from selfrefine.band.score import Note
-from selfrefine.band.synth import Range
+from selfrefine.band.score import ScoreNote
+from selfrefine.band.synth import Bounds
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class DrumMachine:
 class DrumMachineRange:
     """The range (low, high) that each field of a DrumMachine is drawn from, uniformly."""
 
-    kick_hz: Range = (42.0, 62.0)
-    kick_fall: Range = (1.5, 7.0)
-    kick_decay: Range = (0.06, 0.35)
-    kick_click: Range = (0.0, 0.5)
-    snare_hz: Range = (150.0, 260.0)
-    snare_noise: Range = (0.4, 0.95)
-    snare_decay: Range = (0.05, 0.2)
-    clap_decay: Range = (0.05, 0.2)
-    hat_hz: Range = (3500.0, 7000.0)
-    hat_metal: Range = (0.0, 1.0)
-    hat_decay: Range = (0.02, 0.06)
-    open_decay: Range = (0.12, 0.35)
-    crash_decay: Range = (0.4, 1.0)
-    tom_hz: Range = (70.0, 120.0)
-    tom_decay: Range = (0.1, 0.3)
+    kick_hz: Bounds = (42.0, 62.0)
+    kick_fall: Bounds = (1.5, 7.0)
+    kick_decay: Bounds = (0.06, 0.35)
+    kick_click: Bounds = (0.0, 0.5)
+    snare_hz: Bounds = (150.0, 260.0)
+    snare_noise: Bounds = (0.4, 0.95)
+    snare_decay: Bounds = (0.05, 0.2)
+    clap_decay: Bounds = (0.05, 0.2)
+    hat_hz: Bounds = (3500.0, 7000.0)
+    hat_metal: Bounds = (0.0, 1.0)
+    hat_decay: Bounds = (0.02, 0.06)
+    open_decay: Bounds = (0.12, 0.35)
+    crash_decay: Bounds = (0.4, 1.0)
+    tom_hz: Bounds = (70.0, 120.0)
+    tom_decay: Bounds = (0.1, 0.3)
 
 
 def draw_drum_machine(ranges: DrumMachineRange, rng: np.random.Generator) -> DrumMachine:
@@ -61,7 +61,7 @@ def draw_drum_machine(ranges: DrumMachineRange, rng: np.random.Generator) -> Dru
 
 def play_drum_machine(
     machine: DrumMachine,
-    notes: Sequence[Note],
+    notes: Sequence[ScoreNote],
     samples: int,
     sample_rate: int,
     rng: np.random.Generator,

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from selfrefine.band.synth import Range
+from selfrefine.band.synth import Bounds
 
 LOUD_RMS = 0.1  # -20 dBFS, where compressor thresholds and drives are meant
-PEAK_RANGE: Range = (0.6, 0.98)
+PEAK_RANGE: Bounds = (0.6, 0.98)
 LONGEST_DELAY_S = 0.022
 WIDEST = 6.0
 LOWEST_HZ = 28.0
-TRACK_LEVEL_DB: Range = (-10.0, 0.0)
+TRACK_LEVEL_DB: Bounds = (-10.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class StemMix:
 
     level_db: tuple[float, float]
     mono: float
-    width_db: Range
+    width_db: Bounds
     balance_db: float
     highpassed: float
-    highpass_hz: Range
-    shelf_hz: Range
-    shelf_db: Range
+    highpass_hz: Bounds
+    shelf_hz: Bounds
+    shelf_db: Bounds
     treated: float
     reverberant: float
 
@@ -98,7 +98,7 @@ STEM_MIXES = {
         reverberant=0.8,
     ),
 }
-PIECE_LEVEL_DB: dict[str, Range] = {
+PIECE_LEVEL_DB: dict[str, Bounds] = {
     "kick": (0.0, 6.0),
     "snare": (-8.0, -2.0),
     "hats": (-20.0, -11.0),
@@ -115,27 +115,27 @@ class MixRange:
     equaliser, `stem_tone_db` on a stem's, `bright_db` what is added to every track's treble.
     """
 
-    floor_db: Range
-    saturation_db: Range
+    floor_db: Bounds
+    saturation_db: Bounds
     distortion: float
-    drive_db: Range
+    drive_db: Bounds
     compressor: float
-    ratio: Range
+    ratio: Bounds
     chorus: float
     phaser: float
     delay: float
     reverb: float
-    room: Range
-    wet: Range
+    room: Bounds
+    wet: Bounds
     band_limit: float
-    highpass_hz: Range
-    lowpass_hz: Range
+    highpass_hz: Bounds
+    lowpass_hz: Bounds
     tone_db: float
     stem_tone_db: float
     bright_db: float
 
 
-def draw_effects(
+def draw_track_effects(
     ranges: MixRange, stem: StemMix, rng: np.random.Generator, sample_rate: int
 ) -> list[Any]:
     """Draws a track's chain of pedalboard effects, in order."""
@@ -196,7 +196,7 @@ def process_track(
     audio: np.ndarray,
     effects: list[Any],
     ranges: MixRange,
-    level_db: Range,
+    level_db: Bounds,
     sample_rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -338,6 +338,6 @@ def _at_level(audio: np.ndarray, rms: float) -> np.ndarray:
     return levelled
 
 
-def _between(rng: np.random.Generator, hertz: Range) -> float:
+def _between(rng: np.random.Generator, hertz: Bounds) -> float:
     """A frequency drawn evenly in octaves."""
     return float(np.exp(rng.uniform(np.log(hertz[0]), np.log(hertz[1]))))

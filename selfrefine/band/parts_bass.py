@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfrefine.band.parts_drums import kick_steps
-from selfrefine.band.score import Chord, Note, Plan, humanised, nearest
+from selfrefine.band.score import Chord, Plan, ScoreNote, humanised, nearest
 
 
 def write_bass(
@@ -20,7 +20,7 @@ def write_bass(
     high: int,
     figures: tuple[str, ...],
     timing_s: float,
-) -> tuple[Note, ...]:
+) -> tuple[ScoreNote, ...]:
     """One bass line within [low, high] (MIDI): a figure for the verse and one for the chorus."""
     chosen = {
         name: figures[rng.integers(len(figures))] for name in ("intro", "verse", "chorus", "bridge")
@@ -34,9 +34,9 @@ def write_bass(
     return humanised(_played(plan, figure, centre, low, high, legato), rng, timing_s, 6.0)
 
 
-def doubled(notes: tuple[Note, ...], octaves: int) -> tuple[Note, ...]:
+def doubled(notes: tuple[ScoreNote, ...], octaves: int) -> tuple[ScoreNote, ...]:
     """The same line, `octaves` higher (or lower), for a second bass."""
-    return tuple(Note(n.start, n.duration, n.pitch + 12 * octaves, n.velocity) for n in notes)
+    return tuple(ScoreNote(n.start, n.duration, n.pitch + 12 * octaves, n.velocity) for n in notes)
 
 
 def _locked(figure: str, plan: Plan) -> str:
@@ -49,7 +49,9 @@ def _locked(figure: str, plan: Plan) -> str:
     return (figure * 2)[: plan.bar_steps]
 
 
-def _played(plan: Plan, figure: str, centre: int, low: int, high: int, legato: float) -> list[Note]:
+def _played(
+    plan: Plan, figure: str, centre: int, low: int, high: int, legato: float
+) -> list[ScoreNote]:
     """The notes of a figure as long as the song; a hold goes on across bar lines."""
     notes = []
     for step, mark in enumerate(figure):

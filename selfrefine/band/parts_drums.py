@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfrefine.band.score import Note, Plan, humanised
+from selfrefine.band.score import Plan, ScoreNote, humanised
 
 KICKS = (35, 36)
 SNARES = (38, 40, 39, 37)
@@ -42,7 +42,7 @@ GROUPINGS: tuple[tuple[tuple[str, ...], ...], ...] = (
 
 def write_drums(
     plan: Plan, rng: np.random.Generator, timing_s: float, busyness: float
-) -> list[tuple[str, tuple[Note, ...]]]:
+) -> list[tuple[str, tuple[ScoreNote, ...]]]:
     """2-4 named tracks; which pieces share one differs by song. `busyness` is in 0-1."""
     pieces = {
         "kick": _kick(plan, rng),
@@ -76,7 +76,7 @@ def _fill_bars(plan: Plan) -> list[int]:
     return sorted(every + halfway)
 
 
-def _kick(plan: Plan, rng: np.random.Generator) -> list[Note]:
+def _kick(plan: Plan, rng: np.random.Generator) -> list[ScoreNote]:
     key = int(rng.choice(KICKS))
     extra = float(rng.uniform(0.0, 0.12))
     notes = []
@@ -90,7 +90,7 @@ def _kick(plan: Plan, rng: np.random.Generator) -> list[Note]:
     return notes
 
 
-def _snare(plan: Plan, rng: np.random.Generator, busyness: float) -> list[Note]:
+def _snare(plan: Plan, rng: np.random.Generator, busyness: float) -> list[ScoreNote]:
     key = int(rng.choice(SNARES, p=(0.4, 0.3, 0.2, 0.1)))
     layered = rng.random() < 0.3
     ghosts = busyness * float(rng.uniform(0.0, 0.25))
@@ -108,7 +108,7 @@ def _snare(plan: Plan, rng: np.random.Generator, busyness: float) -> list[Note]:
     return notes
 
 
-def _hats(plan: Plan, rng: np.random.Generator, busyness: float) -> list[Note]:
+def _hats(plan: Plan, rng: np.random.Generator, busyness: float) -> list[ScoreNote]:
     """Hats in the verse, often the ride in the chorus, a crash where a section starts."""
     ride = int(rng.choice(RIDES)) if rng.random() < 0.4 else CLOSED_HAT
     crash = int(rng.choice(CRASHES))
@@ -131,7 +131,7 @@ def _hats(plan: Plan, rng: np.random.Generator, busyness: float) -> list[Note]:
     return notes
 
 
-def _percussion(plan: Plan, rng: np.random.Generator, busyness: float) -> list[Note]:
+def _percussion(plan: Plan, rng: np.random.Generator, busyness: float) -> list[ScoreNote]:
     """A one-bar or two-bar figure on hand drums or shakers, kept through the song."""
     keys = HAND_PERCUSSION[rng.integers(len(HAND_PERCUSSION))]
     if rng.random() < 0.25:
@@ -151,7 +151,7 @@ def _percussion(plan: Plan, rng: np.random.Generator, busyness: float) -> list[N
 
 
 def _play_fill(
-    plan: Plan, rng: np.random.Generator, bar: int, pieces: dict[str, list[Note]]
+    plan: Plan, rng: np.random.Generator, bar: int, pieces: dict[str, list[ScoreNote]]
 ) -> None:
     """Runs down the toms or rolls on the snare in a bar's last steps, in place of its hats."""
     steps = int(rng.choice((4, 6, 8)))

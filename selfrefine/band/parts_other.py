@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from selfrefine.band.melody import draw_contour, pitches_along
-from selfrefine.band.score import Note, Plan, chord_pitches, nearest
+from selfrefine.band.score import Plan, ScoreNote, chord_pitches, nearest
 
-PartWriter = Callable[[Plan, np.random.Generator, int, int], list[Note]]
+PartWriter = Callable[[Plan, np.random.Generator, int, int], list[ScoreNote]]
 
 COMPING: tuple[str, ...] = (
     "x---x---x---x---",
@@ -27,7 +27,7 @@ COMPING: tuple[str, ...] = (
 )
 
 
-def comp(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]:
+def comp(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
     """Block chords, slightly strummed, in a rhythm that changes with the section."""
     rhythms = {
         name: COMPING[rng.integers(len(COMPING))] for name in ("intro", "verse", "chorus", "bridge")
@@ -45,11 +45,11 @@ def comp(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note
             for k, pitch in enumerate(_voicing(plan, at, centre, low, high, voices)):
                 note = plan.note(at, held * length, pitch, level)
                 start = note.start + k * spread_s / voices
-                notes.append(Note(start, note.duration, note.pitch, note.velocity))
+                notes.append(ScoreNote(start, note.duration, note.pitch, note.velocity))
     return notes
 
 
-def arpeggio(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]:
+def arpeggio(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
     """Broken chords in eighths or sixteenths: up, down, there and back, or a fixed shuffle."""
     every = int(rng.choice((1, 2, 2)))
     centre = _centre(rng, low, high, 12)
@@ -68,11 +68,11 @@ def arpeggio(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[
     return notes
 
 
-def pad(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]:
+def pad(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
     """Chords held until they change."""
     centre = _centre(rng, low, high, 10)
     voices = int(rng.integers(2, 5))
-    notes: list[Note] = []
+    notes: list[ScoreNote] = []
     first = 0
     half_bar = plan.bar_steps // 2
     for step in range(half_bar, plan.steps + 1, half_bar):
@@ -85,7 +85,7 @@ def pad(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]
     return notes
 
 
-def lead(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]:
+def lead(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
     """A tune of two-bar motifs, one to a kind of section, that comes back with it."""
     centre = _centre(rng, low, high, 9)
     bottom, top = max(low, centre - 9), min(high, centre + 9)
@@ -106,7 +106,7 @@ def lead(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note
     return notes
 
 
-def riff(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]:
+def riff(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
     """One busy bar of roots, fifths and octaves, moved along with the chords."""
     centre = _centre(rng, low, high, 12)
     steps = _motif_steps(rng, plan.bar_steps, shortest=1)
@@ -123,7 +123,7 @@ def riff(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note
     return notes
 
 
-def roots(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]:
+def roots(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
     """A left hand: roots and octaves in long or repeated notes, down where the bass plays."""
     every = int(rng.choice((2, 4, 8)))
     bottom = low + int(rng.integers(0, max(1, min(8, high - low - 15))))
@@ -142,7 +142,7 @@ def roots(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Not
     return notes
 
 
-def swell(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Note]:
+def swell(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
     """One long note a bar or two, for noises and risers."""
     bars = int(rng.integers(1, 3))
     pitch = _centre(rng, low, high, 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from selfrefine.band.lyrics import VOCALISES
 from selfrefine.band.melody import draw_contour, pitches_along, shifted_in_key
-from selfrefine.band.score import Note, Plan, chord_pitches, nearest
+from selfrefine.band.score import Plan, ScoreNote, chord_pitches, nearest
 
 LINE_S = (2.2, 5.2)
 SECONDS_PER_SYLLABLE = 0.16
@@ -23,7 +23,7 @@ class SungLine:
     """A line of text and its notes: one to each syllable, in order."""
 
     text: str
-    notes: tuple[Note, ...]
+    notes: tuple[ScoreNote, ...]
 
 
 def write_lead(
@@ -94,7 +94,7 @@ def harmonised(
                 pitch -= 12
             while pitch < low:
                 pitch += 12
-            notes.append(Note(note.start, note.duration, pitch, note.velocity))
+            notes.append(ScoreNote(note.start, note.duration, pitch, note.velocity))
         out.append(SungLine(line.text, tuple(notes)))
     return tuple(out)
 

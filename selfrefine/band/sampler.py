@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from selfrefine.band.score import Note
+from selfrefine.band.score import ScoreNote
 from selfrefine.band.soundfont import DRUM_BANK, Zone, recording, zones
 
 LONGEST_RELEASE_S = 1.5
@@ -62,7 +62,7 @@ _FAMILIES = (
 
 
 def play_program(
-    program: Program, notes: Sequence[Note], samples: int, sample_rate: int
+    program: Program, notes: Sequence[ScoreNote], samples: int, sample_rate: int
 ) -> np.ndarray:
     """Audio (channel=2, sample) float32 of `samples` samples."""
     return _play(
@@ -76,14 +76,16 @@ def play_program(
     )
 
 
-def play_kit(kit: DrumKit, notes: Sequence[Note], samples: int, sample_rate: int) -> np.ndarray:
+def play_kit(
+    kit: DrumKit, notes: Sequence[ScoreNote], samples: int, sample_rate: int
+) -> np.ndarray:
     """Audio (channel=2, sample) float32 of `samples` samples; pitches are drum keys."""
     pieces = zones(DRUM_BANK, kit.number)
     audio = np.zeros((2, samples), dtype=np.float32)
     for family in _FAMILIES:
         decay = family.decay * kit.ring
         # A stroke rings out: it has no end of its own.
-        strokes = [Note(n.start, 5 * decay, n.pitch, n.velocity) for n in notes]
+        strokes = [ScoreNote(n.start, 5 * decay, n.pitch, n.velocity) for n in notes]
         strokes = [n for n in strokes if n.pitch in family.keys]
         played = _play(
             pieces, strokes, samples, sample_rate, borrowed=0, transposed=kit.semitones, decay=decay
@@ -96,7 +98,7 @@ def play_kit(kit: DrumKit, notes: Sequence[Note], samples: int, sample_rate: int
 
 def _play(
     preset: tuple[Zone, ...],
-    notes: Sequence[Note],
+    notes: Sequence[ScoreNote],
     samples: int,
     sample_rate: int,
     *,

@@ -17,7 +17,7 @@ EXCERPT_S = 20.0
 
 
 @dataclass(frozen=True)
-class Note:
+class ScoreNote:
     """One note: start and duration in s, MIDI pitch (or drum key), velocity 1-127."""
 
     start: float
@@ -101,10 +101,10 @@ class Plan:
     def section_at(self, bar: int) -> Section:
         return next(s for s in self.sections if bar < s.first_bar + s.bars)
 
-    def note(self, step: float, steps: float, pitch: int, velocity: float) -> Note:
+    def note(self, step: float, steps: float, pitch: int, velocity: float) -> ScoreNote:
         start = self.seconds_at(step)
         end = self.seconds_at(step + steps)
-        return Note(start, max(end - start, 0.03), int(pitch), int(np.clip(velocity, 1, 127)))
+        return ScoreNote(start, max(end - start, 0.03), int(pitch), int(np.clip(velocity, 1, 127)))
 
     def scale_pitches(self, low: int, high: int) -> list[int]:
         """Every MIDI pitch of the key within [low, high]."""
@@ -123,14 +123,14 @@ def nearest(pitches: Iterable[int], target: float) -> int:
 
 
 def humanised(
-    notes: Iterable[Note], rng: np.random.Generator, timing_s: float, velocity: float
-) -> tuple[Note, ...]:
+    notes: Iterable[ScoreNote], rng: np.random.Generator, timing_s: float, velocity: float
+) -> tuple[ScoreNote, ...]:
     """Notes with normally spread start times (s) and velocities, as hands play them."""
     out = []
     for note in sorted(notes, key=lambda n: (n.start, n.pitch)):
         start = max(0.0, note.start + float(rng.normal(0.0, timing_s)))
         level = int(np.clip(round(note.velocity + rng.normal(0.0, velocity)), 12, 127))
-        out.append(Note(start, note.duration, note.pitch, level))
+        out.append(ScoreNote(start, note.duration, note.pitch, level))
     return tuple(out)
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from selfrefine.band.parts_vocals import SungLine
-from selfrefine.band.score import Note
+from selfrefine.band.score import ScoreNote
 from selfrefine.band.vocoder import vocode, vocoder_bins
 from selfrefine.band.voice import SPEECH_RATE, SPOKEN_HZ, Phoneme, Voice, speak
 
@@ -154,7 +154,7 @@ def _blurred(log_envelope: np.ndarray) -> np.ndarray:
     return blurred
 
 
-def _alignment(analysis: _Analysis, notes: tuple[Note, ...]) -> tuple[np.ndarray, float]:
+def _alignment(analysis: _Analysis, notes: tuple[ScoreNote, ...]) -> tuple[np.ndarray, float]:
     """For each output frame, the analysis frame (fractional) to take; and the lead-in in s.
 
     Each vowel starts on its note and lasts until the consonants before the next vowel, which keep
@@ -216,7 +216,7 @@ def _warped(frames: np.ndarray, bins: np.ndarray) -> np.ndarray:
 
 
 def _pitch(
-    notes: tuple[Note, ...], time: np.ndarray, delivery: Delivery, rng: np.random.Generator
+    notes: tuple[ScoreNote, ...], time: np.ndarray, delivery: Delivery, rng: np.random.Generator
 ) -> np.ndarray:
     """The melody in Hz per frame: notes joined by portamento, with vibrato and a slow drift."""
     begin = notes[0].start
@@ -237,7 +237,7 @@ def _pitch(
     return hertz
 
 
-def _loudness(notes: tuple[Note, ...], time: np.ndarray) -> np.ndarray:
+def _loudness(notes: tuple[ScoreNote, ...], time: np.ndarray) -> np.ndarray:
     """Gain per frame: each note's velocity, blended over 50 ms, faded out at the line's end."""
     begin = notes[0].start
     starts = np.array([n.start - begin for n in notes])

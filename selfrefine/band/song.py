@@ -16,13 +16,13 @@ from selfrefine.band.mixdown import (
     PIECE_LEVEL_DB,
     STEM_MIXES,
     TRACK_LEVEL_DB,
-    draw_effects,
+    draw_track_effects,
     mix_stem,
     process_track,
 )
 from selfrefine.band.sampler import DrumKit, Program, play_kit, play_program
 from selfrefine.band.singing import sing
-from selfrefine.band.synth import Patch, Range, play_patch, play_sweep
+from selfrefine.band.synth import Bounds, Patch, play_patch, play_sweep
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 
@@ -72,7 +72,7 @@ def play_song(domain: str, seed: int, index: int, seconds: float, sample_rate: i
         for k, part in enumerate(_parts(song, stem)):
             own = stream(domain, seed, index, f"play {stem} {k}")
             dry = _perform(part, samples, sample_rate, own)
-            effects = draw_effects(ranges, STEM_MIXES[stem], rng, sample_rate)
+            effects = draw_track_effects(ranges, STEM_MIXES[stem], rng, sample_rate)
             played.append(
                 process_track(dry, effects, ranges, _level_db(part.name), sample_rate, rng)
             )
@@ -95,7 +95,7 @@ def _parts(song: Song, stem: str) -> tuple[InstrumentPart | VocalPart, ...]:
     return parts[stem]
 
 
-def _level_db(part: str) -> Range:
+def _level_db(part: str) -> Bounds:
     """The range of a track's level: of drums, by the loudest piece among them."""
     for piece, level_db in PIECE_LEVEL_DB.items():
         if piece in part.partition(": ")[2]:

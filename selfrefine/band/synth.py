@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from selfrefine.band.score import Note
+from selfrefine.band.score import ScoreNote
 
-Range = tuple[float, float]
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -45,25 +45,25 @@ class Patch:
 class PatchRange:
     """The range (low, high) that each field of a Patch is drawn from."""
 
-    saw: Range = (0.0, 0.0)
-    square: Range = (0.0, 0.0)
-    sine: Range = (0.0, 0.0)
-    octave_down: Range = (0.0, 0.0)
-    noise: Range = (0.0, 0.0)
-    fm_ratio: Range = (1.0, 1.0)
-    fm_index: Range = (0.0, 0.0)
-    fm_decay: Range = (0.1, 0.6)
-    unison: Range = (1.0, 1.0)
-    detune_cents: Range = (4.0, 18.0)
-    cutoff: Range = (300.0, 4000.0)
-    resonance: Range = (0.0, 0.5)
-    bite: Range = (0.1, 0.9)
-    bite_decay: Range = (0.05, 0.5)
-    attack: Range = (0.003, 0.02)
-    decay: Range = (0.1, 0.8)
-    sustain: Range = (0.4, 1.0)
-    release: Range = (0.04, 0.2)
-    glide: Range = (0.0, 0.0)
+    saw: Bounds = (0.0, 0.0)
+    square: Bounds = (0.0, 0.0)
+    sine: Bounds = (0.0, 0.0)
+    octave_down: Bounds = (0.0, 0.0)
+    noise: Bounds = (0.0, 0.0)
+    fm_ratio: Bounds = (1.0, 1.0)
+    fm_index: Bounds = (0.0, 0.0)
+    fm_decay: Bounds = (0.1, 0.6)
+    unison: Bounds = (1.0, 1.0)
+    detune_cents: Bounds = (4.0, 18.0)
+    cutoff: Bounds = (300.0, 4000.0)
+    resonance: Bounds = (0.0, 0.5)
+    bite: Bounds = (0.1, 0.9)
+    bite_decay: Bounds = (0.05, 0.5)
+    attack: Bounds = (0.003, 0.02)
+    decay: Bounds = (0.1, 0.8)
+    sustain: Bounds = (0.4, 1.0)
+    release: Bounds = (0.04, 0.2)
+    glide: Bounds = (0.0, 0.0)
 
 
 def draw_patch(ranges: PatchRange, rng: np.random.Generator) -> Patch:
@@ -81,7 +81,11 @@ def draw_patch(ranges: PatchRange, rng: np.random.Generator) -> Patch:
 
 
 def play_patch(
-    patch: Patch, notes: Sequence[Note], samples: int, sample_rate: int, rng: np.random.Generator
+    patch: Patch,
+    notes: Sequence[ScoreNote],
+    samples: int,
+    sample_rate: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """Audio (channel=2, sample) float32 of `samples` samples."""
     import pedalboard
@@ -116,7 +120,7 @@ def play_patch(
 
 
 def play_sweep(
-    notes: Sequence[Note], samples: int, sample_rate: int, rng: np.random.Generator
+    notes: Sequence[ScoreNote], samples: int, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Noise whose band climbs or falls through each note: audio (channel=2, sample) float32."""
     import pedalboard
@@ -151,7 +155,7 @@ def play_sweep(
 
 def _oscillators(
     patch: Patch,
-    note: Note,
+    note: ScoreNote,
     before: int | None,
     cents: float,
     time: np.ndarray,

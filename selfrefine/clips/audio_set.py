@@ -7,14 +7,15 @@ draws from.
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from selfrefine.classes import Labels, LabelSet
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_json
 
 FORMAT = 1
 
@@ -23,14 +24,14 @@ FORMAT = 1
 class Clip:
     """One stereo signal of a set. `start` and `length` are in samples.
 
-    `label` is the classes it is said to hold: one for a stem as given, any number once relabelled.
-    `scale` is what the stored samples, read as -1 to 1, are multiplied by: above 1 for a signal
-    that 16 bits would have clipped.
+    `label` is its label set: one class for a stem as given, any number once relabelled. The stored
+    samples, read as -1 to 1, are multiplied by `scale`: above 1 for a signal that 16 bits would
+    clip.
     """
 
     song: str
     name: str
-    label: tuple[str, ...]
+    label: LabelSet
     start: int
     length: int
     scale: float = 1.0
@@ -38,7 +39,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class AudioSet:
-    """Clips and where their samples lie."""
+    """Clips and their samples."""
 
     sample_rate: int
     clips: tuple[Clip, ...]
@@ -62,10 +63,10 @@ def by_song(audio_set: AudioSet) -> dict[str, list[Clip]]:
     return songs
 
 
-def with_labels(audio_set: AudioSet, labels: dict[tuple[str, str], tuple[str, ...]]) -> AudioSet:
+def with_labels(audio_set: AudioSet, labels: Labels) -> AudioSet:
     """The same audio under other labels, by (song, name); a clip whose label is empty is left out.
 
-    Raises InputError for a clip that `labels` does not know.
+    Raises InputError for a clip that `labels` lacks.
     """
     relabelled = []
     for clip in audio_set.clips:
@@ -89,7 +90,7 @@ class AudioSetWriter:
         self.written = 0
         self.file = (folder / "audio.i16").open("wb")
 
-    def add(self, song: str, name: str, label: tuple[str, ...], audio: np.ndarray) -> Clip:
+    def add(self, song: str, name: str, label: LabelSet, audio: np.ndarray) -> Clip:
         """Appends `(channel=2, sample)`. Raises InputError where the disk does not take it."""
         scale = max(1.0, float(np.abs(audio).max(initial=0.0)))
         stored = np.rint(audio.T * (32767 / scale)).astype("<i2")
@@ -128,9 +129,7 @@ class AudioSetWriter:
             "samples": self.written,
             "clips": [dataclasses.asdict(clip) for clip in self.clips],
         }
-        partial = self.folder / "index.json.partial"
-        partial.write_text(json.dumps(index, indent=1))
-        os.replace(partial, self.folder / "index.json")
+        write_json(self.folder / "index.json", index)
 
 
 def open_audio_set(folder: Path) -> AudioSet:

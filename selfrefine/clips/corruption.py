@@ -1,26 +1,25 @@
-"""Label noise with a known truth: what happened to the label-noise set, done to a clean one.
+"""Label noise with a known truth, made in a clean set as it is found in the label-noise set.
 
-A song's instrument tracks are filed under four stems. Four things go wrong, each with its rate:
+A song's instrument tracks are filed under four stems. Four things go wrong, each at its own rate:
 two whole stems of a song are swapped (a stem uploaded under another's name), a single track is
 filed under another class (a melodic kick drum taken for a bass), a stem bleeds faintly into
 another, and a few seconds of a stem lie in another one (a guitar among the vocals of a bridge).
-Each moves sound between the stems of a song and makes none: the stems still sum to the mixture.
+Each moves sound between the stems of a song; their sum stays the mixture.
 """
 
-import csv
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet, Clip
+from selfrefine.clips.truth import TRUTH_FLOOR_DB, Piece, StemTruth
 from selfrefine.settings import Corruption
 
 FADE_SECONDS = 0.01
-"""In which a stretch comes and goes, against clicks."""
+"""Length of the fades at a stretch's ends, against clicks."""
+SILENCE_DB = -60.0
+"""A piece this far below its stem's mean power is silent."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Gate:
     the clip.
 
     The stretch is `seconds` long, half the clip at most. `place` is where it lies: at 0 the clip
-    begins with it, at 1 ends. So a song can be corrupted before its sample rate is known, and at
-    every one alike.
+    begins with it, at 1 the clip ends with it. Seconds, not samples, so that a song is corrupted
+    alike at every sample rate.
     """
 
     place: float
@@ -45,8 +44,8 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A share of a track inside a stem: `gain` times the clip, as far as every gate lets it."""
+class StemPart:
+    """What a stem holds of a track: `gain` times the clip, as far as every gate lets it through."""
 
     clip: Clip
     gain: float
@@ -55,7 +54,7 @@ class Part:
 
 def draw_parts(
     tracks: list[Clip], corruption: Corruption, rng: np.random.Generator
-) -> dict[str, list[Part]]:
+) -> dict[str, list[StemPart]]:
     """What each given stem of one song really holds. Clips carry their true class as label.
 
     A class in which nothing is left has no entry.
@@ -69,9 +68,9 @@ def draw_parts(
         first, second = (CLASSES[i] for i in rng.choice(len(CLASSES), 2, replace=False))
         renamed = {first: second, second: first}
         filed = {clip: renamed.get(name, name) for clip, name in filed.items()}
-    stems: dict[str, list[Part]] = {name: [] for name in CLASSES}
+    stems: dict[str, list[StemPart]] = {name: [] for name in CLASSES}
     for clip, name in filed.items():
-        stems[name].append(Part(clip, 1.0))
+        stems[name].append(StemPart(clip, 1.0))
     held = [name for name in CLASSES if stems[name]]
     for source in [name for name in held if rng.random() < corruption.bleeding_stems]:
         others = [name for name in held if name != source]
@@ -80,21 +79,20 @@ def draw_parts(
         sink = others[rng.integers(len(others))]
         leak = 10 ** (rng.uniform(*corruption.bleed_db) / 20)
         own = stems[source]
-        stems[source] = [Part(part.clip, part.gain * (1 - leak)) for part in own]
-        stems[sink] = stems[sink] + [Part(part.clip, part.gain * leak) for part in own]
-    # Nothing is drawn at a chance of 0, so that what was corrupted before comes out as it did.
+        stems[source] = [StemPart(part.clip, part.gain * (1 - leak)) for part in own]
+        stems[sink] = stems[sink] + [StemPart(part.clip, part.gain * leak) for part in own]
+    # Nothing is drawn at a chance of 0, so that sets made before this kind of noise stay the same.
     if corruption.misfiled_stretches > 0:
         misfile_stretches(stems, corruption, rng)
     return {name: stems[name] for name in held}
 
 
 def misfile_stretches(
-    stems: dict[str, list[Part]], corruption: Corruption, rng: np.random.Generator
+    stems: dict[str, list[StemPart]], corruption: Corruption, rng: np.random.Generator
 ) -> None:
     """Moves a stretch out of stems, each by chance, into another stem that the song has.
 
-    Where the stem is silent in the stretch, nothing is heard of it; the truth, which is measured,
-    says so.
+    A stretch in which the stem is silent changes nothing; the truth is measured, so it agrees.
     """
     held = [name for name in CLASSES if stems[name]]
     for source in [name for name in held if rng.random() < corruption.misfiled_stretches]:
@@ -110,7 +108,7 @@ def misfile_stretches(
         stems[sink] = stems[sink] + moved
 
 
-def sum_parts(tracks: AudioSet, parts: list[Part]) -> np.ndarray:
+def sum_parts(tracks: AudioSet, parts: list[StemPart]) -> np.ndarray:
     """The stem's audio, `(channel=2, sample)`."""
     audio = part_audio(tracks, parts[0]) * parts[0].gain
     for part in parts[1:]:
@@ -118,7 +116,7 @@ def sum_parts(tracks: AudioSet, parts: list[Part]) -> np.ndarray:
     return audio
 
 
-def part_audio(tracks: AudioSet, part: Part) -> np.ndarray:
+def part_audio(tracks: AudioSet, part: StemPart) -> np.ndarray:
     """The clip as far as the part's gates let it through, `(channel=2, sample)`."""
     audio = tracks.audio(part.clip)
     for gate in part.gates:
@@ -130,31 +128,7 @@ def part_audio(tracks: AudioSet, part: Part) -> np.ndarray:
     return audio
 
 
-@dataclass(frozen=True)
-class StemTruth:
-    """What a stem file really holds.
-
-    `energy_share` is per class, in CLASSES' order, the energy of its tracks over the sum of all
-    tracks' energies; `tracks` says each track's name, class and own share.
-    """
-
-    song: str
-    given: str
-    tracks: tuple[tuple[str, str, float], ...]
-    energy_share: tuple[float, ...]
-
-    def label(self, floor_db: float) -> tuple[str, ...]:
-        """The classes at `floor_db` or more, relative to the whole stem's energy."""
-        floor = 10 ** (floor_db / 10)
-        shares = zip(CLASSES, self.energy_share, strict=True)
-        return tuple(name for name, share in shares if share >= floor)
-
-
-TRUTH_FLOOR_DB = -20.0
-"""Where a class counts as present in a stem: above bleed, below a track that is filed wrongly."""
-
-
-def stem_truth(tracks: AudioSet, song: str, given: str, parts: list[Part]) -> StemTruth:
+def stem_truth(tracks: AudioSet, song: str, given: str, parts: list[StemPart]) -> StemTruth:
     """Measures what `parts` make of a stem."""
     energies = [
         float(np.square(part_audio(tracks, part), dtype=np.float64).sum()) * part.gain**2
@@ -172,46 +146,7 @@ def stem_truth(tracks: AudioSet, song: str, given: str, parts: list[Part]) -> St
     return StemTruth(song, given, tuple(rows), tuple(shares.values()))
 
 
-def write_truth(path: Path, truths: list[StemTruth]) -> None:
-    """The manifest beside a corrupted set: one row per stem file."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.writer(file)
-        rows.writerow(["song", "given", "true_label", *[f"{c}_energy" for c in CLASSES], "tracks"])
-        for truth in truths:
-            tracks = "; ".join(f"{name} [{stem}] {share:.4f}" for name, stem, share in truth.tracks)
-            label = "+".join(truth.label(TRUTH_FLOOR_DB))
-            shares = [f"{share:.6f}" for share in truth.energy_share]
-            rows.writerow([truth.song, truth.given, label, *shares, tracks])
-    os.replace(partial, path)
-
-
-def read_truth(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
-    """True label set by (song, given label), from `write_truth`'s file."""
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {
-            (row["song"], row["given"]): tuple(row["true_label"].split("+"))
-            for row in csv.DictReader(file)
-        }
-
-
-@dataclass(frozen=True)
-class Piece:
-    """From `start` to `end`, in s of its file, a stem holds the classes of `label`; none where it
-    is silent."""
-
-    song: str
-    given: str
-    start: float
-    end: float
-    label: tuple[str, ...]
-
-
-SILENCE_DB = -60.0
-"""A piece this far below its stem's mean power is silent."""
-
-
-def stem_pieces(tracks: AudioSet, song: str, given: str, parts: list[Part]) -> list[Piece]:
+def stem_pieces(tracks: AudioSet, song: str, given: str, parts: list[StemPart]) -> list[Piece]:
     """What a stem holds from one end to the other, piece by piece; a label's floor is
     TRUTH_FLOOR_DB of the piece's own energy. Neighbours hold different classes."""
     samples, rate = parts[0].clip.length, tracks.sample_rate
@@ -233,9 +168,9 @@ def stem_pieces(tracks: AudioSet, song: str, given: str, parts: list[Part]) -> l
     return pieces
 
 
-def piece_energies(tracks: AudioSet, part: Part, edges: np.ndarray) -> np.ndarray:
-    """Energy of a part between `edges`, samples at which gates open and close or none does,
-    `(piece,)`. Without the fades: they would sound in pieces that are silent but for them."""
+def piece_energies(tracks: AudioSet, part: StemPart, edges: np.ndarray) -> np.ndarray:
+    """Energy of a part in each piece between `edges`, `(piece,)`; each sample at which a gate opens
+    or closes is an edge. Fades are left out: a piece in which only a fade sounds is silent."""
     power = np.square(tracks.audio(part.clip), dtype=np.float64).sum(axis=0)
     energies = np.add.reduceat(power, edges[:-1]) * part.gain**2
     for gate in part.gates:
@@ -243,27 +178,3 @@ def piece_energies(tracks: AudioSet, part: Part, edges: np.ndarray) -> np.ndarra
         inside = (edges[:-1] >= start) & (edges[:-1] < stop)
         energies[inside != gate.inside] = 0.0
     return energies
-
-
-def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
-    """stretches.csv beside a corrupted set: one row per piece of a stem file."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.writer(file)
-        rows.writerow(["song", "given", "start", "end", "true_label"])
-        for piece in pieces:
-            times = (f"{piece.start:.6f}", f"{piece.end:.6f}")
-            rows.writerow([piece.song, piece.given, *times, "+".join(piece.label)])
-    os.replace(partial, path)
-
-
-def read_pieces(path: Path) -> dict[tuple[str, str], tuple[Piece, ...]]:
-    """The pieces by (song, given label), from `write_pieces`' file."""
-    pieces: dict[tuple[str, str], tuple[Piece, ...]] = {}
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        for row in csv.DictReader(file):
-            label = tuple(row["true_label"].split("+")) if row["true_label"] else ()
-            times = float(row["start"]), float(row["end"])
-            key = (row["song"], row["given"])
-            pieces[key] = (*pieces.get(key, ()), Piece(*key, *times, label))
-    return pieces

@@ -1,4 +1,4 @@
-"""Corrupting songs that lie on disk: reading, moving sound between stems, writing."""
+"""Corrupting songs on disk: reads them, moves sound between their stems, and writes them."""
 
 import tempfile
 from pathlib import Path
@@ -6,15 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from selfrefine.clips.audio_set import open_audio_set
-from selfrefine.clips.corruption import (
-    Piece,
-    StemTruth,
-    draw_parts,
-    stem_pieces,
-    stem_truth,
-    sum_parts,
-)
+from selfrefine.clips.corruption import draw_parts, stem_pieces, stem_truth, sum_parts
 from selfrefine.clips.song_set import read_songs
+from selfrefine.clips.truth import Piece, StemTruth
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import write_wav
 from selfrefine.files.header import read_header

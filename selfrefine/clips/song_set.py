@@ -12,11 +12,11 @@ from selfrefine.files.stem_mp4 import decode_stream
 from selfrefine.progress import Note, Progress, noted_once
 
 MIXTURE_RESIDUAL_DB = -20.0
-"""From here up, what is left of a mixture without its stems is said."""
+"""From here up, the energy of mixture minus stems over that of the mixture is noted."""
 
 
 def read_stem(file: StemFile, sample_rate: int, note: Note) -> np.ndarray:
-    """A stem's audio as `selfrefine.files.audio_file.read_stereo` gives it, of any layout."""
+    """A stem's audio, `(channel=2, sample)` at `sample_rate` Hz, from a file of any layout."""
     if file.stream is None:
         return read_stereo(file.path, sample_rate, note)
     return as_stereo(*decode_stream(file.path, file.stream), sample_rate, note)
@@ -30,9 +30,9 @@ def read_songs(
 ) -> int:
     """Decodes the songs into a song set in `folder`; returns its samples per channel.
 
-    Stems of unequal length are padded to the song's longest. That is noted, and a mixture that is
-    not the sum of its stems, and each kind of conversion once. Raises InputError,
-    naming the file, for one that cannot be used.
+    Stems of unequal length are padded to the song's longest. That is noted, as is a mixture that
+    is not the sum of its stems, and once each kind of conversion. Songs are counted. Raises
+    InputError, naming the file, for one that cannot be used.
     """
     with AudioSetWriter(folder, sample_rate) as writer, noted_once(progress.note) as note:
         for number, song in enumerate(songs):

@@ -27,3 +27,14 @@ def references_and_mixture(songs: AudioSet, clips: list[Clip]) -> tuple[np.ndarr
     mixtures = [clip for clip in clips if not clip.label]
     mixture = songs.audio(mixtures[0]) if mixtures else references.sum(axis=0)
     return references, mixture
+
+
+def fullest_start(references: np.ndarray, length: int) -> int:
+    """Where in steps of a quarter `length` a window has the highest power of its weakest source;
+    a source that is silent throughout is passed over."""
+    sounding = references[np.abs(references).max(axis=(1, 2)) > 0]
+    starts = range(0, references.shape[-1] - length + 1, max(1, length // 4))
+    if not len(sounding):
+        return 0
+    power = [np.square(sounding[..., s : s + length]).mean(axis=(1, 2)).min() for s in starts]
+    return starts[int(np.argmax(power))]

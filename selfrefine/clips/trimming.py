@@ -1,10 +1,9 @@
-"""A stem set from files on disk, stem by stem: silence removed, positions kept.
+"""A stem set from files on disk: silence is removed, and where each stem's sound was is kept.
 
-One stem is in memory at a time, and what cannot be used is named and counted, not lost.
+One stem is in memory at a time. A stem that cannot be used is skipped, with the reason.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from selfrefine.audio.silence import kept_samples
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.clips.song_set import read_stem
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_json
 from selfrefine.files.layouts import SongFiles
 from selfrefine.progress import Progress, noted_once
 from selfrefine.settings import SilenceRemoval
@@ -24,7 +24,8 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class TrimmedStem:
-    """`seconds` of the whole file, and where the kept `stretches` lie in it, in s."""
+    """`seconds` is the length of the whole file; `stretches` are the start and end in s of its kept
+    parts."""
 
     song: str
     name: str
@@ -54,7 +55,7 @@ def trim_stems(
     sample_rate: int,
     progress: Progress,
 ) -> TrimmedStems:
-    """Reads every stem into a stem set in `folder`. Mixtures are passed over.
+    """Reads every stem into a stem set in `folder`, without mixtures. Stems are counted.
 
     Raises InputError when not one stem can be used.
     """
@@ -73,7 +74,7 @@ def trim_stems(
             if sounding.any():
                 writer.add(song, file.name, file.label, audio[:, sounding])
                 seconds = audio.shape[1] / sample_rate
-                places = stretches(sounding, sample_rate)
+                places = sounding_stretches(sounding, sample_rate)
                 kept.append(TrimmedStem(song, file.name, seconds, places))
             else:
                 skipped.append(SkippedStem(song, file.name, f"{file.path}: silent throughout"))
@@ -82,9 +83,7 @@ def trim_stems(
             first = skipped[0].reason if skipped else "no stem"
             raise InputError(f"none of {len(files)} stems can be used; the first: {first}")
         record = {"kept": [asdict(stem) for stem in kept], "skipped": [asdict(s) for s in skipped]}
-        partial = folder / "stems.json.partial"
-        partial.write_text(json.dumps(record))
-        os.replace(partial, folder / "stems.json")
+        write_json(folder / "stems.json", record)
     return open_trimmed_stems(folder)
 
 
@@ -105,14 +104,14 @@ def open_trimmed_stems(folder: Path) -> TrimmedStems:
     return TrimmedStems(stems, kept, skipped)
 
 
-def stretches(kept: np.ndarray, sample_rate: int) -> tuple[tuple[float, float], ...]:
+def sounding_stretches(kept: np.ndarray, sample_rate: int) -> tuple[tuple[float, float], ...]:
     """Start and end in s of each run of True in `(sample,)`."""
     edges = np.flatnonzero(np.diff(kept, prepend=False, append=False)) / sample_rate
     return tuple(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def place_in_file(stem: TrimmedStem, trimmed_seconds: np.ndarray) -> np.ndarray:
-    """Where moments of the trimmed audio lie in the whole file, both in s, `(moment,)`."""
+    """The time in the whole file of moments of the trimmed audio, both in s, `(moment,)`."""
     starts = np.array([start for start, _ in stem.stretches])
     lengths = np.array([end - start for start, end in stem.stretches])
     joined = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])

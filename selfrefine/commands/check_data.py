@@ -1,8 +1,8 @@
-"""Says what a folder of stems holds: its layout, songs, hours per class before and after silence
+"""Lists what a folder of stems holds: its layout, songs, hours per class before and after silence
 removal, and its problems.
 
-Exit code 0: nothing is wrong, or nothing that is not mended in reading; 1: there are problems to
-mend (marked !); 2: no data set was found.
+Exit code 0: there is no problem, or reading mends them all; 1: there are problems to mend (marked
+!); 2: no data set was found.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfrefine.app.inspection import Inspection
 
-SUMMARY = "say what a folder of stems holds and what is wrong with it"
+SUMMARY = "list what a folder of stems holds and its problems"
 SHOWN = 12
 """Problems of a kind in the table; --json has all."""
 

@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from selfrefine.app.output_folder import make_output_folder
-    from selfrefine.clips.corruption import TRUTH_FLOOR_DB, write_pieces, write_truth
     from selfrefine.clips.corruption_on_disk import corrupt_song, songs_to_corrupt
+    from selfrefine.clips.truth import TRUTH_FLOOR_DB, write_pieces, write_truth
     from selfrefine.settings import Corruption
 
     default = Corruption()

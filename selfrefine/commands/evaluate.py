@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from selfrefine.app.evaluate_folders import METRICS, score_folders, summary, write_museval_json
+    from selfrefine.app.evaluate_folders import (
+        METRICS,
+        median_scores,
+        score_folders,
+        write_museval_json,
+    )
     from selfrefine.classes import CLASSES
     from selfrefine.files.layouts import find_songs
 
@@ -55,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             tqdm.write(f"  {silent} is silent throughout: no frame can be scored", file=sys.stderr)
     for metric in metrics:
         words = "median of songs" if metric == "SDR" else f"{metric}, median of songs"
-        print(table_row(words, summary(scores, metric), width))
+        print(table_row(words, median_scores(scores, metric), width))
     return 0
 
 

@@ -63,11 +63,11 @@ def write_tracks_and_stems(folder: Path, tracks: "list[Track]", sample_rate: int
     for track in tracks:
         for name in (track.stem, MIXTURE):
             stems[name] = stems[name] + track.audio
-        path = folder / "tracks" / f"{track.stem}__{file_word(track.name)}.wav"
+        path = folder / "tracks" / f"{track.stem}__{safe_file_name(track.name)}.wav"
         count = 1
         while path.exists():
             count += 1
-            path = path.with_stem(f"{track.stem}__{file_word(track.name)}_{count}")
+            path = path.with_stem(f"{track.stem}__{safe_file_name(track.name)}_{count}")
         write_wav(path, track.audio, sample_rate)
     for name, audio in stems.items():
         write_wav(folder / f"{name}.wav", audio, sample_rate)
@@ -80,5 +80,6 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def file_word(name: str) -> str:
+def safe_file_name(name: str) -> str:
+    """A name with everything but letters and digits replaced by underscores."""
     return "".join(c if c.isalnum() else "_" for c in name)

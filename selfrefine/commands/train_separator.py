@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     from selfrefine.app.prepared_stems import note_unused, trimmed_stems
     from selfrefine.app.progress_bar import ProgressBar
+    from selfrefine.app.settings_mark import settings_mark
     from selfrefine.models.model_file import save_separator
     from selfrefine.training.device import prepare, training_device
     from selfrefine.training.loop import Place
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     device = training_device()
     prepare(device)
-    mark = {"files": fingerprint(songs), "settings": repr(settings), "seed": args.seed}
+    mark = {"files": fingerprint(songs), "settings": settings_mark(settings), "seed": args.seed}
     work = begin_or_resume(args.out, mark)
     with ProgressBar() as bar:
         note_unused(args.source, found, bar.progress)

@@ -1,7 +1,8 @@
-"""The one way to write a file: whole or not at all."""
+"""The one way to write a file or to replace a folder: whole or not at all."""
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,25 @@ def written_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_replaced(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `folder` to fill; at the end it takes the place of `folder`.
+
+    When the block raises, `folder` stays as it was and the part is removed. The part of a process
+    that was killed is removed at the beginning.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import written_whole
 from selfrefine.progress import Note
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
@@ -18,7 +19,7 @@ def read_stereo(path: Path, sample_rate: int, note: Note) -> np.ndarray:
     """A file's audio as float32 `(channel=2, sample)` at `sample_rate` Hz.
 
     Mono becomes two equal channels, more than two channels are folded down, another sample rate is
-    resampled; `note` hears of each. Raises InputError for a file that is missing, empty, truncated,
+    resampled; each is noted. Raises InputError for a file that is missing, empty, truncated,
     not audio, or holds samples that are not finite.
     """
     return as_stereo(*decode(path), sample_rate, note)
@@ -57,8 +58,8 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
 
 
 def openable(path: Path) -> str | bytes:
-    """What soundfile is to be given: it refuses names that are no valid Unicode, but takes their
-    bytes."""
+    """A path as soundfile takes it: as bytes where the name is not valid Unicode, which soundfile
+    refuses as text."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -69,7 +70,7 @@ def openable(path: Path) -> str | bytes:
 def refuse_truncated(path: Path) -> None:
     """Raises InputError for a WAV file that is shorter than its own header says.
 
-    libsndfile reads such a file without a word, as a shorter one.
+    libsndfile reads such a file as a shorter one, without an error.
     """
     try:
         size = path.stat().st_size
@@ -102,12 +103,10 @@ def write_wav(path: Path, audio: np.ndarray, sample_rate: int) -> None:
     The file appears whole or not at all. Raises InputError where the disk does not take it.
     """
     subtype = "PCM_16" if np.abs(audio).max(initial=0.0) <= 1.0 else "FLOAT"
-    partial = path.with_name(path.name + ".partial")
     try:
-        soundfile.write(openable(partial), audio.T, sample_rate, subtype=subtype, format="WAV")
+        with written_whole(path) as partial:
+            soundfile.write(openable(partial), audio.T, sample_rate, subtype=subtype, format="WAV")
     except soundfile.LibsndfileError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(
             f"{path}: cannot be written ({error}); free space on the disk, or choose another folder"
         ) from error
-    os.replace(partial, path)

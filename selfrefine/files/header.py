@@ -1,13 +1,17 @@
-"""What a stem's file says of itself, read without decoding it."""
+"""The headers of stems' files: sample rate, channels and length, without decoding."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import soundfile
 
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import openable, refuse_truncated
-from selfrefine.files.layouts import StemFile
+from selfrefine.files.layouts import SongFiles, StemFile
 from selfrefine.files.stem_mp4 import stream_header
+
+HEADER_TOLERANCE_S = 0.1
+"""The header of a lossy file only estimates its length, and is wrong by this much at most."""
 
 
 @dataclass(frozen=True)
@@ -37,3 +41,15 @@ def read_header(file: StemFile) -> Header:
             "folder"
         ) from error
     return Header(info.samplerate, info.channels, info.frames, info.subtype)
+
+
+def listed_seconds(songs: list[SongFiles]) -> float:
+    """Length of all stems together by their headers, mixtures left out. A file whose header cannot
+    be read counts as 0; reading its audio names it."""
+    seconds = 0.0
+    for song in songs:
+        for file in song.files:
+            if file.label:
+                with suppress(InputError):
+                    seconds += read_header(file).seconds
+    return seconds

@@ -1,11 +1,11 @@
-"""What lies in a folder of stems on disk, in any layout that people keep stems in.
+"""The songs in a folder of stems on disk, in the layouts that people keep stems in.
 
     <song>/<class>.<ext>                    MUSDB18-HQ, SDXDB23_LabelNoise, one's own; `mixture` too
     <song>.stem.mp4                         MUSDB18
     <class>/<file>                          a folder a class, or a label set as in `bass+drums`
     <song>/tracks/<class>__<instrument>.<ext>   instrument tracks, where those are asked for
 
-Names of classes are read in any case. Nothing here decodes audio: see `song_set`.
+Names of classes are read in any case. Nothing here decodes audio; `selfrefine.clips.song_set` does.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfrefine.classes import CLASSES, label_set_of
+from selfrefine.classes import CLASSES, LabelSet, label_set_of, label_words
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import AUDIO_SUFFIXES
 from selfrefine.files.stem_mp4 import STEM_MP4, STREAMS
@@ -26,11 +26,11 @@ SPLIT_FOLDERS = ("train", *VALIDATION_FOLDERS, "test")
 
 @dataclass(frozen=True)
 class StemFile:
-    """One signal of a song: `name` is its own within the song, `label` what it is said to hold,
-    in CLASSES' order (empty for a mixture), `stream` its audio stream in a .stem.mp4."""
+    """One signal of a song. `name` is its own within the song, `label` the given label set (empty
+    for a mixture), `stream` its audio stream in a .stem.mp4."""
 
     name: str
-    label: tuple[str, ...]
+    label: LabelSet
     path: Path
     stream: int | None = None
 
@@ -71,9 +71,7 @@ def recognise(root: Path, tracks: bool) -> tuple[str, list[SongFiles]]:
     )
     found = {words: songs for words, find in finders.items() if (songs := list(find(entries)))}
     if not found:
-        splits = [
-            name for name in ("train", "validation", "valid", "test") if (root / name).is_dir()
-        ]
+        splits = [name for name in SPLIT_FOLDERS if (root / name).is_dir()]
         hint = f"; did you mean its folder {' or '.join(splits)}?" if splits else ""
         raise InputError(
             f"{root}: no song found{hint}; expected {' or '.join(finders)} with the classes "
@@ -142,9 +140,9 @@ def songs_of_classes(entries: list[Path]) -> Iterator[SongFiles]:
         if label is None:
             continue
         for path in audio_files(folder):
-            song, separator, name = path.stem.rpartition("__")
-            if not separator or label_set_of(name) is None or not song:
-                song, name = path.stem, "+".join(label)
+            song, _, name = path.stem.rpartition("__")
+            if not song or not label_set_of(name):
+                song, name = path.stem, label_words(label)
             files = songs.setdefault(song, {})
             if name in files:
                 raise InputError(f"both {files[name].path} and {path}; keep one of them")
@@ -176,7 +174,7 @@ def track_files(folder: Path) -> list[StemFile]:
 
 
 def unused_audio(root: Path, songs: list[SongFiles]) -> list[Path]:
-    """Audio files under `root` and its folders that belong to no song: to be said, not lost."""
+    """Audio files under `root` and its folders that belong to no song."""
     used = {file.path for song in songs for file in song.files}
     folders = [root, *(path for path in sorted(root.iterdir()) if path.is_dir())]
     return [path for folder in folders for path in audio_files(folder) if path not in used]
@@ -187,7 +185,7 @@ def fingerprint(songs: list[SongFiles]) -> str:
     digest = hashlib.sha256()
     for song in songs:
         for file in song.files:
-            words = (song.name, file.name, "+".join(file.label), file.path.stat().st_size)
+            words = (song.name, file.name, label_words(file.label), file.path.stat().st_size)
             digest.update("".join(f"{word}\0" for word in words).encode(errors="surrogateescape"))
             with file.path.open("rb") as stream:
                 digest.update(stream.read(FINGERPRINT_BYTES))

@@ -1,4 +1,4 @@
-"""Which songs of a data set are for training, validation and test.
+"""The training, validation and test songs of a data set.
 
 A data set with folders `train` and `test` keeps them. Its validation songs are those of a folder
 `validation` or `valid`; else MUSDB18's own fourteen where the training folder holds any of them;

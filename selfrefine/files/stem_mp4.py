@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from selfrefine.errors import InputError
+from selfrefine.optional import from_extra
 
 STEM_MP4 = ".stem.mp4"
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
@@ -43,7 +44,7 @@ def stream_header(path: Path, stream: int) -> tuple[int, int, int]:
 
 def import_stempeg(path: Path) -> ModuleType:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), from_extra("musdb", needed_by=f"{path}: a stem file"):
             warnings.simplefilter("ignore")
             import stempeg
     except (ImportError, RuntimeError, OSError) as error:

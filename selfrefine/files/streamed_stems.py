@@ -12,11 +12,8 @@ import soundfile
 
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import openable
-from selfrefine.files.header import Header
+from selfrefine.files.header import HEADER_TOLERANCE_S, Header
 from selfrefine.files.layouts import StemFile
-
-LENGTH_TOLERANCE_S = 0.1
-"""By which lossy formats' headers may be wrong about the length."""
 
 
 class Decoder(Protocol):
@@ -54,7 +51,7 @@ class StreamedStems:
                 if start != self.position:
                     decoder.seek(min(start, header.samples))
                 found = start + len(decoder.read(out=rows))
-            promised = header.samples - round(LENGTH_TOLERANCE_S * header.sample_rate)
+            promised = header.samples - round(HEADER_TOLERANCE_S * header.sample_rate)
             if found < min(stop, promised):
                 raise InputError(f"{file.path}: ends before its header says; copy it again")
         self.position = start + audio.shape[1]

@@ -1,9 +1,9 @@
-"""How good label sets are, where the truth is known."""
+"""How good label sets are against known true ones."""
 
 from collections import Counter
 from dataclasses import dataclass
 
-from selfrefine.classes import CLASSES, Labels
+from selfrefine.classes import Labels, label_words
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,9 @@ def label_accuracy(labels: Labels, truth: Labels) -> LabelAccuracy:
 
 
 def confusion(labels: Labels, truth: Labels) -> dict[str, dict[str, int]]:
-    """Counts of stems by true label set (outer) and label set (inner), written "bass+drums" in
-    CLASSES' order; "" is a dropped stem."""
+    """Counts of stems by true label set (outer) and label set (inner), as words like "bass+drums";
+    "" is an empty one."""
     counts: dict[str, Counter[str]] = {}
     for key, label in labels.items():
-        counts.setdefault(set_name(truth[key]), Counter())[set_name(label)] += 1
+        counts.setdefault(label_words(truth[key]), Counter())[label_words(label)] += 1
     return {true: dict(found) for true, found in counts.items()}
-
-
-def set_name(label: tuple[str, ...]) -> str:
-    return "+".join(name for name in CLASSES if name in label)

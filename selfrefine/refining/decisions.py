@@ -1,26 +1,27 @@
-"""From what was found of each stem to the label set that stands: a change needs evidence."""
+"""Which label set of a stem stands: the proposed one, or the given one where evidence lacks."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binom
 
-from selfrefine.classes import CLASSES, Labels
+from selfrefine.classes import CLASSES, Labels, LabelSet
 from selfrefine.clips.trimming import Key
-from selfrefine.refining.evidence import Weighed, most_probable_sets, set_index
+from selfrefine.refining.evidence import Posteriors, most_probable_sets, set_index, weigh
 from selfrefine.refining.iterations import Iteration
 from selfrefine.refining.probabilities import StemProbability
 
 CHANCE = 0.1
-"""The start is trusted where one that knew nothing would make as much sense as rarely as this."""
-DEALS = 2000
+"""A start is trusted where a random classifier agrees as well with at most this probability."""
+PERMUTATIONS = 2000
+"""How many random permutations of what a start found stand for a random classifier."""
 
 SURENESS = (0.95, 0.9, 0.8, 0.6, 0.0)
-"""Least confidence of the groups in which it is compared with how many are right."""
+"""Least confidence of the groups of stems whose confidence is compared with their accuracy."""
 
 CALIBRATION = 3
-"""The power of a posterior that is about the share of such label sets that are exactly right, on
-songs of the band and real ones (docs/log.md)."""
+"""A posterior to this power is about the share of such label sets that are exactly right, on songs
+of the band and on real ones (docs/log.md)."""
 
 NOT_SURE = "not sure enough to change the given label"
 MOST_PROBABLE = "no class passes the threshold: the most probable one"
@@ -28,33 +29,35 @@ MOST_PROBABLE = "no class passes the threshold: the most probable one"
 
 @dataclass(frozen=True)
 class Verdict:
-    """`proposed` is what was found, exactly right with the probability `confidence`; `refined`
-    stands, and `reason` says why where it is not `proposed`. `most_probable` is true where no class
-    passes the threshold."""
+    """`proposed` is the label set found; it is exactly right with the probability `confidence`.
+    `refined` is the one that stands. `reason` says why that is not `proposed`, or that `proposed`
+    is the most probable class alone; then `most_probable` is true."""
 
-    proposed: tuple[str, ...]
-    refined: tuple[str, ...]
+    proposed: LabelSet
+    refined: LabelSet
     confidence: float
     reason: str = ""
     most_probable: bool = False
 
 
 def weighed_verdicts(iterations: list[Iteration], sure: float) -> dict[Key, Verdict]:
-    """By (song, name), of iterations whose labels were weighed. The first is the start itself,
-    which must have been right often enough where it can be checked."""
+    """By (song, name), of iterations whose labels were weighed. The first is the start's own: no
+    given label changes where that one is not trusted."""
     last = iterations[-1]
-    assert last.weighed is not None
-    return verdicts(last.rows, last.weighed, sure, why_not_trusted(iterations[0].rows))
+    assert last.weighing is not None
+    posteriors = weigh(last.rows, last.weighing)
+    return verdicts(last.rows, posteriors, sure, why_not_trusted(iterations[0].rows))
 
 
 def verdicts(
-    rows: list[StemProbability], weighed: Weighed, sure: float, doubted: str = ""
+    rows: list[StemProbability], posteriors: Posteriors, sure: float, doubted: str = ""
 ) -> dict[Key, Verdict]:
-    """By (song, name). A given label gives way where, of the two, what was found is right with the
-    probability `sure` or more, and nothing is `doubted` for all."""
-    found = most_probable_sets(rows, weighed)
+    """By (song, name). The proposed label set replaces the given one where, of the two, it is right
+    with the probability `sure` or more. Where `doubted` says why the classifier is not trusted, all
+    given labels stand."""
+    found = most_probable_sets(rows, posteriors)
     verdicts = {}
-    for row, posterior in zip(rows, weighed.posterior, strict=True):
+    for row, posterior in zip(rows, posteriors.posterior, strict=True):
         proposed = found[row.song, row.name]
         best, given = posterior[set_index(proposed)], posterior[set_index(row.given)]
         reason = ""
@@ -68,8 +71,9 @@ def verdicts(
 
 @dataclass(frozen=True)
 class SureGroup:
-    """Stems of which what was found is at least so sure (and not sure enough for the group before):
-    how many, their mean confidence, and the share of them of which it is exactly right."""
+    """Stems whose proposed label set has the confidence `least` or more, and less than the group
+    before: how many they are, their mean confidence, and the share whose proposed label set is
+    exactly right."""
 
     least: float
     stems: int
@@ -91,13 +95,13 @@ def reliability(found: dict[Key, Verdict], truth: Labels) -> list[SureGroup]:
 
 
 def why_not_trusted(rows: list[StemProbability]) -> str:
-    """Why a classifier's judgement of stems that it never heard is no evidence, in words; empty
-    where it is.
+    """Why a classifier's judgement of stems that it has never heard is no evidence, in words; empty
+    where it is evidence.
 
-    Two things check it on stems that were given one class: it agrees with given labels, though
-    with fewer where more are wrong; and it finds different classes in the stems of a song, whoever
-    swapped them. What it found is dealt out to other stems at random: one that knows nothing does
-    as well in these two together as often as not.
+    Two counts over the stems that were given one class check it. It agrees with given labels; the
+    more of these are wrong, the less. It finds different classes in the stems of one song; swapped
+    labels do not lower this count. The sum of both is compared with that of random permutations of
+    what it found, which is what a classifier that knows nothing would reach.
     """
     checked = [row for row in rows if len(row.given) == 1]
     if not checked:
@@ -112,13 +116,13 @@ def why_not_trusted(rows: list[StemProbability]) -> str:
         return int((classes == given).sum()) + len(distinct)
 
     rng = np.random.default_rng(0)
-    dealt = np.array([sense(rng.permutation(found)) for _ in range(DEALS)])
+    permuted = np.array([sense(rng.permutation(found)) for _ in range(PERMUTATIONS)])
     agreeing = int((found == given).sum())
-    # Where all were given one class, or all are found to be one, dealing changes nothing.
+    # Where all were given one class, or all are found to be one, permuting changes nothing.
     by_chance = (
         binom.sf(agreeing - 1, len(checked), 1 / len(CLASSES))
-        if (dealt == dealt[0]).all()
-        else (dealt >= sense(found)).mean()
+        if (permuted == permuted[0]).all()
+        else (permuted >= sense(found)).mean()
     )
     if by_chance <= CHANCE:
         return ""
@@ -129,8 +133,8 @@ def why_not_trusted(rows: list[StemProbability]) -> str:
 
 
 def thresholded_verdicts(iterations: list[Iteration], threshold: float) -> dict[Key, Verdict]:
-    """By (song, name), of iterations whose labels were cut at a threshold: what was found stands,
-    as in the paper."""
+    """By (song, name), of iterations whose labels were decided at a threshold: the proposed label
+    set stands, as in the paper."""
     verdicts = {}
     for row in iterations[-1].rows:
         label = iterations[-1].labels[row.song, row.name]
@@ -145,8 +149,8 @@ def thresholded_verdicts(iterations: list[Iteration], threshold: float) -> dict[
     return verdicts
 
 
-def exactness(probability: tuple[float, ...], label: tuple[str, ...]) -> float:
-    """The probability of exactly these classes, if the outputs were probabilities of independent
+def exactness(probability: tuple[float, ...], label: LabelSet) -> float:
+    """The probability of exactly these classes, with the outputs as probabilities of independent
     events."""
     value = 1.0
     for name, p in zip(CLASSES, probability, strict=True):

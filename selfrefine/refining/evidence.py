@@ -1,12 +1,12 @@
-"""What a stem really holds, weighed: the classifier's outputs against the label that was given.
+"""Posteriors of a stem's label sets, from a classifier's outputs and the given label.
 
 Every label set of a stem gets a posterior probability by Bayes' rule. Its likelihood comes from the
-classifier's outputs, tempered because neighbouring windows say the same twice. Its prior comes from
-the given label and from how much label noise the collection shows, estimated with it
-(expectation-maximisation, as for annotators' errors in Dawid and Skene, "Maximum likelihood
-estimation of observer error-rates using the EM algorithm", 1979). The stems of a song are weighed
-together: two stems that hold the same class alone are unlikely, and so is a class that was given
-and that no stem holds.
+classifier's outputs; they are tempered, because neighbouring windows are not independent. Its prior
+comes from the given label and from the share of wrong labels in the collection. That share is
+estimated with the posteriors by expectation-maximisation, as annotators' errors are in Dawid and
+Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm", 1979. The
+stems of a song are weighed together: two stems that hold the same class alone are unlikely, and so
+is a class that was given and that no stem holds.
 """
 
 from dataclasses import dataclass, replace
@@ -14,20 +14,20 @@ from itertools import product
 
 import numpy as np
 
-from selfrefine.classes import CLASSES, Labels
+from selfrefine.classes import CLASSES, Labels, LabelSet
 from selfrefine.refining.probabilities import StemProbability
 
 HELD = np.array([row for row in product((0, 1), repeat=len(CLASSES)) if any(row)])
 """Every label set, `(set, class)`: 1 where it has the class."""
 
 MOST_STEMS_TOGETHER = 4
-"""Of a song: more have too many combinations of label sets, and are weighed one by one."""
+"""More stems of a song have too many combinations of label sets, and are weighed one by one."""
 
 EM_STEPS = 8
-"""After which the share of noise moves by less than a hundredth."""
+"""After so many the share of wrong labels changes by less than a hundredth."""
 
 LEAST = 0.003
-"""No output is taken to be nearer to no (0) or to yes (1) than this."""
+"""Outputs are clipped to this distance from 0 and from 1."""
 
 KEPT, OTHER_CLASS, ONE_MORE, ELSE = range(4)
 """How a label set differs from the given one: not at all, it is another class alone, it has one
@@ -36,13 +36,14 @@ class more, any other way."""
 
 @dataclass(frozen=True)
 class Weighing:
-    """How outputs and expectations are weighed.
+    """How much outputs and prior expectations count.
 
     `temper` multiplies the outputs' logits: below 1, they count less. `noise` is the share of wrong
-    labels that is expected before a collection is seen, counted as `noise_stems` stems; `kinds` how
-    wrong ones differ (`OTHER_CLASS`, `ONE_MORE`, `ELSE`), counted as `kinds_stems` wrong stems.
-    `twice` is the odds of a second stem of the same song that holds the same class alone, `missing`
-    of a given class that no stem holds; both 1 weighs the stems of a song one by one.
+    labels that is expected before a collection is seen, and counts as `noise_stems` stems. `kinds`
+    are the shares of wrong labels that differ as `OTHER_CLASS`, `ONE_MORE` and `ELSE`, and count as
+    `kinds_stems` wrong stems. `twice` is the odds of a second stem of the same song that holds the
+    same class alone, `missing` of a given class that no stem holds; with both at 1 the stems of a
+    song are weighed one by one.
     """
 
     temper: float
@@ -55,34 +56,35 @@ class Weighing:
 
 
 UNSEEN = Weighing(temper=0.7)
-"""For a classifier that was trained on other songs alone."""
+"""For a classifier that was trained on other songs only."""
 
 TRAINED_ON = Weighing(temper=0.85)
-"""For the mean of such a one and of those trained on from it with these stems: nearer to right."""
+"""For the mean of such a classifier's outputs and of those trained on from it with these stems.
+These outputs are nearer to probabilities."""
 
 
 def weighing_of(trained_on: bool, together: bool = True) -> Weighing:
-    """For a start that was trained on with the stems or not; with `together` the stems of a song
-    are weighed together, else one by one."""
+    """For outputs of a start alone, or of a start and what was `trained_on` from it; the stems of a
+    song are weighed `together` or one by one."""
     weighing = TRAINED_ON if trained_on else UNSEEN
     return weighing if together else replace(weighing, twice=1.0, missing=1.0)
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """Per stem, in the order asked, the posterior of every label set, `(stem, set)` as in `HELD`;
-    `noise` is the share of wrong given labels that was found."""
+class Posteriors:
+    """`posterior` of every label set, `(stem, set)`, stems as they were weighed and sets as in
+    `HELD`; `noise` is the estimated share of wrong given labels."""
 
     posterior: np.ndarray
     noise: float
 
 
-def weigh(stems: list[StemProbability], weighing: Weighing) -> Weighed:
-    """Weighs the stems of a collection."""
+def weigh(stems: list[StemProbability], weighing: Weighing) -> Posteriors:
+    """Weighs all stems of a collection."""
     likelihood = log_likelihood(np.array([stem.probability for stem in stems]), weighing.temper)
     given = np.array([set_index(stem.given) for stem in stems])
     songs = stems_of_songs(stems)
-    # Songs of the same given labels share theirs: one is half a megabyte.
+    # Songs of the same given labels share an array of odds: each takes half a megabyte.
     odds: dict[tuple[int, ...], np.ndarray] = {}
     together = {}
     for song, places in songs.items():
@@ -111,12 +113,12 @@ def weigh(stems: list[StemProbability], weighing: Weighing) -> Weighed:
         kinds = (shares + weighing.kinds_stems * np.array(weighing.kinds)) / (
             shares.sum() + weighing.kinds_stems
         )
-    return Weighed(posterior, noise)
+    return Posteriors(posterior, noise)
 
 
 def log_likelihood(outputs: np.ndarray, temper: float) -> np.ndarray:
-    """`(stem, set)` of outputs `(stem, class)` between 0 and 1: the classes as independent, the
-    logits tempered, and no output surer than `LEAST` leaves it."""
+    """`(stem, set)` of outputs `(stem, class)` between 0 and 1, by independent classes, clipped
+    outputs and tempered logits."""
     outputs = outputs.clip(LEAST, 1 - LEAST)
     logits = temper * np.log(outputs / (1 - outputs))
     present, absent = -np.log1p(np.exp(-logits)), -np.log1p(np.exp(logits))
@@ -131,8 +133,8 @@ def stems_of_songs(stems: list[StemProbability]) -> dict[str, list[int]]:
 
 
 def song_odds(given: np.ndarray, weighing: Weighing) -> np.ndarray:
-    """Log odds of every combination of label sets of a song's stems, one axis a stem, from what
-    the stems say of each other; `given` is `(stem, class)`."""
+    """Log odds of every combination of label sets of a song's stems, one axis a stem, by how likely
+    the sets occur together; `given` is `(stem, class)`."""
     count = len(given)
     alone = HELD * (HELD.sum(axis=1) == 1)[:, None]
     holders = sum(along(HELD, stem, count) for stem in range(count))
@@ -168,13 +170,13 @@ def normalised(log_odds: np.ndarray) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def set_index(label: tuple[str, ...]) -> int:
+def set_index(label: LabelSet) -> int:
     """Of a label set in `HELD`."""
     held = np.array([name in label for name in CLASSES])
     return int(np.flatnonzero((held == HELD).all(axis=1))[0])
 
 
-def set_at(index: int) -> tuple[str, ...]:
+def set_at(index: int) -> LabelSet:
     return tuple(name for name, held in zip(CLASSES, HELD[index], strict=True) if held)
 
 
@@ -194,9 +196,9 @@ KIND_COUNT = np.array([[(row == kind).sum() for kind in row] for row in KIND])
 """`(set, set)`: how many label sets differ from the first one as the second does."""
 
 
-def most_probable_sets(stems: list[StemProbability], weighed: Weighed) -> Labels:
+def most_probable_sets(stems: list[StemProbability], posteriors: Posteriors) -> Labels:
     """The label set of the highest posterior by (song, name)."""
-    best = weighed.posterior.argmax(axis=1)
+    best = posteriors.posterior.argmax(axis=1)
     return {
         (stem.song, stem.name): set_at(index)
         for stem, index in zip(stems, best.tolist(), strict=True)

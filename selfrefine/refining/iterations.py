@@ -1,8 +1,6 @@
-"""Refining a stem set by classifiers trained on itself, iteration by iteration (section 3.1).
+"""Refining a folder's stems by classifiers trained on them from nothing: the paper's way.
 
-Iteration k trains on the labels that iteration k-1 gave (the given ones for k = 1; from the second
-on, stems that were found to be single-labelled only), and relabels the original stems. Every
-iteration leaves its classifier and probabilities in a folder of its own, from which an
+Every iteration leaves its classifier and its judgement in a folder of its own, from which an
 interrupted run goes on.
 """
 
@@ -10,148 +8,125 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from selfrefine.classes import CLASSES, Labels
-from selfrefine.clips.audio_set import AudioSet, single_labelled, with_labels
+from selfrefine.clips.audio_set import AudioSet
+from selfrefine.errors import InputError
 from selfrefine.models.classifier import build_classifier
 from selfrefine.progress import Progress
-from selfrefine.refining.evidence import Weighed
+from selfrefine.refining.evidence import Weighing
+from selfrefine.refining.labels import lost_classes, thresholded_labels, training_stems
+from selfrefine.refining.loop import refining_loop
 from selfrefine.refining.probabilities import (
+    PROBABILITIES,
     StemProbability,
-    label_set,
+    judge_stems,
     read_probabilities,
-    stem_windows,
-    write_probabilities,
 )
 from selfrefine.settings import ClassifierSettings, Refining
 from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.loop import Place
 
-WINDOWS = "windows.npz"
+MODEL = "model.pt"
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What all iterations of a run share. `stems` are the original ones under the given labels;
+    `settings` are those of every training; iterations have their folders under `folder`."""
+
+    stems: AudioSet
+    settings: ClassifierSettings
+    refining: Refining
+    seed: int
+    folder: Path
+    device: torch.device
+    progress: Progress
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """`folder` holds `probabilities.csv`, the windows' probabilities, and `model.pt` where one was
-    trained. `weighed` is what the labels were decided by where no threshold did."""
+    """`number` is 0 for a start and 1 for the first training. `folder` holds the judgement, and
+    `model.pt` where a classifier was trained. `rows` are what `labels` were decided by, at a
+    threshold or, where there is a `weighing`, by weighing."""
 
     number: int
     folder: Path
     rows: list[StemProbability]
     labels: Labels
-    weighed: Weighed | None = None
+    weighing: Weighing | None = None
 
 
-def refine_iterations(
-    stems: AudioSet,
-    settings: ClassifierSettings,
-    refining: Refining,
-    count: int,
-    seed: int,
-    folder: Path,
-    device: torch.device,
-    progress: Progress,
-) -> Iterator[Iteration]:
-    """Up to `count` iterations, going on from those that `folder` holds.
+def refine_iterations(run: Refinement, count: int) -> Iterator[Iteration]:
+    """Up to `count` iterations, going on from those that the run's folder holds.
 
-    Ends early, saying so, where a class has no stem left that holds it alone: a classifier trained
-    without it would drop the class everywhere.
+    The first classifier trains on all stems under the given labels, each further one on those that
+    were found to be single-labelled. Ends early, with a note, where a class has no stem left that
+    holds it alone: a classifier trained without the class would drop it everywhere.
     """
-    training = stems
-    for number in range(1, count + 1):
-        own = folder / f"iteration-{number}"
-        train_and_classify(training, stems, settings, refining, seed, own, device, progress)
-        rows = read_probabilities(own / "probabilities.csv")
-        labels = refined_labels(rows, refining)
-        yield Iteration(number, own, rows, labels)
-        training = single_labelled(with_labels(stems, labels))
-        lost = lost_classes(stems, training)
-        if lost and number < count:
-            progress.note(
-                f"stopped after iteration {number} of {count}: no stem was found to hold {lost} "
-                "alone, so the next classifier could not learn it; a lower --threshold, longer "
-                "training or more songs may help"
+    thresholds = (run.refining.threshold,) * len(CLASSES)
+
+    def train(labels: Labels, number: int) -> Path | None:
+        training = run.stems if number == 1 else training_stems(run.stems, labels)
+        if lost := lost_classes(run.stems, training):
+            run.progress.note(
+                f"stopped after iteration {number - 1} of {count}: no stem was found to hold "
+                f"{' and '.join(lost)} alone, so the next classifier could not learn it; a lower "
+                "--threshold, longer training or more songs may help"
             )
-            return
+            return None
+        return trained_folder(run, training, number)
+
+    def judge(folder: Path) -> list[StemProbability]:
+        return judgement(run, folder)
+
+    def decide(judged: tuple[list[StemProbability], ...]) -> Labels:
+        return thresholded_labels(judged[-1], thresholds, run.refining.most_probable)
+
+    given = {(clip.song, clip.name): clip.label for clip in run.stems.clips}
+    for number, folder, judged, labels in refining_loop(given, train, judge, decide, count):
+        yield Iteration(number, folder, judged[-1], labels)
 
 
-def lost_classes(stems: AudioSet, training: AudioSet) -> str:
-    """In words, the classes that stems were given and that none is trained on under."""
-    held, left = (
-        {name for clip in part.clips for name in clip.label} for part in (stems, training)
-    )
-    return " and ".join(name for name in CLASSES if name in held - left)
-
-
-def train_and_classify(
-    training: AudioSet,
-    stems: AudioSet,
-    settings: ClassifierSettings,
-    refining: Refining,
-    seed: int,
-    folder: Path,
-    device: torch.device,
-    progress: Progress,
-    start: Mapping[str, Tensor] | None = None,
-) -> None:
-    """Leaves in `folder` a classifier trained on `training`, from the weights of `start` if any,
-    and what it says of every stem of `stems`. Does only what the folder lacks."""
+def trained_folder(
+    run: Refinement, training: AudioSet, number: int, start: Mapping[str, Tensor] | None = None
+) -> Path:
+    """The folder of a training's classifier, trained on `training` from the weights of `start`, or
+    from random ones, where the folder does not hold it yet."""
+    folder = run.folder / f"iteration-{number}"
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "probabilities.csv").exists():
-        return
-    if not (folder / "model.pt").exists():
-        place = Place(folder, device, progress)
-        train_classifier(training, settings, seed, place, start)
-    model = load_model(build_classifier(settings), folder / "model.pt", device)
-    classify(model, stems, settings, refining, folder, device, progress)
+    if not (folder / MODEL).exists() and not (folder / PROBABILITIES).exists():
+        place = Place(folder, run.device, run.progress)
+        train_classifier(training, run.settings, run.seed, place, start)
+    return folder
 
 
-def classify(
-    model: torch.nn.Module,
-    stems: AudioSet,
-    settings: ClassifierSettings,
-    refining: Refining,
-    folder: Path,
-    device: torch.device,
-    progress: Progress,
+def judgement(
+    run: Refinement, folder: Path, model: nn.Module | None = None
 ) -> list[StemProbability]:
-    """Writes the probabilities of every stem and of its windows into `folder`."""
-    rows: list[StemProbability] = []
-    windows: list[np.ndarray] = []
-    for row, of_windows in stem_windows(model, stems, settings, refining, device):
-        rows.append(row)
-        windows.append(of_windows.half().cpu().numpy())
-        progress.count(len(rows), len(stems.clips))
-    with (folder / WINDOWS).open("wb") as file:
-        lengths = np.array([len(of_stem) for of_stem in windows])
-        np.savez(file, lengths=lengths, probabilities=np.concatenate(windows))
-    write_probabilities(folder / "probabilities.csv", rows)
+    """The judgement of the run's stems by `model`, or else by the folder's classifier, made now
+    where the folder does not hold it yet. Raises InputError for a judgement of other stems."""
+    path = folder / PROBABILITIES
+    if not path.exists():
+        if model is None:
+            model = load_model(build_classifier(run.settings), folder / MODEL, run.device)
+        judge_stems(
+            model,
+            run.stems,
+            run.settings,
+            run.refining.windows_per_segment,
+            folder,
+            run.device,
+            run.progress,
+        )
+    # Read even when just written: a resumed run must decide by the same rounded numbers.
+    rows = read_probabilities(path)
+    if [(row.song, row.name) for row in rows] != [(c.song, c.name) for c in run.stems.clips]:
+        raise InputError(f"{path}: is damaged; delete {folder} and resume")
     return rows
-
-
-def read_windows(folder: Path) -> list[np.ndarray]:
-    """Per stem, in the set's order, its windows' probabilities `(window, class)`."""
-    with np.load(folder / WINDOWS) as stored:
-        ends = np.cumsum(stored["lengths"])
-        return np.split(stored["probabilities"].astype(np.float32), ends[:-1])
-
-
-def window_centres(count: int, settings: ClassifierSettings, refining: Refining) -> np.ndarray:
-    """Middle of each window in s of the trimmed stem, `(window,)`."""
-    step = settings.segment // refining.windows_per_segment // settings.hop * settings.hop
-    return (np.arange(count) * step + settings.segment / 2) / settings.sample_rate
-
-
-def refined_labels(rows: list[StemProbability], refining: Refining) -> Labels:
-    thresholds = (refining.threshold,) * len(CLASSES)
-    return {
-        (row.song, row.name): label_set(row.probability, thresholds, refining.most_probable)
-        for row in rows
-    }
 
 
 def deciding_iteration(key: tuple[str, str], iterations: list[Iteration]) -> int:

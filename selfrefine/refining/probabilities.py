@@ -1,43 +1,94 @@
-"""Relabelling: a stem set and a classifier to a label set per stem (section 4.2)."""
+"""A classifier's judgement of a stem set: probabilities of every stem and of its windows.
 
-import csv
-import os
-from collections.abc import Iterator
+Section 4.2. A judgement is a folder's `probabilities.csv`, a line per stem, and `windows.npz`.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from selfrefine.audio.spectrogram import magnitude
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, LabelSet, label_from_words, label_words
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
-from selfrefine.settings import ClassifierSettings, Refining
+from selfrefine.files.atomic import written_whole
+from selfrefine.files.table import read_csv, write_csv
+from selfrefine.progress import Progress
+from selfrefine.settings import ClassifierSettings
+
+PROBABILITIES = "probabilities.csv"
+WINDOWS = "windows.npz"
+COLUMNS = ("song", "file", "given", "seconds", *CLASSES)
 
 WINDOWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class StemProbability:
-    """A stem's outputs, averaged over its windows, in CLASSES' order."""
+    """A stem's probabilities, averaged over its windows, in CLASSES' order."""
 
     song: str
     name: str
-    given: tuple[str, ...]
+    given: LabelSet
     seconds: float
     probability: tuple[float, ...]
+
+
+def judge_stems(
+    model: nn.Module,
+    stems: AudioSet,
+    settings: ClassifierSettings,
+    windows_per_segment: int,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> list[StemProbability]:
+    """Each stem's probabilities by a model on `device`, evaluating; written into `folder`, which
+    exists, with those of every window. Stems are counted.
+
+    `probabilities.csv` is written last, so that a folder with one holds a whole judgement.
+    """
+    rows: list[StemProbability] = []
+    windows: list[np.ndarray] = []
+    for row, of_stem in stem_windows(model, stems, settings, windows_per_segment, device):
+        rows.append(row)
+        windows.append(of_stem.half().cpu().numpy())
+        progress.count(len(rows), len(stems.clips))
+    write_windows(folder, windows)
+    write_probabilities(folder / PROBABILITIES, rows)
+    return rows
+
+
+def stem_windows(
+    model: nn.Module,
+    stems: AudioSet,
+    settings: ClassifierSettings,
+    windows_per_segment: int,
+    device: torch.device,
+) -> Iterator[tuple[StemProbability, Tensor]]:
+    """Each stem's averaged probabilities and its windows' `(window, class)`, in the set's order;
+    the model on `device`, evaluating."""
+    for clip in stems.clips:
+        audio = torch.from_numpy(stems.audio(clip)).to(device)
+        windows = window_probabilities(model, audio, settings, windows_per_segment)
+        mean = tuple(windows.double().mean(dim=0).tolist())
+        yield StemProbability(clip.song, clip.name, clip.label, stems.seconds(clip), mean), windows
 
 
 @torch.inference_mode()
 def window_probabilities(
     model: nn.Module, audio: Tensor, settings: ClassifierSettings, windows_per_segment: int
 ) -> Tensor:
-    """`(window, class)` of a stem `(channel=2, sample)`, windows a quarter segment apart.
+    """`(window, class)` of a stem `(channel=2, sample)`. Windows are a segment long, and
+    `windows_per_segment` of them begin within one.
 
-    One transform of the whole stem; a window is a slice of its frames, which are the frames that
-    training saw because neither is centred. A stem shorter than a segment is repeated to its
-    length; what is left after the last whole window is not looked at.
+    The stem is transformed once. A window is a slice of its frames, and these are the frames that
+    training saw, because neither transform is centred. A stem shorter than a segment is repeated to
+    a segment's length; samples after the last whole window are left out.
     """
     if audio.shape[1] < settings.segment:
         audio = audio.repeat(1, -(-settings.segment // audio.shape[1]))[:, : settings.segment]
@@ -50,34 +101,15 @@ def window_probabilities(
     )
 
 
-def stem_windows(
-    model: nn.Module,
-    stems: AudioSet,
-    settings: ClassifierSettings,
-    refining: Refining,
-    device: torch.device,
-) -> Iterator[tuple[StemProbability, Tensor]]:
-    """Each clip's averaged probability and its windows' `(window, class)`, in the set's order; the
-    model on `device`, evaluating."""
-    for clip in stems.clips:
-        audio = torch.from_numpy(stems.audio(clip)).to(device)
-        windows = window_probabilities(model, audio, settings, refining.windows_per_segment)
-        mean = tuple(windows.double().mean(dim=0).tolist())
-        yield StemProbability(clip.song, clip.name, clip.label, stems.seconds(clip), mean), windows
+def window_centres(
+    count: int, settings: ClassifierSettings, windows_per_segment: int
+) -> np.ndarray:
+    """Middle of each of `count` windows in s of the trimmed stem, `(window,)`."""
+    step = settings.segment // windows_per_segment // settings.hop * settings.hop
+    return (np.arange(count) * step + settings.segment / 2) / settings.sample_rate
 
 
-def stem_probabilities(
-    model: nn.Module,
-    stems: AudioSet,
-    settings: ClassifierSettings,
-    refining: Refining,
-    device: torch.device,
-) -> Iterator[StemProbability]:
-    """Each clip's averaged probability, as `stem_windows` gives it."""
-    return (row for row, _ in stem_windows(model, stems, settings, refining, device))
-
-
-def mean_probabilities(judged: list[list[StemProbability]]) -> list[StemProbability]:
+def mean_probabilities(judged: Sequence[list[StemProbability]]) -> list[StemProbability]:
     """Each stem's probabilities, averaged over classifiers that judged the same stems."""
     means = []
     for same in zip(*judged, strict=True):
@@ -87,52 +119,53 @@ def mean_probabilities(judged: list[list[StemProbability]]) -> list[StemProbabil
     return means
 
 
-def label_set(
-    probability: tuple[float, ...], thresholds: tuple[float, ...], most_probable: bool = False
-) -> tuple[str, ...]:
-    """The classes whose probability is at least their threshold. Where no class passes: none,
-    which means that the stem is dropped; with `most_probable`, the most probable class alone."""
-    rows = zip(CLASSES, probability, thresholds, strict=True)
-    passing = tuple(name for name, value, threshold in rows if value >= threshold)
-    if passing or not most_probable:
-        return passing
-    return (CLASSES[max(range(len(CLASSES)), key=lambda place: probability[place])],)
-
-
 def write_probabilities(path: Path, rows: list[StemProbability]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        table = csv.writer(file)
-        table.writerow(["song", "file", "given", "seconds", *CLASSES])
-        for row in rows:
-            values = [f"{value:.6f}" for value in row.probability]
-            table.writerow([row.song, row.name, "+".join(row.given), f"{row.seconds:.3f}", *values])
-    os.replace(partial, path)
+    """Writes a line per stem; probabilities to six decimals."""
+    write_csv(
+        path,
+        COLUMNS,
+        (
+            (
+                row.song,
+                row.name,
+                label_words(row.given),
+                f"{row.seconds:.3f}",
+                *(f"{value:.6f}" for value in row.probability),
+            )
+            for row in rows
+        ),
+    )
 
 
 def read_probabilities(path: Path) -> list[StemProbability]:
-    """Raises InputError for a file that `write_probabilities` did not write."""
+    """The stems in the table's order. Raises InputError for a file that `write_probabilities` did
+    not write."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [
-                StemProbability(
-                    row["song"],
-                    row["file"],
-                    tuple(row["given"].split("+")),
-                    float(row["seconds"]),
-                    tuple(float(row[name]) for name in CLASSES),
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a table of probabilities ({error})") from error
+        return [
+            StemProbability(
+                row["song"],
+                row["file"],
+                label_from_words(row["given"]),
+                float(row["seconds"]),
+                tuple(float(row[name]) for name in CLASSES),
+            )
+            for row in read_csv(path, COLUMNS)
+        ]
+    except (InputError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a table of probabilities; delete {path.parent} and run again"
+        ) from error
 
 
-def count_labels(labels: dict[tuple[str, str], tuple[str, ...]]) -> dict[str, int]:
-    """How many stems became single-labelled, multi-labelled and dropped."""
-    sizes = [len(label) for label in labels.values()]
-    return {
-        "single": sum(size == 1 for size in sizes),
-        "multi": sum(size > 1 for size in sizes),
-        "dropped": sum(size == 0 for size in sizes),
-    }
+def write_windows(folder: Path, windows: list[np.ndarray]) -> None:
+    """Writes per stem, in the set's order, its windows' probabilities `(window, class)`."""
+    lengths = np.array([len(of_stem) for of_stem in windows])
+    with written_whole(folder / WINDOWS) as partial, partial.open("wb") as file:
+        np.savez(file, lengths=lengths, probabilities=np.concatenate(windows))
+
+
+def read_windows(folder: Path) -> list[np.ndarray]:
+    """Per stem, in the set's order, its windows' probabilities `(window, class)`."""
+    with np.load(folder / WINDOWS) as stored:
+        ends = np.cumsum(stored["lengths"])
+        return np.split(stored["probabilities"].astype(np.float32), ends[:-1])

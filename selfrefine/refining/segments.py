@@ -1,10 +1,9 @@
 """Stretches of a stem that hold the same classes, from its windows' probabilities.
 
-A hidden Markov model over label sets, on steps of a quarter second of the stem without its silence.
-It starts from the label set of the whole stem and assumes that the stem mostly holds it: leaving it
-has a price, and what a class' probability is like in this very stem where the class is not thought
-to change is what a change is measured against. So a class that fires now and then throughout
-changes nothing, and one that is sure for some seconds and absent else does.
+A hidden Markov model over label sets, in steps of a quarter second of the stem without its silence.
+The label set of the whole stem is the likeliest state; leaving it is penalised. The emission means
+are estimated in the stem itself: a class whose probability is high now and then all through a stem
+changes nothing, and a class that is sure for some seconds and absent elsewhere does.
 """
 
 from dataclasses import dataclass
@@ -12,57 +11,58 @@ from itertools import compress, pairwise, product
 
 import numpy as np
 
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, LabelSet
 from selfrefine.clips.trimming import TrimmedStem
 
 
 @dataclass(frozen=True)
 class Segment:
-    """From `start` to `end`, in s of the stem's file, the stem holds the classes of `label` (none:
-    too little to judge); `confidence` is the probability that it holds exactly these."""
+    """From `start` to `end`, in s of the stem's file, the stem holds the classes of `label`; it is
+    empty where too little is known. `confidence` is the probability that the stem holds exactly
+    these."""
 
     start: float
     end: float
-    label: tuple[str, ...]
+    label: LabelSet
     confidence: float
 
 
 STEP_SECONDS = 0.25
 WHOLE_SECONDS, OTHER_SECONDS = 40.0, 5.0
-"""How long the whole stem's label set lasts, and any other, on average."""
+"""Mean duration in s of the whole stem's label set, and of any other."""
 
 TO_ANOTHER = 0.1
-"""Chance that what ends a label set that is not the whole stem's is not the whole stem's either."""
+"""Probability that a label set other than the whole stem's is followed by another such one."""
 
 FURTHER_CLASS = 0.02
-"""How much less likely a change of one class more is: two seldom come or go at the same moment."""
+"""Factor on a change's probability for each further class that changes at the same moment."""
 
 SOUNDING, ABSENT = 0.93, 0.05
-"""Mean probability of a class that sounds, and of one that does not, before a stem is looked at."""
+"""Prior mean probability of a class that sounds, and of one that does not."""
 
 BELIEF_SECONDS = 4.0
-"""How much of a stem weighs as much as these two."""
+"""How many s of a stem these two priors count as."""
 
 SUREST = 0.98
-"""No class is taken to be surer than this in a stem, nor less sure than what is left to 1."""
+"""Upper bound on mean probabilities; the lower bound is 1 minus it."""
 
 EVIDENCE_PER_SECOND = 0.93
-"""In windows. There are 1.3 to a second, of 3 s each; what they say hangs together."""
+"""In windows. 1.3 windows of 3 s begin within a second; they overlap, so they count as fewer."""
 
 SHORTEST_SECONDS = 1.5
-"""No shorter change is believed: half a window."""
+"""Shorter runs are given to their neighbours: half a window."""
 
 PLACING_SECONDS = 1.0
 ROUNDS = 3
 SHORT_SILENCE = 1.0
-"""A segment goes on over removed silence shorter than this, in s, and ends at a longer one."""
+"""A segment continues over removed silence shorter than this, in s, and ends at a longer one."""
 
 SNAP_SECONDS = 0.5
-"""A change this near to a longer silence, in s of sound, is taken to lie at it."""
+"""A change this near to a longer silence, in s of sound, is moved to it."""
 
 
 def find_segments(
-    windows: np.ndarray, centres: np.ndarray, stem: TrimmedStem, whole: tuple[str, ...]
+    windows: np.ndarray, centres: np.ndarray, stem: TrimmedStem, whole: LabelSet
 ) -> tuple[Segment, ...]:
     """The segments of a stem, in order, from its windows' probabilities `(window, class)`, their
     centres in s of the trimmed stem, and the label set of the whole stem.
@@ -87,14 +87,14 @@ def find_segments(
     return tuple(segments)
 
 
-def label_sets(whole: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """All label sets, without the empty one unless it is `whole`."""
+def label_sets(whole: LabelSet) -> list[LabelSet]:
+    """All label sets; the empty one only where it is `whole`."""
     sets = [tuple(compress(CLASSES, held)) for held in product((0, 1), repeat=len(CLASSES))]
     return [label for label in sets if label or label == whole]
 
 
 def likeliest_sets(
-    probability: np.ndarray, step: float, sets: list[tuple[str, ...]], whole: tuple[str, ...]
+    probability: np.ndarray, step: float, sets: list[LabelSet], whole: LabelSet
 ) -> tuple[np.ndarray, np.ndarray]:
     """The places in `sets` of the likeliest path through the steps `(step, class)`, each `step` s
     long, and how probable each step's set is, both `(step,)`."""
@@ -102,20 +102,20 @@ def likeliest_sets(
     home = sets.index(whole)
     first, change = transitions(members, home, step)
     belief = BELIEF_SECONDS / step
-    # At first all of the stem is taken to hold the whole's classes; the median, so that what is
-    # otherwise for less than half of it does not count.
+    # At first all of the stem holds the whole's classes. The median leaves out what differs in less
+    # than half of it.
     held = np.tile(members[home].astype(float), (len(probability), 1))
     level = np.tile(np.median(probability, axis=0), (len(probability), 1))
     for _ in range(ROUNDS):
-        sounding, absent = levels(level, held, members[home], belief)
+        sounding, absent = emission_means(level, held, members[home], belief)
         gain = probability * np.log(sounding / absent)
         gain += (1 - probability) * np.log((1 - sounding) / (1 - absent))
         evidence = EVIDENCE_PER_SECOND * step * (gain @ members.T)
         posterior = posteriors(first, change, evidence)
         held, level = posterior @ members, probability
     path = without_slivers(best_path(first, change, evidence), SHORTEST_SECONDS / step)
-    # Half of a window lies before a change at its middle: there a class is half way between what it
-    # is where it sounds and where not.
+    # Half of a window lies before a change at its middle: there the probability of a class is half
+    # way between its two means.
     weight = np.log(sounding / absent) + np.log((1 - absent) / (1 - sounding))
     half_way = weight * (probability - (sounding + absent) / 2)
     path = with_changes_placed(path, half_way @ members.T, round(PLACING_SECONDS / step))
@@ -152,13 +152,13 @@ def with_changes_placed(path: np.ndarray, evidence: np.ndarray, reach: int) -> n
     return placed
 
 
-def levels(
+def emission_means(
     probability: np.ndarray, held: np.ndarray, whole: np.ndarray, belief: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a class' probability is like in this stem where it sounds and where not, `(class,)`
-    each, from the steps' probabilities and how far each class is thought to sound there, both
-    `(step, class)`. Of `whole`'s classes the first is learnt, of the others the second; `belief` is
-    how many steps weigh as much as what holds of all stems."""
+    """Mean probability of each class in this stem where it sounds and where not, `(class,)` each,
+    from the steps' probabilities and the posterior that the class sounds there, both
+    `(step, class)`. For the classes of `whole` the first is estimated, for the others the second;
+    `belief` is how many steps the prior means count as."""
     sounding = (belief * SOUNDING + (held * probability).sum(axis=0)) / (belief + held.sum(axis=0))
     silent = 1 - held
     absent = (belief * ABSENT + (silent * probability).sum(axis=0)) / (belief + silent.sum(axis=0))
@@ -229,7 +229,8 @@ def kept_spans(stem: TrimmedStem) -> np.ndarray:
 
 
 def near_silence(moment: float, spans: np.ndarray) -> float:
-    """A change at `moment` of the trimmed stem, or the silence near it at which segments end."""
+    """`moment`, in s of the trimmed stem, or the place of a silence that is near it and longer than
+    `SHORT_SILENCE`."""
     gaps = spans[1:, 2] - spans[:-1, 3]
     joins = spans[1:, 0][gaps >= SHORT_SILENCE]
     near = joins[np.abs(joins - moment) < SNAP_SECONDS]
@@ -238,7 +239,7 @@ def near_silence(moment: float, spans: np.ndarray) -> float:
 
 def places_in_file(start: float, end: float, spans: np.ndarray) -> list[tuple[float, float]]:
     """Where a part of the trimmed stem lies in the file, all in s; cut at silences that are not
-    short."""
+    shorter than `SHORT_SILENCE`."""
     places: list[tuple[float, float]] = []
     for joined, joined_end, place, place_end in spans.tolist():
         if joined_end <= start or joined >= end:

@@ -1,8 +1,8 @@
-"""The classifier that refining starts from: shipped ones, and how one is trained on.
+"""The classifiers that refining starts from, and how they are trained on.
 
-A classifier that learnt from songs whose labels are right knows the classes before it hears a
-collection. It judges every stem unseen; then it is trained on, in small steps, under the labels
-that it found, and learns the collection's own sound.
+A start is a classifier that was trained on songs with right labels. It judges the stems of a
+collection before it is trained on them. Then it is trained on, in small steps, under the labels
+that it found, and adapts to the collection's sound.
 """
 
 from dataclasses import replace
@@ -14,15 +14,15 @@ from selfrefine.settings import ClassifierSettings
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 
 STEPS = 500
-"""Of a collection of `MANY_STEMS` or more; fewer stems need fewer."""
+"""Steps of a training on for `MANY_STEMS` stems or more; for fewer stems it is shorter."""
 MANY_STEMS = 60
 LEAST_STEPS = 150
 LEAST_STEMS = 8
-"""Fewer are judged by the start alone."""
+"""Fewer stems are judged by the start alone."""
 USUAL_TRAININGS = 2
-"""More find no more (docs/log.md)."""
+"""Further trainings mend no more labels (docs/log.md)."""
 RATE_SHARE = 0.25
-"""Of the rate that a network learns from nothing with."""
+"""The learning rate of a training on, over that of a training from nothing."""
 
 
 def has_shipped(sample_rate: int) -> bool:
@@ -31,7 +31,7 @@ def has_shipped(sample_rate: int) -> bool:
 
 
 def shipped_file(sample_rate: int) -> Path:
-    """Where it lies, or would."""
+    """Where the package has its classifier for a sample rate in Hz, if it has one."""
     return SHIPPED / f"band-{sample_rate}.pt"
 
 

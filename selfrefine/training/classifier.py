@@ -13,14 +13,18 @@ from selfrefine.mixing.source_bank import SourceBank
 from selfrefine.mixing.stem_pool import StemPool, load_pool
 from selfrefine.models.classifier import build_classifier, magnitudes
 from selfrefine.settings import ClassifierSettings
-from selfrefine.training.loop import Place, Schedule, Task, Trained, train
+from selfrefine.training.loop import Place, Trained, train
 from selfrefine.training.memory import slices
+from selfrefine.training.schedule import Schedule
+from selfrefine.training.task import Task
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """`inputs` `(batch, channel, bin, frame)`, `labels` `(batch, class)`; `clips` `(source,)` went
-    into the whole batch."""
+    """Spectra `inputs` `(batch, channel, bin, frame)` and their `labels` `(batch, class)`.
+
+    `clips` `(source,)` are the indices of all stems in the batch, also where this is a part of it.
+    """
 
     inputs: Tensor
     labels: Tensor
@@ -34,11 +38,11 @@ def train_classifier(
     place: Place,
     start: Mapping[str, Tensor] | None = None,
 ) -> Trained:
-    """Leaves the weights in the place's `folder/model.pt`.
+    """Trains a classifier on pseudo labels, the labels of `stems`.
 
-    `stems`' labels are the pseudo labels. The weights begin as those of `start`, a state of the
-    same network, or as random ones. Raises InputError when no stem is left to train on, and what
-    `train` raises.
+    Leaves the weights in the place's `folder/model.pt`. The weights begin as those of `start`, a
+    state of the same network, or as random ones. Raises InputError when no stem is left to train
+    on, and what `train` raises.
     """
     pool = load_pool(stems, place.device)
     candidates = class_candidates(pool)
@@ -88,13 +92,14 @@ def train_classifier(
 
 
 def epoch_steps(pool: StemPool, candidates: list[Tensor], settings: ClassifierSettings) -> int:
-    """Steps of `settings.epochs` epochs: an epoch is the longest class cut into segments."""
+    """Steps of `settings.epochs` epochs. An epoch cuts the longest class into segments once."""
     longest = max(int(pool.lengths[clips].sum()) for clips in candidates)
     return math.ceil(settings.epochs * longest / settings.segment / settings.batch)
 
 
 def classification_loss(logits: Tensor, labels: Tensor, use_bce: bool) -> Tensor:
-    """Mean absolute error of the sigmoid outputs, or binary cross-entropy, `(batch, class)`."""
+    """Binary cross-entropy of logits `(batch, class)` if `use_bce`, else the mean absolute error of
+    their sigmoids. A scalar."""
     if use_bce:
         return nn.functional.binary_cross_entropy_with_logits(logits.float(), labels)
     return (torch.sigmoid(logits.float()) - labels).abs().mean()

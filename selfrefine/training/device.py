@@ -14,10 +14,10 @@ from selfrefine.machine_settings import (
 
 
 def training_device() -> torch.device:
-    """The GPU when there is one; SELFREFINE_DEVICE names another.
+    """The GPU if there is one, else the CPU; SELFREFINE_DEVICE chooses another.
 
-    Whoever trains or applies a network asks this first, so it raises InputError for any machine
-    setting that cannot be used, and for a GPU that is not there.
+    Whatever trains or applies a network calls this first. It therefore raises InputError for any
+    machine setting that cannot be used, and for a GPU that is not there.
     """
     refuse_bad_settings()
     chosen = chosen_device()
@@ -43,26 +43,37 @@ def prepare(device: torch.device) -> None:
 
 
 def items_at_once(batch: int, known: int | None = None) -> int:
-    """How many of a batch's items go through the network together: SELFREFINE_ITEMS_AT_ONCE, or so
-    many as are `known` to fit, or all. Gradients of the parts are summed, so that a small GPU can
-    train with a large batch."""
+    """How many of a batch's items go through the network together, so that a small GPU can train
+    with a large batch.
+
+    SELFREFINE_ITEMS_AT_ONCE comes first, then the number that is `known` to fit, then the whole
+    batch.
+    """
     return min(batch, chosen_items_at_once() or known or batch)
 
 
+def wait_for_device(device: torch.device) -> None:
+    """Returns when a GPU has finished what it was given; at once on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def memory_left(device: torch.device) -> int:
-    """Bytes that a stem set may take of a GPU beside what torch held of it at most so far. A tenth
-    of the memory stays free: batches differ, and other trainings may run on the same GPU."""
+    """Bytes of a GPU that a stem set may take beside the most that torch has held so far.
+
+    A tenth of the memory stays free: batches differ, and other trainings may run on the same GPU.
+    """
     free, total = torch.cuda.mem_get_info(device)
     given_back = torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
     return max(0, free - given_back - total // 10)
 
 
 def draws_ahead(device: torch.device) -> bool:
-    """Whether batches are drawn by a thread of their own while the network is at the one before.
+    """Whether a thread of its own draws each batch while the network is at the one before.
 
-    SELFREFINE_DRAW_AHEAD says so with 1 and not with 0. Else a GPU's are, and those of a CPU with
-    two cores: there a second thread helps a small network no more than that, and is many times
-    slower than one when another process wants a core.
+    SELFREFINE_DRAW_AHEAD says yes with 1 and no with 0. Where it is not set, a GPU draws ahead, and
+    a CPU with two cores. On two cores a second thread helps a small network no more than drawing
+    ahead does, and it is many times slower than one thread when another process wants a core.
     """
     chosen = chosen_draw_ahead()
     return device.type == "cuda" or os.cpu_count() == 2 if chosen is None else chosen

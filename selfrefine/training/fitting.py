@@ -11,16 +11,17 @@ from selfrefine.mixing.stem_pool import StemPool, take_back
 from selfrefine.progress import Note
 from selfrefine.training.memory import free_memory, halved, unless_out_of_memory
 
-Step = Callable[[int], Tensor]
-"""Leaves a batch's gradients, so many items going through the network together; its loss."""
+Attempt = Callable[[int], Tensor]
+"""Leaves a batch's gradients in the model, with so many items at once in the network. Returns the
+batch's loss, a scalar."""
 
 
 class Fitting:
-    """How many of a batch's `items` go through the network together: `at_once`, halved where memory
-    runs out. Before that the stems leave the GPU, which changes nothing but speed.
+    """Finds how many of a batch's `items` memory holds in the network together: `at_once`.
 
-    The sum of the parts' gradients is the whole batch's, but for networks with batch
-    normalisation, which sees a part at a time.
+    Where memory runs out, the stems leave the GPU first, which changes nothing but speed. After
+    that `at_once` is halved. The sum of the parts' gradients is the whole batch's, except for
+    networks with batch normalisation, which sees a part at a time.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Fitting:
     ) -> None:
         self.at_once = at_once
         self._items = items
+        self._model = model
         self._pool = pool
         self._device = device
         self._note = note
@@ -41,9 +43,9 @@ class Fitting:
         self._buffers = list(model.buffers())
         self._kept = [buffer.clone() for buffer in self._buffers]
 
-    def fitted(self, attempt: Step, step: int) -> Tensor:
-        """The loss of an attempt for which memory lasts; a failed one leaves no trace. Raises
-        InputError where not even one item fits."""
+    def fitted(self, attempt: Attempt, step: int) -> Tensor:
+        """Repeats `attempt` until memory lasts and returns its loss. Failed attempts leave no
+        trace. Raises InputError where memory does not hold one item."""
         self._keep()
         before = self.at_once
         while (found := unless_out_of_memory(lambda: attempt(self.at_once))) is None:
@@ -54,13 +56,14 @@ class Fitting:
             self._note(self._words(step))
         return found[0]
 
-    def without_effect(self, attempt: Step) -> None:
-        """Only finds out what fits."""
+    def without_effect(self, attempt: Attempt) -> None:
+        """Finds what fits, as `fitted` does. The model keeps its buffers and has no gradients."""
         self.fitted(attempt, 0)
         self._restore()
+        self._model.zero_grad(set_to_none=True)
 
     def _keep(self) -> None:
-        """Batch normalisation counts in its buffers what it has seen, failed attempts too."""
+        """Copies the buffers, in which batch normalisation counts failed attempts too."""
         for kept, buffer in zip(self._kept, self._buffers, strict=True):
             kept.copy_(buffer)
 
@@ -69,7 +72,8 @@ class Fitting:
             buffer.copy_(kept)
 
     def _shrink(self) -> bool:
-        """Frees memory, and has less of it asked for, if that can be."""
+        """Makes the next attempt smaller and frees memory. Returns False if it is as small as it
+        can be."""
         smaller = True
         if self._pool is not None and take_back(self._pool):
             self._note("memory ran out: the stems stay on the host, and the step is repeated")
@@ -80,8 +84,9 @@ class Fitting:
         free_memory(self._device)
         return smaller
 
-    def _last(self, attempt: Step) -> Tensor:
-        """One item in all the memory that there is; what then fails is told in its own words."""
+    def _last(self, attempt: Attempt) -> Tensor:
+        """Tries one item in all memory that can be freed. The InputError for a failure quotes
+        torch's error."""
         try:
             return attempt(self.at_once)
         except RuntimeError as error:

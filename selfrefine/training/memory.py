@@ -1,4 +1,4 @@
-"""What a training does when the memory of its device runs out: goes on with fewer items at once."""
+"""Recognising that memory ran out, and asking for less of it."""
 
 import gc
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-Result = TypeVar("Result")
+WorkT = TypeVar("WorkT")
 
 ALLOCATION_FAILED = (
     "CUDA out of memory",
@@ -22,20 +22,21 @@ ALLOCATION_FAILED = (
     "unable to find an engine to execute this computation",
     "DefaultCPUAllocator: can't allocate memory",
 )
-"""Of libraries and devices that have no error of their own for it."""
+"""In the messages of libraries and devices whose errors have no type of their own for it."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(what in str(error) for what in ALLOCATION_FAILED)
 
 
-def unless_out_of_memory(work: Callable[[], Result]) -> tuple[Result] | None:
-    """What `work` gives, in a tuple; None where memory ran out.
+def unless_out_of_memory(work: Callable[[], WorkT]) -> tuple[WorkT] | None:
+    """Calls `work` and returns its result in a tuple, or None where memory ran out.
 
-    The error is gone when this returns. Its traceback holds the tensors of the failed attempt, so
-    that nothing could be freed before.
+    The error is gone when this returns: its traceback holds the tensors of the failed attempt,
+    which could not be freed otherwise. Other errors are raised.
     """
     try:
         return (work(),)
@@ -46,7 +47,7 @@ def unless_out_of_memory(work: Callable[[], Result]) -> tuple[Result] | None:
 
 
 def free_memory(device: torch.device) -> None:
-    """Gives back what a failed attempt left, and counts the peak of memory anew."""
+    """Returns what nothing uses to the device, and starts counting the peak of memory anew."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -54,9 +55,10 @@ def free_memory(device: torch.device) -> None:
 
 
 def slices(items: int, at_once: int) -> list[slice]:
-    """A batch cut into what goes through the network together."""
+    """Cuts `items` items into slices of at most `at_once`."""
     return [slice(first, min(first + at_once, items)) for first in range(0, items, at_once)]
 
 
 def halved(items: int) -> int:
+    """Half of a number of items, rounded up."""
     return (items + 1) // 2

@@ -9,41 +9,67 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.machine_settings import only_float32
+from selfrefine.progress import Note
 
 LARGEST_ERROR = 0.03
-"""Of a layer in bf16, relative; rounding alone leaves .003."""
+"""The largest relative error that a layer may have in bf16; rounding alone leaves .003."""
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linear)
 
 
 @cache
 def multiplies_in_bf16(device: torch.device) -> bool:
-    """SELFREFINE_PRECISION=float32 says no for every device."""
+    """Whether a device has products in bf16; none where SELFREFINE_PRECISION is float32."""
     if only_float32():
         return False
     if device.type == "cuda":
-        # Without what older ones do in software, slower than float32.
+        # Older GPUs emulate bf16 in software, slower than float32.
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def autocast(device: torch.device, short: bool) -> AbstractContextManager[object]:
-    """bf16 where it is `short`: a fifth to a half faster on a CPU that has it, and as good."""
+    """Lets networks multiply in bf16 if `short`. A CPU that has it is a fifth to a half faster,
+    with results as good."""
     return torch.autocast(device.type, torch.bfloat16) if short else contextlib.nullcontext()
 
 
 def is_doubtful(device: torch.device) -> bool:
-    """Whether bf16 is to be checked: on CPUs with AMX, oneDNN's strided convolutions read memory
-    that nobody wrote where their output is narrow, and are wrong for some numbers of channels."""
+    """Whether bf16 has to be checked on a device.
+
+    On CPUs with AMX, oneDNN's strided convolutions read memory that was never written where their
+    output is narrow, and they are wrong for some numbers of channels.
+    """
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
-def layers_wrong_in_bf16(model: nn.Module, step: Callable[[], object]) -> list[str]:
-    """Names of convolutions and products whose output or gradients in bf16 are not float32's, each
-    on what it is given in `step`, a training step in float32 that has no effect.
+def trusts_bf16(
+    model: nn.Module, device: torch.device, exact_step: Callable[[], object], note: Note
+) -> bool:
+    """Whether `model` is to train in bf16 on `device`. Notes layers that the device gets wrong.
 
-    Layer by layer, since a whole network's gradient hides layers that count little at first.
+    `exact_step` is a training step in float32 that has no effect. It is called where the device is
+    doubtful.
+    """
+    if not multiplies_in_bf16(device):
+        return False
+    if not is_doubtful(device):
+        return True
+    wrong = layers_wrong_in_bf16(model, exact_step)
+    if wrong:
+        note(
+            f"this CPU computes {len(wrong)} of the network's layers wrong in bf16, as "
+            f"{wrong[0]}: it trains in float32"
+        )
+    return not wrong
+
+
+def layers_wrong_in_bf16(model: nn.Module, step: Callable[[], object]) -> list[str]:
+    """Names of convolutions and products whose output or gradients bf16 gets wrong.
+
+    Each layer is checked on the input that it gets in `step`, a training step in float32 without an
+    effect. The gradient of the whole network would hide layers that count little at first.
     """
     inputs: dict[str, Tensor] = {}
 
@@ -64,7 +90,8 @@ def layers_wrong_in_bf16(model: nn.Module, step: Callable[[], object]) -> list[s
 
 
 def is_right(layer: nn.Module, given: Tensor) -> bool:
-    """Whether a layer's output, and the gradients of its input and its weights, are float32's."""
+    """Whether bf16 gives a layer's output, and the gradients of its input and weights, as float32
+    does."""
     exact = outcome(layer, given, short=False)
     spoil_free_memory()
     found = outcome(layer, given, short=True)
@@ -74,6 +101,10 @@ def is_right(layer: nn.Module, given: Tensor) -> bool:
 
 
 def outcome(layer: nn.Module, given: Tensor, short: bool) -> list[Tensor]:
+    """The output of a layer, then the gradients of its input and of each weight.
+
+    The gradient of the output is the same random one each time.
+    """
     given = given.clone().requires_grad_()
     with autocast(given.device, short):
         output = layer(given)
@@ -84,7 +115,7 @@ def outcome(layer: nn.Module, given: Tensor, short: bool) -> list[Tensor]:
 
 
 def spoil_free_memory() -> None:
-    """Leaves NaN in what is allocated next, so that reading it shows."""
+    """Leaves NaN in what is allocated next, so that a layer that reads it is found."""
     sizes = [2**power for power in range(8, 21)] * 2
     spoilt = [torch.full((size,), float("nan")) for size in sizes]
     del spoilt

@@ -18,17 +18,19 @@ from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.randomness import generator_for
 from selfrefine.settings import SeparatorSettings
-from selfrefine.training.loop import Place, Schedule, Task, Trained, train
+from selfrefine.training.loop import Place, Trained, train
 from selfrefine.training.memory import slices
+from selfrefine.training.schedule import Schedule
+from selfrefine.training.task import Task
 
 STATISTICS_MIXTURES = 64
-"""Mixtures from which X-UMX's input statistics are measured."""
+"""How many mixtures X-UMX's input statistics are measured on."""
 
 
 def train_separator(
     stems: AudioSet, settings: SeparatorSettings, seed: int, place: Place
 ) -> Trained:
-    """Leaves the weights in the place's `folder/model.pt`.
+    """Trains a separator. Leaves the weights in the place's `folder/model.pt`.
 
     Raises InputError when no stem has one label, and what `train` raises.
     """

@@ -1,4 +1,4 @@
-"""How near a training comes to what its device can do."""
+"""How fast a device is, and how much a training asks of it."""
 
 import math
 import resource
@@ -10,6 +10,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from selfrefine.training.device import wait_for_device
+from selfrefine.training.drawing import BatchT
+from selfrefine.training.gradients import Gradients
+from selfrefine.training.memory import unless_out_of_memory
 from selfrefine.training.precision import multiplies_in_bf16
 
 Shape = torch.Size
@@ -20,9 +24,20 @@ BACKWARD = 2
 """The backward pass costs two products for each of the forward pass."""
 
 
+def batch_flops(gradients: Gradients[BatchT], batch: BatchT, step: int, at_once: int) -> int:
+    """Floating-point operations of a step on the whole batch, counted on its first part of
+    `at_once` items. 0 where memory does not hold that."""
+    part, share = gradients.task.parts(batch, at_once)[0]
+    found = unless_out_of_memory(lambda: step_flops(lambda: gradients.part_loss(part, step)))
+    return round(found[0] / share) if found else 0
+
+
 def step_flops(forward: Callable[[], Any]) -> int:
-    """Floating-point operations of a training step whose forward pass is `forward`: its
-    convolutions and matrix products, three times for the backward pass, which is not run."""
+    """Floating-point operations of a training step whose forward pass is `forward`.
+
+    They are those of its convolutions and matrix products. The backward pass is not run; it counts
+    as twice the forward pass.
+    """
     recurrent = {
         torch.ops.aten.mkldnn_rnn_layer: layer_flops,
         torch.ops.aten._cudnn_rnn: stack_flops,
@@ -33,12 +48,14 @@ def step_flops(forward: Callable[[], Any]) -> int:
 
 
 def layer_flops(shape: Shape, of_input: Shape, of_state: Shape, *rest: Any, **more: Any) -> int:
-    """One direction of one layer on the CPU: two operations per weight and time step."""
+    """Operations of one direction of one recurrent layer on the CPU: two per weight and time
+    step."""
     return 2 * math.prod(shape[:2]) * (math.prod(of_input) + math.prod(of_state))
 
 
 def stack_flops(shape: Shape, weights: list[Shape], *rest: Any, **more: Any) -> int:
-    """All layers and directions on a GPU; the biases among the weights have one dimension."""
+    """Operations of all recurrent layers and directions on a GPU: two per weight and time step."""
+    # Biases have one dimension.
     matrices = [math.prod(weight) for weight in weights if len(weight) == 2]
     return 2 * math.prod(shape[:2]) * sum(matrices)
 
@@ -50,23 +67,18 @@ def peak_flops(device: torch.device) -> float:
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
     seconds = []
     for _ in range(PEAK_ROUNDS):
-        wait(device)
+        wait_for_device(device)
         began = time.perf_counter()
         a @ b
-        wait(device)
+        wait_for_device(device)
         seconds.append(time.perf_counter() - began)
     return 2 * size**3 / min(seconds)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that torch held on a GPU, or this process in main memory."""
+    """The most bytes that torch has held on a GPU, or this process in main memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

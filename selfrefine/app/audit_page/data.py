@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, label_words
 from selfrefine.refining.segments import Segment
 
 COLUMNS = 240
-"""Of a drawn waveform; about as many as a phone has pixels across."""
+"""Of a drawn waveform: about as many as a phone has pixels across."""
 MOST_POINTS = 120
 """Of a drawn curve."""
 LEVELS = 255
@@ -32,9 +32,9 @@ def packed(values: np.ndarray) -> str:
     return base64.b64encode(levels.round().astype(np.uint8).tobytes()).decode()
 
 
-def waveform(peaks: np.ndarray) -> str:
-    """The largest of `peaks` in each of at most COLUMNS equal parts, packed. The highest is 1, so
-    that a quiet stem can be seen too."""
+def packed_waveform(peaks: np.ndarray) -> str:
+    """The largest of `peaks` in each of at most COLUMNS equal parts, packed. They are scaled to a
+    maximum of 1, so that quiet stems are visible."""
     starts = np.linspace(0, len(peaks), min(COLUMNS, len(peaks)), endpoint=False).astype(int)
     highest = peaks.max(initial=0)
     return packed(np.maximum.reduceat(peaks, starts) / highest) if highest > 0 else ""
@@ -43,14 +43,19 @@ def waveform(peaks: np.ndarray) -> str:
 def segment_rows(segments: tuple[Segment, ...]) -> list[tuple[float, float, str, float]]:
     """Start, end, label set and confidence."""
     return [
-        (round(part.start, 2), round(part.end, 2), "+".join(part.label), round(part.confidence, 2))
+        (
+            round(part.start, 2),
+            round(part.end, 2),
+            label_words(part.label),
+            round(part.confidence, 2),
+        )
         for part in segments
     ]
 
 
 def curve_record(curve: Curve, seconds: float) -> dict[str, object]:
-    """Points `x` in thousandths of the file with a packed line per class, and the stretches looked
-    at, in s."""
+    """Points `x` in thousandths of the file, a packed line per class, and in s the stretches that
+    silence removal kept."""
     count = len(curve.times)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
     x = (curve.times[chosen] / seconds * X_LEVELS).round().astype(int).clip(0, X_LEVELS)

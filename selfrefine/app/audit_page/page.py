@@ -1,5 +1,6 @@
-"""audit.html: what refining found, to be listened to and decided by hand. One file that needs no
-server; its players play the stems beside it, and it gives the edited labels.csv as a download."""
+"""audit.html, on which a person listens to refined stems and decides their labels. One file that
+needs no server; its players play the stems beside it, and it offers the edited labels.csv as a
+download."""
 
 import base64
 import hashlib
@@ -14,9 +15,10 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from selfrefine.app.audit_page.data import Curve, curve_record, segment_rows, waveform
+from selfrefine.app.audit_page.data import Curve, curve_record, packed_waveform, segment_rows
 from selfrefine.app.labels_table import StemDecision, labels_text
-from selfrefine.classes import CLASSES
+from selfrefine.classes import CLASSES, label_rank, label_words
+from selfrefine.files.atomic import written_whole
 from selfrefine.refining.segments import Segment
 
 BY_HAND = "by hand"
@@ -31,10 +33,10 @@ STYLE = Path(__file__).with_name("page.css")
 
 @dataclass(frozen=True)
 class AuditedStem:
-    """A decision with what there is to hear and see of it; `audio` lies under the page's folder.
+    """A decision, the stem's audio file under the page's folder, and what the page draws of it.
 
-    `peaks` `(column,)` are the largest magnitudes of as many equal parts of the file, 0 to 1;
-    `segments` are the stretches that hold the same classes.
+    `peaks` `(column,)` are the largest magnitudes, 0 to 1, in equal parts of the file; `segments`
+    are the stretches that hold the same classes.
     """
 
     decision: StemDecision
@@ -61,12 +63,11 @@ class Audit:
 
 
 def write_audit(path: Path, audit: Audit) -> None:
-    """Whole or not at all."""
+    """Writes the page to `path`; its players play files under that folder."""
     page = audit_page(audit, path.parent)
-    partial = path.with_name(path.name + ".partial")
-    # A name that is not valid UTF-8 is shown with question marks.
-    partial.write_bytes(page.encode("utf-8", errors="replace"))
-    os.replace(partial, path)
+    with written_whole(path) as partial:
+        # A name that is not valid UTF-8 is shown with question marks.
+        partial.write_bytes(page.encode("utf-8", errors="replace"))
 
 
 def audit_page(audit: Audit, folder: Path) -> str:
@@ -82,7 +83,7 @@ def audit_page(audit: Audit, folder: Path) -> str:
         threshold=audit.threshold,
         classes=CLASSES,
         decisions=decision_counts(audit.stems),
-        confusion=confusion_rows(audit.stems),
+        confusion=refined_by_given(audit.stems),
         accuracy_columns=audit.accuracy_columns,
         accuracies=audit.accuracies,
         reliability=audit.reliability,
@@ -97,7 +98,7 @@ def audit_page(audit: Audit, folder: Path) -> str:
 
 
 def policy_hash(text: str) -> str:
-    """What a Content-Security-Policy allows exactly this inline text by."""
+    """The digest by which a Content-Security-Policy allows exactly this inline text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -107,13 +108,13 @@ def script_data(value: object) -> str:
 
 
 def page_data(audit: Audit, folder: Path) -> dict[str, object]:
-    """What the page's script works on: labels.csv as it was written, and the stems that can be
-    heard, doubtful first."""
+    """The data of the page's script: labels.csv as it was written, and the usable stems, the most
+    doubtful first."""
     labels = labels_text(stem.decision for stem in audit.stems)
     order = sorted(enumerate(audit.stems), key=lambda each: -each[1].decision.doubt)
     return {
         "labels": labels,
-        # Decisions are kept by it, so that those about other labels are not taken for these.
+        # The browser keeps decisions under it, so that they do not apply to other labels.
         "digest": hashlib.sha256(labels.encode(errors="surrogateescape")).hexdigest(),
         "classes": CLASSES,
         "byHand": BY_HAND,
@@ -128,7 +129,7 @@ def page_data(audit: Audit, folder: Path) -> dict[str, object]:
 
 
 def stem_record(row: int, stem: AuditedStem, folder: Path) -> dict[str, object]:
-    """A stem for the script; `row` is its place in labels.csv, which says the rest about it."""
+    """A stem for the script; the rest of it stands in row `row` of labels.csv."""
     source = ""
     if stem.audio is not None:
         # As bytes, so that names that are not valid UTF-8 can be played too.
@@ -137,7 +138,7 @@ def stem_record(row: int, stem: AuditedStem, folder: Path) -> dict[str, object]:
         "row": row,
         "doubt": round(stem.decision.doubt, 3),
         "source": source,
-        "peaks": None if stem.peaks is None else waveform(stem.peaks),
+        "peaks": None if stem.peaks is None else packed_waveform(stem.peaks),
         "segments": segment_rows(stem.segments),
         "curve": curve_record(stem.curve, stem.decision.seconds or 1.0) if stem.curve else None,
     }
@@ -163,7 +164,7 @@ def decision_counts(stems: list[AuditedStem]) -> list[tuple[str, int]]:
     return counts
 
 
-def confusion_rows(stems: list[AuditedStem]) -> list[tuple[str, list[int]]]:
+def refined_by_given(stems: list[AuditedStem]) -> list[tuple[str, list[int]]]:
     """By given label: stems refined to each class (several classes count under each), to several,
     to none."""
     usable = [stem.decision for stem in stems if stem.decision.probability is not None]
@@ -173,9 +174,5 @@ def confusion_rows(stems: list[AuditedStem]) -> list[tuple[str, list[int]]]:
         cells = [sum(name in refined for refined in of_label) for name in CLASSES]
         cells.append(sum(len(refined) > 1 for refined in of_label))
         cells.append(sum(not refined for refined in of_label))
-        rows["+".join(label)] = cells
+        rows[label_words(label)] = cells
     return list(rows.items())
-
-
-def label_rank(label: tuple[str, ...]) -> tuple[int, ...]:
-    return (len(label), *(CLASSES.index(name) for name in label))

@@ -1,0 +1,104 @@
+"""An instrument classifier Psi (section 3.1)."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from experiments.profiles import Profile
+from experiments.stages.songs import Songs
+from experiments.stages.stage import Result, Stage
+from experiments.stages.training import WEIGHTS, Training
+from experiments.stages.trimmed import Trimmed
+from experiments.work import Work
+from selfrefine.refining.starting import USUAL_TRAININGS, training_on
+from selfrefine.scales import SCALES
+from selfrefine.settings import ClassifierSettings, added
+
+
+@dataclass(frozen=True)
+class Classifier(Training):
+    """A classifier trained from scratch, or on from the weights of `start`; with
+    `single_labelled_only` on stems of one class alone."""
+
+    settings: ClassifierSettings = field(default_factory=ClassifierSettings)
+    single_labelled_only: bool = False
+    start: "Classifier | None" = added(None, as_before=None)
+
+    @property
+    def is_start(self) -> bool:
+        """Whether it is the one that others start from: one file, whatever they draw."""
+        return self.trained_on.start_of_others
+
+    def words(self) -> str:
+        return f"Psi_{self.training_words()}{self.reading_words()}"
+
+    def training_words(self) -> str:
+        """What it learns from: clean, noisy, refined, refined twice (refined2) …; band for the
+        one that others start from, started, started twice … for those."""
+        if self.is_start:
+            return "band"
+        if self.start is not None:
+            trainings = self.trainings_from_start()
+            return "started" if trainings == USUAL_TRAININGS else f"started{trainings}"
+        times = 0
+        stems = self.trained_on
+        while stems.labelled_by is not None:
+            times += 1
+            stems = stems.labelled_by.trained_on
+        if times == 0:
+            return stems.data_words()
+        return "refined" if times == 1 else f"refined{times}"
+
+    def trainings_from_start(self) -> int:
+        """How many classifiers, one on the labels of the other, are trained on from the start."""
+        before = self.trained_on.labelled_by
+        if self.start is None or before is None:
+            return 0
+        return 1 + before.trainings_from_start()
+
+    def reading_words(self) -> str:
+        """Of one made under another reading of the paper than its scale's."""
+        if self.is_start or self.start is not None:
+            return ""
+        for scale in SCALES.values():
+            usual = scale.classifier
+            otherwise = replace(self.settings, effects=usual.effects)
+            if otherwise == usual != self.settings:
+                return " (other effects)"
+        return self.trained_on.reading()
+
+    def refinements(self) -> int | None:
+        before = self.trained_on.refinements()
+        return None if before is None else before + 1
+
+    def with_seed(self, seed: int) -> Any:
+        return self if self.is_start else replace(self, seed=seed)
+
+    def at_scale(self, profile: Profile) -> Any:
+        if self.is_start:
+            return replace(self, settings=replace(self.settings, steps=profile.start_steps))
+        if self.start is not None:
+            return replace(self, settings=training_on(self.settings, None))
+        return self
+
+    def watched_with(self, songs: Songs) -> Stage:
+        return Trimmed(songs)
+
+    def compute(self, work: Work) -> Result:
+        from experiments.trainings.watching import recognition_measure
+        from selfrefine.clips.audio_set import single_labelled
+        from selfrefine.training.checkpoint import read_weights
+        from selfrefine.training.classifier import train_classifier
+        from selfrefine.training.device import training_device
+
+        stems = self.trained_on.clips(work.store)
+        if self.single_labelled_only:
+            stems = single_labelled(stems)
+        start = None
+        if self.start is not None:
+            start = read_weights(work.store.folder(self.start) / WEIGHTS)
+        return self.train(
+            work,
+            stems,
+            lambda place: train_classifier(stems, self.settings, self.seed, place, start),
+            lambda songs: recognition_measure(songs, self.settings, training_device()),
+        )

@@ -1,0 +1,59 @@
+"""Songs whose tracks are filed under wrong stems: label noise with its truth beside it."""
+
+from dataclasses import asdict, dataclass
+
+from experiments.stages.songs import DECODED_PER_SECOND, Songs
+from experiments.stages.stage import Result
+from experiments.work import Cost, TrialOf, Work
+from selfrefine.classes import Labels
+from selfrefine.settings import Corruption
+
+TRUTH = "truth.csv"
+
+
+@dataclass(frozen=True)
+class Corrupted(Songs):
+    """`songs`, kept track by track, with `noise` drawn for each song from `seed`."""
+
+    songs: Songs
+    noise: Corruption
+    seed: int = 0
+
+    def words(self) -> str:
+        return f"{self.songs.words()}, corrupted"
+
+    def stem_seconds(self) -> float:
+        return self.songs.stem_seconds()
+
+    def is_noisy(self) -> bool:
+        return True
+
+    def cost(self, trial_of: TrialOf) -> Cost:
+        return Cost(self.stem_seconds() / DECODED_PER_SECOND)
+
+    def compute(self, work: Work) -> Result:
+        import numpy as np
+
+        from selfrefine.clips.audio_set import AudioSetWriter, by_song, open_audio_set
+        from selfrefine.clips.corruption import draw_parts, stem_truth, sum_parts
+        from selfrefine.clips.truth import read_truth, write_truth
+        from selfrefine.metrics.label_sets import confusion, label_accuracy
+
+        tracks = open_audio_set(work.store.folder(self.songs))
+        songs = by_song(tracks)
+        truths = []
+        with AudioSetWriter(work.folder, tracks.sample_rate) as writer:
+            for number, (song, clips) in enumerate(songs.items()):
+                rng = np.random.default_rng([self.seed, number])
+                for given, parts in draw_parts(clips, self.noise, rng).items():
+                    writer.add(song, given, (given,), sum_parts(tracks, parts))
+                    truths.append(stem_truth(tracks, song, given, parts))
+                work.progress.count(number + 1, len(songs))
+        write_truth(work.folder / TRUTH, truths)
+        as_given: Labels = {(truth.song, truth.given): (truth.given,) for truth in truths}
+        truth = read_truth(work.folder / TRUTH)
+        return {
+            "stems": len(truths),
+            "accuracy": asdict(label_accuracy(as_given, truth)),
+            "confusion": confusion(as_given, truth),
+        }

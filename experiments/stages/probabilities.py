@@ -1,0 +1,52 @@
+"""A classifier's outputs for every stem of a set (section 4.2)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from experiments.stages.classifier import Classifier
+from experiments.stages.stage import Result, Stage
+from experiments.stages.training import WEIGHTS
+from experiments.stages.trimmed import Trimmed
+from experiments.work import Cost, TrialOf, Work
+
+
+@dataclass(frozen=True)
+class Probabilities(Stage):
+    """What `classifier` says of `stems`, averaged over each stem's windows."""
+
+    unit: ClassVar[str] = "stem"
+    on_gpu: ClassVar[bool] = True
+
+    stems: Trimmed
+    classifier: Classifier
+    windows_per_segment: int = 4
+
+    def words(self) -> str:
+        return f"{self.classifier.words()} on {self.stems.words()}"
+
+    def refinements(self) -> int | None:
+        return self.classifier.refinements()
+
+    def cost(self, trial_of: TrialOf) -> Cost:
+        heard = self.windows_per_segment * self.stems.stem_seconds()
+        return self.classifier.applied_cost(heard, trial_of)
+
+    def compute(self, work: Work) -> Result:
+        import numpy as np
+
+        from selfrefine.models.classifier import build_classifier
+        from selfrefine.refining.probabilities import judge_stems
+        from selfrefine.training.checkpoint import load_model
+        from selfrefine.training.device import training_device
+
+        device = training_device()
+        stems = self.stems.clips(work.store)
+        settings = self.classifier.settings
+        weights = work.store.folder(self.classifier) / WEIGHTS
+        model = load_model(build_classifier(settings), weights, device)
+        rows = judge_stems(
+            model, stems, settings, self.windows_per_segment, work.folder, device, work.progress
+        )
+        outputs = np.array([row.probability for row in rows])
+        unsure = float(((outputs > 0.1) & (outputs < 0.9)).mean())
+        return {"stems": len(rows), "unsure": unsure}

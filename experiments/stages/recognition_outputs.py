@@ -1,0 +1,148 @@
+"""A classifier's outputs where every label is right, to test it with (section 5.1).
+
+`outputs.csv` in its folder has true labels and outputs, an item a line.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from experiments.profiles import Profile
+from experiments.stages.classifier import Classifier
+from experiments.stages.stage import Result, Stage
+from experiments.stages.training import WEIGHTS
+from experiments.stages.trimmed import Trimmed
+from experiments.work import Cost, TrialOf, Work
+from selfrefine.classes import CLASSES, label_from_words, label_words
+from selfrefine.errors import InputError
+from selfrefine.files.atomic import written_whole
+from selfrefine.scales import PAPER_THRESHOLD
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Tests = dict[str, tuple["np.ndarray", "np.ndarray"]]
+"""By test, the truth (bool) and a classifier's outputs, each `(item, class)`."""
+
+FILE = "outputs.csv"
+SINGLE, MULTI = "single", "multi"
+"""The two tests of Tables 1 and 4: single-labelled stems, and random mixtures."""
+
+Thresholds = tuple[float, float, float, float]
+"""Per class, in CLASSES' order."""
+
+PAPER_THRESHOLDS: Thresholds = (PAPER_THRESHOLD,) * 4
+"""A profile has its own in their place."""
+
+
+@dataclass(frozen=True)
+class RecognitionOutputs(Stage):
+    """What `classifier` says of the single-labelled stems of a split, and of `mixtures` random
+    mixtures of them."""
+
+    unit: ClassVar[str] = "item"
+    on_gpu: ClassVar[bool] = True
+
+    stems: Trimmed
+    classifier: Classifier
+    mixtures: int = 3941
+    windows_per_segment: int = 4
+    seed: int = 0
+
+    def words(self) -> str:
+        return f"{self.classifier.words()} on {self.stems.words()} and mixtures of them"
+
+    def refinements(self) -> int | None:
+        return self.classifier.refinements()
+
+    def at_scale(self, profile: Profile) -> Any:
+        return replace(self, mixtures=profile.mixtures)
+
+    def cost(self, trial_of: TrialOf) -> Cost:
+        heard = self.windows_per_segment * self.stems.stem_seconds()
+        return self.classifier.applied_cost(heard, trial_of)
+
+    def compute(self, work: Work) -> Result:
+        from selfrefine.metrics.recognition import unsure_share
+        from selfrefine.models.classifier import build_classifier
+        from selfrefine.refining.mixture_outputs import mixture_outputs
+        from selfrefine.refining.probabilities import stem_windows
+        from selfrefine.training.checkpoint import load_model
+        from selfrefine.training.device import training_device
+
+        device = training_device()
+        stems = self.stems.clips(work.store)
+        settings = self.classifier.settings
+        weights = work.store.folder(self.classifier) / WEIGHTS
+        model = load_model(build_classifier(settings), weights, device)
+        items = len(stems.clips) + self.mixtures
+        rows = []
+        for stem, _ in stem_windows(model, stems, settings, self.windows_per_segment, device):
+            truth = tuple(name in stem.given for name in CLASSES)
+            rows.append(Output(SINGLE, f"{stem.song}/{stem.name}", truth, stem.probability))
+            work.progress.count(len(rows), items)
+        mixtures = mixture_outputs(model, stems, settings, self.mixtures, self.seed, device)
+        for number, (truth, values) in enumerate(mixtures):
+            rows.append(Output(MULTI, str(number), truth, values))
+            work.progress.count(len(rows), items)
+        write_outputs(work.folder, rows)
+        tests = read_outputs(work.folder)
+        return {
+            "items": {test: len(truth) for test, (truth, _) in tests.items()},
+            "unsure": {test: unsure_share(outputs) for test, (_, outputs) in tests.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a classifier made of one item; `truth` and `values` are in CLASSES' order."""
+
+    test: str
+    item: str
+    truth: tuple[bool, ...]
+    values: tuple[float, ...]
+
+
+def write_outputs(folder: Path, rows: list[Output]) -> None:
+    with written_whole(folder / FILE) as partial, partial.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["test", "item", "labels", *CLASSES])
+        for row in rows:
+            label = [name for name, held in zip(CLASSES, row.truth, strict=True) if held]
+            values = [f"{value:.5f}" for value in row.values]
+            table.writerow([row.test, row.item, label_words(label), *values])
+
+
+def read_outputs(folder: Path) -> Tests:
+    """Raises InputError for a file that `write_outputs` did not write."""
+    path = folder / FILE
+    try:
+        with path.open(newline="") as file:
+            return outputs_of_rows(csv.DictReader(file))
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a table of outputs ({error}); delete {folder} and run again"
+        ) from error
+
+
+def outputs_of_rows(rows: Iterable[dict[str, str]]) -> Tests:
+    """As `read_outputs`, of the rows of one classifier's table. Raises KeyError, ValueError or
+    TypeError for rows that are none."""
+    import numpy as np
+
+    truth: dict[str, list[list[bool]]] = {SINGLE: [], MULTI: []}
+    values: dict[str, list[list[float]]] = {SINGLE: [], MULTI: []}
+    for row in rows:
+        held = label_from_words(row["labels"])
+        truth[row["test"]].append([name in held for name in CLASSES])
+        values[row["test"]].append([float(row[name]) for name in CLASSES])
+    shape = (-1, len(CLASSES))
+    return {
+        test: (
+            np.array(truth[test], dtype=bool).reshape(shape),
+            np.array(values[test], dtype=float).reshape(shape),
+        )
+        for test in (SINGLE, MULTI)
+    }

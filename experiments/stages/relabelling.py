@@ -1,0 +1,66 @@
+"""Stems under label sets that a classifier found: the base of the kinds that decide them."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from experiments.stages.classifier import Classifier
+from experiments.stages.probabilities import Probabilities
+from experiments.stages.stage import Result
+from experiments.stages.stem_set import StemSet
+from experiments.store import Store
+from experiments.work import TABLE_SECONDS, Cost, TrialOf, Work
+from selfrefine.classes import Labels
+
+if TYPE_CHECKING:
+    from selfrefine.clips.audio_set import AudioSet
+    from selfrefine.refining.probabilities import StemProbability
+
+
+@dataclass(frozen=True)
+class Relabelling(StemSet):
+    """The judged stems under new label sets; a stem whose set is empty is dropped. Only the labels
+    are new, so a stage of this base stores no sound."""
+
+    probabilities: Probabilities
+
+    def labels(self, store: Store) -> Labels:
+        """The label set of every stem."""
+        raise NotImplementedError
+
+    def judged(self, store: Store) -> "list[StemProbability]":
+        """What the labels are decided from, a row a stem."""
+        from selfrefine.refining.probabilities import PROBABILITIES, read_probabilities
+
+        return read_probabilities(store.folder(self.probabilities) / PROBABILITIES)
+
+    def stem_seconds(self) -> float:
+        return self.probabilities.stems.stem_seconds()
+
+    def data_words(self) -> str:
+        return self.words().replace("labels by", "w/")
+
+    @property
+    def labelled_by(self) -> Classifier:
+        return self.probabilities.classifier
+
+    def clips(self, store: Store) -> "AudioSet":
+        from selfrefine.clips.audio_set import with_labels
+
+        return with_labels(self.probabilities.stems.clips(store), self.labels(store))
+
+    def cost(self, trial_of: TrialOf) -> Cost:
+        return Cost(TABLE_SECONDS)
+
+    def compute(self, work: Work) -> Result:
+        """How many stems became single-labelled, multi-labelled and dropped, and where the truth
+        is known how right the labels are."""
+        from selfrefine.metrics.label_sets import confusion, label_accuracy
+        from selfrefine.refining.labels import count_labels
+
+        labels = self.labels(work.store)
+        result: Result = {**count_labels(labels)}
+        truth = self.probabilities.stems.truth(work.store)
+        if truth is not None:
+            result["accuracy"] = asdict(label_accuracy(labels, truth))
+            result["confusion"] = confusion(labels, truth)
+        return result

@@ -1,0 +1,177 @@
+"""A network trained on a stem set: the base of classifiers and separators."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from experiments.stages.songs import Songs
+from experiments.stages.stage import Result, Stage
+from experiments.stages.stem_set import StemSet
+from experiments.trainings.trial import Trial, device_words, known_to_fit
+from experiments.work import Cost, TrialOf, Work
+from selfrefine.classes import CLASSES
+from selfrefine.settings import ClassifierSettings, SeparatorSettings
+
+if TYPE_CHECKING:
+    from experiments.trainings.watching import Metric
+    from selfrefine.clips.audio_set import AudioSet
+    from selfrefine.progress import StepReport
+    from selfrefine.training.loop import Inspect, Place, Trained
+
+WEIGHTS = "model.pt"
+"""The file of the trained weights in a training's folder."""
+
+LOADING_SECONDS = 5.0
+"""Until a process has its network on the device."""
+FORWARD_SHARE = 1 / 3
+"""Of a training step's time, what a forward pass over as much audio takes."""
+STORED_BYTES = 4
+"""Of a stereo pair of samples."""
+THIN_SECONDS = 60.0
+"""A class with less than this to train on is named."""
+
+
+@dataclass(frozen=True)
+class Training(Stage):
+    """A network of `settings` trained on `trained_on`, every draw from `seed`."""
+
+    unit: ClassVar[str] = "step"
+    on_gpu: ClassVar[bool] = True
+
+    trained_on: StemSet
+    settings: ClassifierSettings | SeparatorSettings
+    seed: int = 0
+
+    def watched_with(self, songs: Songs) -> Stage:
+        """What of the validation songs the training is watched with."""
+        raise NotImplementedError
+
+    def own_seed(self) -> int | None:
+        return self.seed
+
+    def with_seed(self, seed: int) -> Any:
+        return replace(self, seed=seed)
+
+    def steps(self) -> int:
+        """Where they depend on the data, as if no class were longer than another."""
+        settings = self.settings
+        if settings.steps is not None:
+            return settings.steps
+        samples = self.trained_on.stem_seconds() / len(CLASSES) * settings.sample_rate
+        return math.ceil(settings.epochs * samples / settings.segment / settings.batch)
+
+    def stem_bytes(self) -> float:
+        """Of the stems that it draws from."""
+        return self.trained_on.stem_seconds() * self.settings.sample_rate * STORED_BYTES
+
+    def cost(self, trial_of: TrialOf) -> Cost:
+        trial = trial_of(self)
+        seconds = LOADING_SECONDS + self.steps() * trial.step_seconds
+        return Cost(seconds, self.memory_words(trial))
+
+    def applied_cost(self, heard: float, trial_of: TrialOf) -> Cost:
+        """Of putting `heard` seconds of audio through the trained network."""
+        settings = self.settings
+        batch_seconds = settings.batch * settings.segment / settings.sample_rate
+        step = trial_of(self).step_seconds
+        return Cost(LOADING_SECONDS + step * FORWARD_SHARE * heard / batch_seconds)
+
+    def memory_words(self, trial: Trial) -> str:
+        if not trial.memory:
+            return ""
+        words = f"{trial.memory / 1e9:.1f} GB of {trial.device}"
+        if not trial.device.startswith("CPU"):
+            among = "with the stems'" if trial.stems_on_device else "the stems on the host:"
+            words += f", {among} {self.stem_bytes() / 1e9:.1f} GB"
+        if trial.items_at_once < self.settings.batch:
+            words += f", with SELFREFINE_ITEMS_AT_ONCE={trial.items_at_once}"
+        return words
+
+    def train(
+        self,
+        work: Work,
+        stems: "AudioSet",
+        training: "Callable[[Place], Trained]",
+        measure: "Callable[[AudioSet], Metric]",
+    ) -> Result:
+        """Runs `training` on `stems`, watched by `measure` of the songs that it is watched with.
+
+        Returns the mean loss of the last tenth, the speed, and what there was to train on.
+        """
+        from selfrefine.training.device import prepare, training_device
+        from selfrefine.training.loop import Place
+        from selfrefine.training.speed import peak_flops, peak_memory
+
+        note_thin_classes(stems, work)
+        device = training_device()
+        prepare(device)
+        reports: list[StepReport] = []
+
+        def step(report: "StepReport") -> None:
+            reports.append(report)
+            work.progress.step(report)
+
+        progress = replace(work.progress, step=step)
+        known = known_to_fit(self.settings, device_words(), work.store.root)
+        trained = training(Place(work.folder, device, progress, inspection(work, measure), known))
+        last = reports[-max(1, len(reports) // 10) :]
+        seconds = sum(report.seconds for report in reports) or 1e-9
+        minutes = {name: round(s / 60, 2) for name, s in single_labelled_seconds(stems).items()}
+        speed = {
+            "step_seconds": seconds / max(1, len(reports)),
+            "data_share": sum(report.data_seconds for report in reports) / seconds,
+            "flops_per_second": trained.step_flops * len(reports) / seconds,
+            "peak_flops_per_second": peak_flops(device),
+            "memory_bytes": peak_memory(device),
+            "items_at_once": trained.items_at_once,
+        }
+        work.progress.note(speed_line(speed))
+        return {
+            "loss": sum(report.loss for report in last) / max(1, len(last)),
+            "steps": reports[-1].steps if reports else 0,
+            **speed,
+            "single_labelled_minutes": minutes,
+            "multi_labelled_stems": sum(len(clip.label) > 1 for clip in stems.clips),
+        }
+
+
+def inspection(work: Work, measure: "Callable[[AudioSet], Metric]") -> "Inspect | None":
+    """What looks at a training, where there are songs to watch it with."""
+    from experiments.trainings.watching import Watcher
+    from selfrefine.clips.audio_set import open_audio_set
+
+    if work.watched_with is None:
+        return None
+    folder = work.store.folder(work.watched_with)
+    return Watcher(lambda: measure(open_audio_set(folder)), work.validated, work.progress.note).look
+
+
+def note_thin_classes(stems: "AudioSet", work: Work) -> None:
+    """Says when classes have less than a minute to train on: their stems may have been relabelled
+    away."""
+    thin = [
+        f"{seconds:.0f} s of {name}"
+        for name, seconds in single_labelled_seconds(stems).items()
+        if seconds < THIN_SECONDS
+    ]
+    if thin:
+        work.progress.note(f"there is only {', '.join(thin)} with that label alone to train on")
+
+
+def single_labelled_seconds(stems: "AudioSet") -> dict[str, float]:
+    """By class, seconds of the stems that hold it alone."""
+    return {
+        name: sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,))
+        for name in CLASSES
+    }
+
+
+def speed_line(speed: dict[str, float]) -> str:
+    """A training's speed in one line."""
+    reached, peak = speed["flops_per_second"] / 1e9, speed["peak_flops_per_second"] / 1e9
+    return (
+        f"{1000 * speed['step_seconds']:.0f} ms a step, {speed['data_share']:.0%} of it data; "
+        f"{reached:.0f} GFLOP/s, {peak:.0f} in a matrix product; "
+        f"{speed['memory_bytes'] / 2**30:.1f} GB"
+    )

@@ -1,0 +1,43 @@
+"""What a stage is given to compute with, and what it says of its cost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.stages.stage import Stage
+from experiments.store import Store
+from experiments.trainings.trial import Trial
+from selfrefine.progress import Progress
+
+TABLE_SECONDS = 0.1
+"""What a stage takes that only works on tables."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a stage computes and whom it tells.
+
+    `folder` is its own in the `store`; `cores` are for it alone. A training is watched with the
+    songs or stems of `watched_with`, if any: `validated(step, values)` takes what it reaches on
+    them.
+    """
+
+    store: Store
+    folder: Path
+    progress: Progress
+    watched_with: Stage | None
+    validated: Callable[[int, dict[str, float]], None]
+    cores: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`seconds` on one core or the GPU; `memory` in words, empty where it is little."""
+
+    seconds: float
+    memory: str = ""
+
+
+TrialOf = Callable[[Any], Trial]
+"""What a training, given as its stage, costs on some device."""

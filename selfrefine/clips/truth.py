@@ -1,0 +1,115 @@
+"""What the stems of a corrupted set really hold: truth.csv, and by stretch stretches.csv."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfrefine.classes import CLASSES, Labels, LabelSet, label_set_of, label_words
+from selfrefine.errors import InputError
+from selfrefine.files.table import read_csv, write_csv
+
+TRUTH_FLOOR_DB = -20.0
+"""From here up a class counts as present in a stem: above bleed, below a track that is filed
+wrongly."""
+
+STEM_COLUMNS = ("song", "given", "true_label", *(f"{name}_energy" for name in CLASSES), "tracks")
+PIECE_COLUMNS = ("song", "given", "start", "end", "true_label")
+
+
+@dataclass(frozen=True)
+class StemTruth:
+    """What a stem file really holds.
+
+    `energy_share` is per class, in CLASSES' order, the energy of its tracks over the sum of all
+    tracks' energies; `tracks` says each track's name, class and own share.
+    """
+
+    song: str
+    given: str
+    tracks: tuple[tuple[str, str, float], ...]
+    energy_share: tuple[float, ...]
+
+    def label(self, floor_db: float) -> LabelSet:
+        """The classes at `floor_db` or more, relative to the whole stem's energy."""
+        floor = 10 ** (floor_db / 10)
+        shares = zip(CLASSES, self.energy_share, strict=True)
+        return tuple(name for name, share in shares if share >= floor)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """From `start` to `end`, in s of its file, a stem holds the classes of `label`; none where it
+    is silent."""
+
+    song: str
+    given: str
+    start: float
+    end: float
+    label: LabelSet
+
+
+def write_truth(path: Path, truths: Iterable[StemTruth]) -> None:
+    """Writes truth.csv, a line per stem file."""
+    rows = []
+    for truth in truths:
+        tracks = "; ".join(f"{name} [{stem}] {share:.4f}" for name, stem, share in truth.tracks)
+        shares = [f"{share:.6f}" for share in truth.energy_share]
+        label = label_words(truth.label(TRUTH_FLOOR_DB))
+        rows.append([truth.song, truth.given, label, *shares, tracks])
+    write_csv(path, STEM_COLUMNS, rows)
+
+
+def read_truth(path: Path) -> Labels:
+    """True label sets by song and given label; that of a stem without any class is empty.
+
+    Raises InputError, naming the line, for a label set that is none, and for a file that is no such
+    table or has no stem.
+    """
+    truth = {
+        (row["song"], row["given"]): true_label(path, line, row["true_label"])
+        for line, row in enumerate(read_csv(path, ("song", "given", "true_label")), start=2)
+    }
+    if not truth:
+        raise InputError(f"{path}: has no line below its heading; give the truth of some stems")
+    return truth
+
+
+def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
+    """Writes stretches.csv, a line per piece of a stem file."""
+    rows = (
+        (
+            piece.song,
+            piece.given,
+            f"{piece.start:.6f}",
+            f"{piece.end:.6f}",
+            label_words(piece.label),
+        )
+        for piece in pieces
+    )
+    write_csv(path, PIECE_COLUMNS, rows)
+
+
+def read_pieces(path: Path) -> dict[tuple[str, str], tuple[Piece, ...]]:
+    """The pieces by song and given label. Raises InputError, naming the line, for a file that
+    `write_pieces` did not write."""
+    pieces: dict[tuple[str, str], tuple[Piece, ...]] = {}
+    for line, row in enumerate(read_csv(path, PIECE_COLUMNS), start=2):
+        label = true_label(path, line, row["true_label"])
+        try:
+            times = float(row["start"]), float(row["end"])
+        except ValueError as error:
+            raise InputError(f"{path}, line {line}: not a piece of a stem ({error})") from error
+        key = (row["song"], row["given"])
+        pieces[key] = (*pieces.get(key, ()), Piece(*key, *times, label))
+    return pieces
+
+
+def true_label(path: Path, line: int, words: str) -> LabelSet:
+    """The label set in a line of a table. Raises InputError where it is none."""
+    label = label_set_of(words)
+    if label is None:
+        raise InputError(
+            f"{path}, line {line}: {words!r} is no label set; write classes of "
+            f"{', '.join(CLASSES)} joined by +"
+        )
+    return label

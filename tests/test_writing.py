@@ -1,0 +1,68 @@
+"""Files and folders are replaced whole or not at all, and tables keep every name."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from selfrefine.errors import InputError
+from selfrefine.files.atomic import folder_replaced, write_json, write_text, written_whole
+from selfrefine.files.table import read_csv, write_csv
+
+
+def fail_after(path: Path) -> None:
+    """Writes half of a file."""
+    path.write_text("half")
+    raise KeyboardInterrupt
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    write_text(path, "before\r\n")
+    with pytest.raises(KeyboardInterrupt), written_whole(path) as partial:
+        fail_after(partial)
+    assert path.read_bytes() == b"before\r\n"
+    write_json(path, {"after": 1})
+    assert path.read_text() == '{\n "after": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_folder_leaves_the_one_before_and_a_killed_one_is_cleared(tmp_path: Path) -> None:
+    folder = tmp_path / "stems"
+    with folder_replaced(folder) as building:
+        (building / "old").touch()
+    with pytest.raises(KeyboardInterrupt), folder_replaced(folder) as building:
+        fail_after(building / "half")
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [folder]
+    (tmp_path / "stems.partial").mkdir()
+    (tmp_path / "stems.partial" / "of a killed process").touch()
+    with folder_replaced(folder) as building:
+        (building / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_names_of_any_kind_survive_a_table(tmp_path: Path) -> None:
+    names = ["plain", 'comma, quote"', "line\nbreak", "carriage\rreturn", os.fsdecode(b"\xe9")]
+    write_csv(tmp_path / "table.csv", ("name", "number"), ((name, 1) for name in names))
+    rows = read_csv(tmp_path / "table.csv", ("number", "name"))
+    assert [row["name"] for row in rows] == names
+    assert (tmp_path / "table.csv").read_bytes().startswith(b"name,number\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "no column 'name'"),
+        (b"name\n", "no column 'number'"),
+        (b"name,number\na,1\nb\n", "line 3: not as many cells"),
+        (b"name,number\na,1,2\n", "line 2: not as many cells"),
+    ],
+)
+def test_a_damaged_table_is_refused(text: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(text)
+    with pytest.raises(InputError, match=words):
+        read_csv(tmp_path / "table.csv", ("name", "number"))
+    with pytest.raises(InputError, match=r"gone\.csv"):
+        read_csv(tmp_path / "gone.csv", ())
