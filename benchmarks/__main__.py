@@ -30,11 +30,11 @@ from benchmarks.parts import (
     lost_sections,
     read_part,
     write_part,
-    write_whole,
 )
 from benchmarks.processes import end_group
 from experiments.engine.runner import MEMORY_SETTINGS, allocator_settings
 from selfrefine.errors import InputError
+from selfrefine.files.atomic import write_text
 from selfrefine.scales import SCALES
 
 AT_A_SCALE = ("refining", "mixing", "training")
@@ -88,7 +88,7 @@ def main(words: list[str] | None = None) -> int:
     if lost := lost_sections(path, parts):
         print(f"{path} stays as it was, for it tells of {', '.join(lost)} too; see {folder}")
     else:
-        write_whole(path, joined(parts, here, head))
+        write_text(path, joined(parts, here, head))
         print(f"written to {path}")
     if failed:
         print(f"error: failed: {', '.join(failed)}", file=sys.stderr)

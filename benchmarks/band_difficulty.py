@@ -216,7 +216,7 @@ def trained_separator(
     from selfrefine.audio.silence import remove_silence
     from selfrefine.clips.audio_set import AudioSetWriter, open_audio_set
     from selfrefine.models.separator import build_separator
-    from selfrefine.training.checkpoint import load_model
+    from selfrefine.models.weights import load_model
     from selfrefine.training.loop import Place
     from selfrefine.training.separator import train_separator
 

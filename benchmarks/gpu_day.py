@@ -29,9 +29,10 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.parts import BENCHMARKS, write_whole
+from benchmarks.parts import BENCHMARKS
 from benchmarks.processes import end_group
 from experiments.engine.runner import allocator_settings
+from selfrefine.files.atomic import write_text
 
 ROOT = Path(__file__).parent.parent
 CODE = ("benchmarks", "experiments", "reports", "selfrefine", "tests")
@@ -217,7 +218,7 @@ def read_outcomes(folder: Path) -> dict[str, Outcome]:
 def write_outcomes(folder: Path, outcomes: dict[str, Outcome]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: vars(outcome) for name, outcome in outcomes.items()}
-    write_whole(folder / "outcomes.json", json.dumps(kept, indent=1))
+    write_text(folder / "outcomes.json", json.dumps(kept, indent=1))
 
 
 def write_output(
@@ -239,11 +240,11 @@ def write_output(
         if outcome:
             log.append(f"==== {step.name}: {state}, commit {outcome.commit}\n{outcome.tail}\n")
     facts = [f"- {fact}" for fact in origin]
-    write_whole(output / "summary.md", "\n".join(["# A day on a GPU", "", *facts, "", *rows, ""]))
-    write_whole(output / "log.txt", "\n".join(log))
+    write_text(output / "summary.md", "\n".join(["# A day on a GPU", "", *facts, "", *rows, ""]))
+    write_text(output / "log.txt", "\n".join(log))
     planned = outcomes.get("plan of the paper")
     if planned is not None and planned.code == 0:
-        write_whole(output / "plan-paper.txt", planned.tail)
+        write_text(output / "plan-paper.txt", planned.tail)
     made = [*(store / "benchmarks").glob("*.md"), store / "reports/band-lite/table2.md"]
     for path in made:
         if path.exists():

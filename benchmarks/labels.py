@@ -15,7 +15,6 @@ it runs where training would. Expected cost on 2 cores: 2 minutes for 29 songs o
 
 import argparse
 import csv
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from selfrefine.clips.corruption import draw_parts, stem_truth, sum_parts
 from selfrefine.clips.song_set import read_songs
 from selfrefine.clips.trimming import Key
 from selfrefine.clips.truth import TRUTH_FLOOR_DB
+from selfrefine.files.atomic import written_whole
 from selfrefine.files.layouts import SongFiles, find_songs
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.model_file import ClassifierFile, load_classifier
@@ -54,7 +54,7 @@ SILENT = Progress(note=ignore)
 
 
 @dataclass(frozen=True)
-class Line:
+class DrawLine:
     """A draw. Shares of stems exactly right; `found` has the start's and each training's, joined by
     spaces; `sure_right` pairs of how many stems, and how many of them right, by SURENESS."""
 
@@ -106,7 +106,7 @@ def main() -> None:
                         f"{line.found} found, {line.stands:.3f} stands, {line.seconds:.0f} s",
                         flush=True,
                     )
-    print(summary(lines))
+    print(label_summary(lines))
 
 
 def track_set(root: Path, folder: Path, sample_rate: int) -> AudioSet:
@@ -158,19 +158,19 @@ def refined_draw(
     folder: Path,
     device: torch.device,
     reading: float,
-) -> Line:
+) -> DrawLine:
     """One draw; `reading` is how long a song takes to read, in s."""
     began = time.monotonic()
     chosen = chosen_songs(tracks, songs, draw)
     stems, truth = corrupted_stems(tracks, NOISES[noise], draw, chosen, folder / "stems")
-    iterations = refined(stems, start, trainings, draw, folder, device)
+    iterations = refined_set(stems, start, trainings, draw, folder, device)
     verdicts = weighed_verdicts(iterations, SURE)
     seconds = time.monotonic() - began + reading * len(chosen)
     given = {(clip.song, clip.name): clip.label for clip in stems.clips}
     stands = {key: verdict.refined for key, verdict in verdicts.items()}
     last = iterations[-1]
     assert last.weighing is not None
-    return Line(
+    return DrawLine(
         noise,
         songs,
         draw,
@@ -185,7 +185,7 @@ def refined_draw(
     )
 
 
-def refined(
+def refined_set(
     stems: AudioSet,
     start: ClassifierFile,
     trainings: int | None,
@@ -208,7 +208,7 @@ def sure_and_right(found: dict[Key, Verdict], truth: Labels) -> Iterator[tuple[i
         yield (group.stems, round(group.right * group.stems)) if group else (0, 0)
 
 
-def summary(lines: list[Line]) -> str:
+def label_summary(lines: list[DrawLine]) -> str:
     """Markdown: a row for each noise and number of songs, medians over its draws, then how sure
     is right."""
     rows = [
@@ -232,29 +232,29 @@ def summary(lines: list[Line]) -> str:
     return "\n".join(rows)
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[DrawLine]:
     if not path.exists():
         return []
-    kinds = {entry.name: entry.type for entry in fields(Line)}
+    kinds = {entry.name: entry.type for entry in fields(DrawLine)}
     with path.open(newline="") as file:
         return [
-            Line(**{name: kinds[name](value) for name, value in row.items()})  # type: ignore[operator]
+            DrawLine(**{name: kinds[name](value) for name, value in row.items()})  # type: ignore[operator]
             for row in csv.DictReader(file)
         ]
 
 
-def write_lines(path: Path, lines: list[Line]) -> None:
+def write_lines(path: Path, lines: list[DrawLine]) -> None:
     """All of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
-        table = csv.DictWriter(file, [entry.name for entry in fields(Line)], lineterminator="\n")
+    with written_whole(path) as partial, partial.open("w", newline="") as file:
+        table = csv.DictWriter(
+            file, [entry.name for entry in fields(DrawLine)], lineterminator="\n"
+        )
         table.writeheader()
         for line in lines:
             row = asdict(line)
             rounded = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in row.items()}
             table.writerow(rounded)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ A part's first line says whether the benchmark ended well and what it has to be 
 later run knows which it need not do again.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from selfrefine.files.atomic import write_text
 
 BENCHMARKS = ("evaluation", "refining", "effects", "loudness", "mixing", "training", "check_data")
 
@@ -24,7 +25,7 @@ class Part:
 
 def write_part(folder: Path, name: str, part: Part) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{name}.md", f"<!-- {part.ended}: {part.origin} -->\n{part.text}")
+    write_text(folder / f"{name}.md", f"<!-- {part.ended}: {part.origin} -->\n{part.text}")
 
 
 def read_part(folder: Path, name: str) -> Part | None:
@@ -51,10 +52,3 @@ def lost_sections(path: Path, parts: dict[str, Part]) -> list[str]:
     lines = path.read_text().splitlines() if path.exists() else []
     told = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
     return [name for name in told if name not in parts]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)

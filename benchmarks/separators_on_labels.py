@@ -15,7 +15,6 @@ cost at mini on 2 cores: 3 minutes a training.
 
 import argparse
 import csv
-import os
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -27,7 +26,7 @@ from benchmarks.labels import (
     NOISES,
     chosen_songs,
     corrupted_stems,
-    refined,
+    refined_set,
     song_set,
     track_set,
 )
@@ -36,14 +35,15 @@ from experiments.stages.separation_score import song_scores
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet, by_song, with_labels
 from selfrefine.clips.song_signals import references_and_mixture
+from selfrefine.files.atomic import written_whole
 from selfrefine.metrics.sdr import median_over_tracks
 from selfrefine.models.model_file import load_classifier
 from selfrefine.models.separator import build_separator, separate_song
+from selfrefine.models.weights import load_model
 from selfrefine.refining.decisions import weighed_verdicts
 from selfrefine.refining.starting import shipped_classifier
 from selfrefine.scales import SCALES, scale_named
 from selfrefine.settings import SURE, SeparatorSettings
-from selfrefine.training.checkpoint import load_model
 from selfrefine.training.device import prepare, training_device
 from selfrefine.training.loop import Place
 from selfrefine.training.separator import train_separator
@@ -81,7 +81,7 @@ def main() -> None:
                 rows[args.noise, str(draw), labels] = values
                 write_rows(args.output, rows)
                 print(args.noise, draw, labels, *values, flush=True)
-    print(summary(rows))
+    print(gain_summary(rows))
 
 
 def labelled_stems(
@@ -96,7 +96,7 @@ def labelled_stems(
             return with_labels(stems, truth)
         case "stands":
             start = load_classifier(shipped_classifier(tracks.sample_rate), device)
-            iterations = refined(stems, start, None, draw, folder / "refining", device)
+            iterations = refined_set(stems, start, None, draw, folder / "refining", device)
             verdicts = weighed_verdicts(iterations, SURE)
             return with_labels(stems, {key: each.refined for key, each in verdicts.items()})
     return stems
@@ -122,7 +122,7 @@ def trained_sdr(
     return median_over_tracks(np.array(scores))
 
 
-def summary(rows: dict[tuple[str, str, str], list[str]]) -> str:
+def gain_summary(rows: dict[tuple[str, str, str], list[str]]) -> str:
     """Markdown: the median over draws of each kind of labels, and the share of the gap."""
     lines = ["| noise | labels | draws | SDR avg, median | gap closed |", "|---|---|---|---|---|"]
     for noise in dict.fromkeys(key[0] for key in rows):
@@ -154,12 +154,10 @@ def read_rows(path: Path) -> dict[tuple[str, str, str], list[str]]:
 def write_rows(path: Path, rows: dict[tuple[str, str, str], list[str]]) -> None:
     """All of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="") as file:
+    with written_whole(path) as partial, partial.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         table.writerows([*key, *values] for key, values in rows.items())
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

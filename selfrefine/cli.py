@@ -1,7 +1,7 @@
-"""The `selfrefine` command: the method on a person's own data.
+"""The `selfrefine` command: the method on your own data.
 
-Bad input is one line on stderr and exit code 2; `selfrefine check-data` exits with 1 when it found
-problems in readable data.
+Bad input gives one line on stderr and exit code 2. `selfrefine check-data` exits with 1 when it
+finds problems in readable data. Ctrl-C gives exit code 130.
 """
 
 import argparse
@@ -39,8 +39,8 @@ REMEDIES = {
     errno.EDQUOT: "the quota is used up; free space, or choose a folder elsewhere",
     errno.EFBIG: "files of that size are not allowed here; choose a folder elsewhere",
     errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "no right to do that; change the rights, or choose another folder",
-    errno.EPERM: "no right to do that; change the rights, or choose another folder",
+    errno.EACCES: "permission denied; change the permissions, or choose another folder",
+    errno.EPERM: "permission denied; change the permissions, or choose another folder",
 }
 
 
@@ -59,10 +59,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Runs a command line; returns its exit code."""
+    """Runs a command line and returns its exit code."""
     args = parser().parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name need not be valid Unicode.
+        # A file name may not be valid Unicode.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = COMMANDS[args.command].run(args)
@@ -71,7 +71,7 @@ def main(words: list[str] | None = None) -> int:
     except InputError as error:
         return fail(str(error))
     except BrokenPipeError:
-        # The reader of our output left; nothing more is to be said to it.
+        # The reader of our output is gone. Python would write to it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

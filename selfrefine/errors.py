@@ -1,8 +1,8 @@
-"""The error that a person caused and can mend."""
+"""The error for input that the user can correct."""
 
 
 class InputError(Exception):
-    """Bad input: the message names the file or the word at fault, and the remedy.
+    """Bad input. The message names the file or the value at fault, and the remedy.
 
-    Command lines print it as one line and exit with 2; no traceback.
+    Commands print it as one line, without a traceback, and exit with code 2.
     """

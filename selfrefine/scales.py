@@ -1,5 +1,4 @@
-"""Scales: the networks' sizes and the length of their training, from a test of the path to the
-paper's.
+"""Scales: sizes of the networks and lengths of their trainings, from a smoke test to the paper's.
 
 `selfrefine refine --profile` and `experiments.profiles` choose among them by name.
 """
@@ -22,7 +21,11 @@ PAPER_THRESHOLD = 0.9
 
 @dataclass(frozen=True)
 class Scale:
-    """`meaning` says what its numbers are worth. `threshold` stands where the paper has 0.9."""
+    """Networks and trainings of one size.
+
+    `meaning` says how far results at this scale can be trusted. `threshold` replaces the paper's
+    refining threshold of 0.9.
+    """
 
     name: str
     meaning: str
@@ -142,7 +145,7 @@ SCALES = {scale.name: scale for scale in (SMOKE, MINI, LITE, PAPER)}
 
 
 def scale_named(name: str) -> Scale:
-    """Raises InputError for a name that is none."""
+    """The scale of this name. Raises InputError when there is none."""
     if name not in SCALES:
         raise InputError(f"no profile called {name!r}; choose one of {', '.join(SCALES)}")
     return SCALES[name]

@@ -1,9 +1,9 @@
 """Every number of the method, with the paper's values as defaults.
 
-Sources: "the paper" is Koo et al., "Self-refining of Pseudo Labels for Music Source Separation
-with Noisy Labeled Data", ISMIR 2023. Values that the paper leaves unsaid say where they are from.
-The values are plain frozen dataclasses, free of torch, so that an experiment can be named, hashed
-and planned without loading a network.
+"The paper" is Koo et al., "Self-refining of Pseudo Labels for Music Source Separation with Noisy
+Labeled Data", ISMIR 2023. Where the paper does not give a value, its source is stated. The settings
+are plain frozen dataclasses and do not import torch, so that an experiment can be named, hashed and
+planned without loading a network.
 """
 
 import math
@@ -13,22 +13,22 @@ from typing import Any
 from selfrefine.errors import InputError
 
 SAMPLE_RATE = 44100
-"""Hz; both data sets of the paper are 44.1 kHz stereo (section 4.1)."""
+"""In Hz. Both data sets of the paper are 44.1 kHz stereo (section 4.1)."""
 
 
 Range = tuple[float, float]
 
 
 def added(default: Any, *, as_before: Any) -> Any:
-    """A dataclass field that came after results were published.
+    """A dataclass field that was added after results were published.
 
-    While it holds `as_before`, all is computed as before the field was there: the identity of an
-    experiment leaves it out then, so that what was computed is still found.
+    With the value `as_before`, everything is computed as it was without the field. An experiment's
+    identity then omits the field, so that earlier results are still found.
     """
     return field(default=default, metadata={"as_before": as_before})
 
 
-# What an effect can do at all; a range has to lie within.
+# Limits of each effect; a range must lie within them.
 POSSIBLE_EFFECTS: dict[str, Range] = {
     "compressor_threshold": (-200.0, 0.0),
     "compressor_ratio": (1.0, math.inf),
@@ -48,9 +48,9 @@ POSSIBLE_EFFECTS: dict[str, Range] = {
 class EffectRanges:
     """Lowest and highest value of each parameter of random mixing's effects, drawn uniformly.
 
-    The order of the effects is the paper's (section 3.1.1); the ranges are those of the public
-    code of the paper's reference [3] (music mixing style transfer). To fix a parameter, give the
-    same value twice. Raises InputError for a range that is empty or that the effect cannot do.
+    The order of the effects is the paper's (section 3.1.1). The ranges are those of the public code
+    of the paper's reference [3] (music mixing style transfer). To fix a parameter, give the same
+    value twice. Raises InputError for a range that is empty or outside the effect's limits.
     """
 
     compressor_threshold: Range = (-80.0, -5.0)  # dB
@@ -62,7 +62,7 @@ class EffectRanges:
     reverb_wet: Range = (0.0, 1.0)
     reverb_dry: Range = (0.0, 1.0)
     reverb_width: Range = (0.0, 1.0)
-    imager_balance: Range = (0.0, 2.0)  # 0 mono, 1 as it is, 2 only side
+    imager_balance: Range = (0.0, 2.0)  # 0: mono, 1: unchanged, 2: only side
     gain: Range = (-6.0, 9.0)  # dB
 
     def __post_init__(self) -> None:
@@ -84,22 +84,23 @@ LIGHTER_EFFECTS = EffectRanges(
     compressor_threshold=(-30.0, -5.0),
     compressor_ratio=(1.0, 6.0),
 )
-"""Weaker effects, of which less stays in the signal than of those of `EffectRanges()`.
+"""Effects that change the signal less than those of `EffectRanges()`.
 
-The numbers of `EffectRanges()` are those of the public code of the paper's reference [3], but its
-effects are other ones: its reverb's combs have no feedback, and its compressor's time constants are
-2 pi times those of JUCE at the same numbers. Medians over draws at 44.1 kHz, of a click in both
-channels through the reverb, and of 3 s of 105 real stems and tracks through the compressor:
+The numbers of `EffectRanges()` are those of the public code of the paper's reference [3], but that
+code has other effects: its reverb's combs have no feedback, and its compressor's time constants are
+2 pi times those of JUCE at the same numbers. The table gives medians over draws at 44.1 kHz, for
+the reverb on a click in both channels, and for the compressor on 3 s of 105 real stems and tracks:
 
                                                   [3]     EffectRanges()     LIGHTER_EFFECTS
     reverberation time                          .15 s             1.05 s               .72 s
-    energy later than .15 s, to all            -42 dB             -13 dB              -29 dB
-    all reverberation, to the dry sound        5.4 dB            -1.4 dB            -17.8 dB
-    what the compressor takes off the
-      deviation of the level (20 ms)           1.1 dB             3.0 dB               .0 dB
+    energy after .15 s, to all energy          -42 dB             -13 dB              -29 dB
+    reverberation, to the dry sound            5.4 dB            -1.4 dB            -17.8 dB
+    reduction by the compressor of the
+      level's deviation (20 ms frames)         1.1 dB             3.0 dB               .0 dB
 
-So the tail and the compressor are nearer to [3]'s, the echoes before .15 s are farther: JUCE's
-reverb rings .6 s or longer, and one that is as wet as [3]'s has too much of a tail.
+The tail and the compressor are thus closer to those of [3] than with `EffectRanges()`, and the
+echoes before .15 s are farther. JUCE's reverb rings for .6 s or longer; if it were as wet as that
+of [3], its tail would be too strong.
 """
 
 
@@ -107,9 +108,9 @@ reverb rings .6 s or longer, and one that is as wet as [3]'s has too much of a t
 class ConvNeXt:
     """timm's ConvNeXt on a two-channel magnitude spectrogram, one logit per class.
 
-    The defaults are ConvNeXt-Tiny, 27,821,668 parameters (section 4.2). Small ones learn in
-    minutes only with batch normalisation, an overlapping stem and the frequency axis kept up to
-    the head: see docs/log.md.
+    The defaults are ConvNeXt-Tiny with 27,821,668 parameters (section 4.2). Small networks learn in
+    minutes only with batch normalisation, an overlapping first layer (timm's "stem") and the
+    frequency axis kept up to the head (docs/log.md).
     """
 
     depths: tuple[int, ...] = (3, 3, 9, 3)
@@ -125,12 +126,17 @@ class ConvNeXt:
 class ClassifierSettings:
     """The instrument classifier and its training (sections 3.1 and 4.2).
 
-    `fft` and `hop` are in samples, as is `segment` (131,072 samples are 2.97 s). `steps` of None
-    means `epochs`, an epoch being as many draws as segments fit into the longest class.
+    `segment` (131,072 samples are 2.97 s), `fft` (window) and `hop` are in samples. `mix_chance` is
+    the probability of each class in a random mixture, before empty mixtures are drawn again. With
+    `steps` of None the training takes `epochs`; an epoch has as many draws as segments fit into the
+    longest class. `selfrefine.training.schedule` explains `warmup_steps` and `final_rate`.
+
     `bce_share` is the share of the steps, from the first, whose loss is the binary cross-entropy;
-    the paper trains with the mean absolute error alone and saw no difference. `source_uses` is into
-    how many mixtures an effected source goes on average (`selfrefine.mixing.source_bank`), the
-    first and the last ones into fewer; at 1 every mixture has its own.
+    the paper trains with the mean absolute error alone and saw no difference.
+
+    `source_uses` is the average number of mixtures that use a source with its effects
+    (`selfrefine.mixing.source_bank`); the first and the last sources are used less. At 1 every
+    mixture has sources of its own.
     """
 
     network: ConvNeXt = field(default_factory=ConvNeXt)
@@ -153,11 +159,11 @@ class ClassifierSettings:
 
 @dataclass(frozen=True)
 class XUMX:
-    """CrossNet-Open-Unmix: four Open-Unmix branches bridged by two averages.
+    """CrossNet-Open-Unmix (X-UMX): four Open-Unmix branches connected by two averages.
 
-    Layer sizes as in the public X-UMX recipes; `bandwidth_hz` limits the network's input, not its
-    output. The loss is the mean squared error on magnitudes (section 4.2), with neither the
-    multi-domain nor the combination loss.
+    The layer sizes are those of the public X-UMX recipes. `fft` (window) and `hop` are in samples.
+    `bandwidth_hz` limits the network's input, not its output. The loss is the mean squared error on
+    magnitudes (section 4.2), without X-UMX's multi-domain and combination losses.
     """
 
     fft: int = 4096
@@ -171,9 +177,11 @@ class XUMX:
 
 @dataclass(frozen=True)
 class HDemucs:
-    """Hybrid Demucs (Demucs v3) as torchaudio builds it; 83.6 M parameters by default.
+    """Hybrid Demucs (Demucs v3) as torchaudio builds it, with 83.6 M parameters by default.
 
-    The loss is the mean absolute error in the time domain (section 4.2).
+    The loss is the mean absolute error in the time domain (section 4.2). `fft` (window) is in
+    samples. Inference takes windows of `inference_seconds` that overlap by the share
+    `inference_overlap`.
     """
 
     channels: int = 48
@@ -187,11 +195,13 @@ class HDemucs:
 class SeparatorSettings:
     """A separator's training (section 4.2). `segment` is in samples.
 
-    `single_share` is the share of the iterations, from the first, in which no multi-labelled
-    source is drawn: 0 is the paper's proposal, 1 its row "train only w/ single-labeled", 11/30 its
-    row "+ finetune w/ multi-labeled". Gains and channel swaps are those of Demucs' recipe. With
-    `sign_flip` every source is turned over with a chance of one half, as in that recipe; its
-    repitch (a fifth of the segments in another pitch and tempo) is left out.
+    `multi_chance` is the probability that a mixture has a multi-labelled source. `single_share` is
+    the share of the steps, from the first, that draw none: 0 is the paper's proposal, 1 its row
+    "train only w/ single-labeled", 11/30 its row "+ finetune w/ multi-labeled".
+
+    Gains (linear) and channel swaps are those of Demucs' recipe. With `sign_flip` every source is
+    inverted with probability 1/2, as in that recipe. The recipe's repitch (another pitch and tempo
+    for a fifth of the segments) is left out.
     """
 
     network: XUMX | HDemucs
@@ -225,10 +235,10 @@ PAPER_HDEMUCS = SeparatorSettings(
 class Refining:
     """How a stem's probabilities become its label set (section 4.2).
 
-    A class whose probability, averaged over the stem's windows, is at least its threshold is in
-    the label set; windows overlap by three quarters. The paper does not say what becomes of a stem
-    where no class passes: with `most_probable` it gets its most probable class, which refines
-    better (docs/log.md), else it is dropped.
+    A class is in the label set if its probability, averaged over the stem's windows, is at least
+    its threshold. With four windows per segment, windows overlap by three quarters. The paper does
+    not say what to do with a stem where no class reaches its threshold. With `most_probable` the
+    stem gets its most probable class, which refines better (docs/log.md); otherwise it is dropped.
     """
 
     threshold: float = 0.9
@@ -237,15 +247,16 @@ class Refining:
 
 
 SURE = 0.6
-"""After a start, a given label gives way to another label set where, of the two, that is right with
-this probability or more."""
+"""With a started classifier, another label set replaces a stem's given one if, of the two, it is
+right with this probability or more."""
 
 
 @dataclass(frozen=True)
 class SilenceRemoval:
-    """Regions this far (dB) under the peak are cut, the rest joined; then again with the second.
+    """Silence removal in two passes (section 4.1).
 
-    Section 4.1. The frames (in s) are those of librosa's splitting at 44.1 kHz.
+    Each pass cuts the frames that are more than `first_db` or `second_db` (dB) below the loudest
+    frame, and joins the rest. The frames (s) are those of librosa's splitting at 44.1 kHz.
     """
 
     first_db: float = 30.0
@@ -258,12 +269,14 @@ class SilenceRemoval:
 class Corruption:
     """How much label noise `selfrefine.clips.corruption` makes.
 
-    `swapped_songs` is the share of songs in which two random stems change names, `moved_tracks`
-    the chance of a track to move into a random other class, `bleeding_stems` the chance of a stem
-    to leak into another one at a level drawn from `bleed_db` (dB, relative to itself). The
-    defaults leave about a third of the stem files wrong, as hand-made cleaning lists found in the
-    real label-noise set. `misfiled_stretches` is the chance of a stem to lose a stretch, as long
-    as drawn from `stretch_seconds` (s), to another stem of its song.
+    `swapped_songs` is the probability that two random stems of a song change names.
+    `moved_tracks` is the probability that a track moves into a random other class.
+    `bleeding_stems` is the probability that a stem leaks into another one, at a level drawn from
+    `bleed_db` (dB, relative to itself). `misfiled_stretches` is the probability that a stretch of a
+    stem, of a length drawn from `stretch_seconds` (s), moves to another stem of the song.
+
+    With the defaults about a third of the stem files are wrong, as in the real label-noise set
+    according to manual cleaning lists.
     """
 
     swapped_songs: float = 0.4

@@ -8,7 +8,10 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For many short operations: a second thread gains little, and on a busy core costs tenfold."""
+    """Lets torch use one thread, for many short operations.
+
+    A second thread gains little there, and makes them ten times slower when its core is busy.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

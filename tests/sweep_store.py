@@ -12,7 +12,7 @@ from experiments.stages.relabelled import Relabelled
 from experiments.stages.stage import closure
 from experiments.store import Store
 from selfrefine.classes import CLASSES
-from selfrefine.clips.corruption import StemTruth, write_truth
+from selfrefine.clips.truth import StemTruth, write_truth
 from selfrefine.refining.probabilities import StemProbability, write_probabilities
 from sweeps.studies import Bound
 

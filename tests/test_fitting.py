@@ -424,7 +424,7 @@ def test_a_disk_that_is_full_ends_in_one_clear_error_and_keeps_the_file_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.pt"
-    checkpoint.save_atomically({"model": torch.ones(3)}, path)
+    checkpoint.save_tensors({"model": torch.ones(3)}, path)
     for error in (
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"),
@@ -436,7 +436,7 @@ def test_a_disk_that_is_full_ends_in_one_clear_error_and_keeps_the_file_before(
 
         monkeypatch.setattr(torch, "save", save)
         with pytest.raises(InputError, match=r"model\.pt: cannot be written; free space"):
-            checkpoint.save_atomically({"model": torch.zeros(3)}, path)
+            checkpoint.save_tensors({"model": torch.zeros(3)}, path)
     assert [*tmp_path.iterdir()] == [path]
     assert torch.equal(checkpoint.read_weights(path), torch.ones(3))  # type: ignore[arg-type]
 

@@ -231,11 +231,10 @@ def scored(
     sample)`."""
     import torch
 
-    from selfrefine.models import separator
-    from selfrefine.training import checkpoint
+    from selfrefine.models import separator, weights
 
     monkeypatch.setattr(separator, "build_separator", lambda settings: None)
-    monkeypatch.setattr(checkpoint, "load_model", lambda model, path, device: None)
+    monkeypatch.setattr(weights, "load_model", lambda model, path, device: None)
     monkeypatch.setattr(
         separator, "separate_song", lambda model, settings, mixture: torch.from_numpy(estimates)
     )

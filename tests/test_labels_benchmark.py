@@ -8,11 +8,11 @@ import soundfile
 
 from benchmarks.labels import (
     NOISES,
-    Line,
+    DrawLine,
     chosen_songs,
     corrupted_stems,
+    label_summary,
     read_lines,
-    summary,
     track_set,
     write_lines,
 )
@@ -22,7 +22,7 @@ from selfrefine.clips.truth import read_truth
 from tests.cli_songs import ask
 from tests.conftest import CLASS_TONES, RATE, tone
 
-LINE = Line("swapped", 5, 0, 20, 0.5, "0.600 0.700", 0.7, 0.3, 0.4, 30.0, "8/8 2/1 0/0 4/2 6/3")
+LINE = DrawLine("swapped", 5, 0, 20, 0.5, "0.600 0.700", 0.7, 0.3, 0.4, 30.0, "8/8 2/1 0/0 4/2 6/3")
 
 
 def write_tracks(root: Path) -> None:
@@ -60,7 +60,7 @@ def test_lines_survive_the_file_and_medians_and_worst_are_told(tmp_path: Path) -
     write_lines(tmp_path / "labels.csv", lines)
     assert read_lines(tmp_path / "labels.csv") == lines
     assert read_lines(tmp_path / "none.csv") == []
-    text = summary(lines)
+    text = label_summary(lines)
     assert "| swapped | 5 | 3 | 0.500 | 0.700 | -0.050 | 0.300 | 30 |" in text
     assert "| 95% or more | 24 | 1.00 |" in text
     assert "| 60% or more | 12 | 0.50 |" in text

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from experiments.data import bind, folder_songs
+from experiments.data import bind
 from experiments.profiles import DataScale
 from experiments.stages.data_set import CLEAN, NOISY, TEST, VALIDATION
+from experiments.stages.songs import Songs
 from experiments.stages.trimmed import Trimmed
+from experiments.store import Store
+from experiments.work import Work
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import by_song, open_audio_set
 from selfrefine.clips.song_set import read_songs, read_stem
@@ -21,7 +24,7 @@ from selfrefine.files.splits import (
     songs_of_split,
     validation_names,
 )
-from selfrefine.progress import Progress
+from selfrefine.progress import Progress, ignore
 from selfrefine.settings import Corruption
 from tests.cli_songs import stem, write_song
 from tests.conftest import RATE, tone
@@ -124,15 +127,20 @@ def test_musdb_and_multitrack_have_all_splits(
     for number, (dataset, songs) in enumerate(expected.items()):
         stage = bind(Trimmed(dataset), "musdb", SCALE).songs
         marks.add(stage.fingerprint)
-        folder = tmp_path / f"set{number}"
-        folder_songs(stage, folder, Progress(note=print))
-        assert set(by_song(open_audio_set(folder))) == songs
+        assert stored_songs(stage, tmp_path / f"set{number}") == songs
         assert bind(Trimmed(dataset), "multitrack", SCALE).songs.fingerprint == stage.fingerprint
     assert len(marks) == 3
     assert bind(Trimmed(NOISY), "musdb", SCALE).songs.fingerprint not in marks
     tracks = bind(Trimmed(NOISY), "multitrack", SCALE).songs.songs
-    folder_songs(tracks, tmp_path / "tracks", Progress(note=print))
-    assert set(by_song(open_audio_set(tmp_path / "tracks"))) == expected[CLEAN]
+    assert stored_songs(tracks, tmp_path / "tracks") == expected[CLEAN]
+
+
+def stored_songs(stage: Songs, root: Path) -> set[str]:
+    """The songs that computing the stage stores."""
+    store = Store(root)
+    store.folder(stage).mkdir(parents=True)
+    stage.compute(Work(store, store.folder(stage), Progress(note=print), None, ignore, 1))
+    return set(by_song(open_audio_set(store.folder(stage))))
 
 
 def test_a_mixture_that_is_not_its_stems_is_read_and_said(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.metrics.recognition import best_thresholds
-from selfrefine.refining.probabilities import label_set
+from selfrefine.refining.labels import label_set
 from sweeps.curves import climb, threshold_frame
 from sweeps.objectives import (
     OBJECTIVES,

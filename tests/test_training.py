@@ -12,6 +12,7 @@ from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.metrics.label_sets import label_accuracy
 from selfrefine.models.classifier import build_classifier
+from selfrefine.models.weights import load_model
 from selfrefine.progress import Progress, StepReport
 from selfrefine.refining.labels import thresholded_labels
 from selfrefine.refining.probabilities import stem_windows
@@ -26,7 +27,6 @@ from selfrefine.settings import (
     SeparatorSettings,
 )
 from selfrefine.training import inspection, timing
-from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import classification_loss, train_classifier
 from selfrefine.training.device import items_at_once, training_device
 from selfrefine.training.inspection import Inspect

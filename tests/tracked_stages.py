@@ -46,7 +46,7 @@ def all_stages() -> list[Stage]:
 
 def fill(root: Path) -> Store:
     """Everything that the noisy rows of Tables 1 and 2 need, finished."""
-    from selfrefine.clips.corruption import StemTruth, write_truth
+    from selfrefine.clips.truth import StemTruth, write_truth
     from selfrefine.refining.probabilities import StemProbability, write_probabilities
 
     store = Store(root)

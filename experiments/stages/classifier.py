@@ -86,7 +86,7 @@ class Classifier(Training):
     def compute(self, work: Work) -> Result:
         from experiments.trainings.watching import recognition_measure
         from selfrefine.clips.audio_set import single_labelled
-        from selfrefine.training.checkpoint import read_weights
+        from selfrefine.models.weights import read_weights
         from selfrefine.training.classifier import train_classifier
         from selfrefine.training.device import training_device
 

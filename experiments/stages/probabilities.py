@@ -35,8 +35,8 @@ class Probabilities(Stage):
         import numpy as np
 
         from selfrefine.models.classifier import build_classifier
+        from selfrefine.models.weights import load_model
         from selfrefine.refining.probabilities import judge_stems
-        from selfrefine.training.checkpoint import load_model
         from selfrefine.training.device import training_device
 
         device = training_device()

@@ -67,9 +67,9 @@ class RecognitionOutputs(Stage):
     def compute(self, work: Work) -> Result:
         from selfrefine.metrics.recognition import unsure_share
         from selfrefine.models.classifier import build_classifier
+        from selfrefine.models.weights import load_model
         from selfrefine.refining.mixture_outputs import mixture_outputs
         from selfrefine.refining.probabilities import stem_windows
-        from selfrefine.training.checkpoint import load_model
         from selfrefine.training.device import training_device
 
         device = training_device()

@@ -65,7 +65,7 @@ class SeparationScore(Stage):
         from selfrefine.clips.audio_set import by_song, open_audio_set
         from selfrefine.clips.song_signals import references_and_mixture
         from selfrefine.models.separator import build_separator, separate_song
-        from selfrefine.training.checkpoint import load_model
+        from selfrefine.models.weights import load_model
         from selfrefine.training.device import training_device
 
         device = training_device()

@@ -5,6 +5,7 @@ over songs. SDR alone takes a thousandth of museval's time, all four metrics a t
 read a frame at a time, so that a song's length costs no memory.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
-from selfrefine.files.atomic import write_json
+from selfrefine.files.atomic import write_text
 from selfrefine.files.header import Header, read_header
 from selfrefine.files.layouts import SongFiles, StemFile, audio_files, find_songs
 from selfrefine.files.streamed_stems import StreamedStems, streamed_stems
@@ -224,5 +225,5 @@ def write_museval_json(score: TrackScore, folder: Path) -> Path:
         targets.append({"name": name, "frames": frames})
     path = folder / "test" / f"{score.song}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"targets": targets})
+    write_text(path, json.dumps({"targets": targets}, indent=1))
     return path

@@ -1,21 +1,22 @@
-"""Random filters: the same sound as another microphone, amplifier or mixing desk might give it."""
+"""Random filters, which imitate another microphone, amplifier or mixing desk."""
 
 import numpy as np
 
 LOWEST_HZ = 31.25
-"""Below it a filter's gain is that of this frequency."""
+"""Below this frequency a filter's gain is constant."""
 OCTAVE_STEP_DB = 3.0
-"""Standard deviation of the change of the gain from an octave to the next."""
+"""Standard deviation of the change of the gain from one octave to the next."""
 CUT_CHANCE = 0.3
-"""That the highs are cut, and, apart from that, the lows."""
+"""Chance that the highs are cut, and, drawn independently, that the lows are cut."""
 HIGHEST_KEPT_HZ = (300.0, 6000.0)
 LOWEST_KEPT_HZ = (30.0, 300.0)
 
 
 def randomly_filtered(audio: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """`(channel, sample)` through a filter without phase, drawn anew, at the energy of before.
+    """Filters `(channel, sample)` with a new random zero-phase filter and keeps its energy.
 
-    Its gain is a random walk over octaves; sometimes a second-order slope cuts the highs or lows.
+    The filter's gain is a random walk over octaves. By chance, a second-order slope cuts the highs
+    or the lows.
     """
     samples = audio.shape[1]
     frequencies = np.fft.rfftfreq(samples, 1 / sample_rate)
@@ -32,7 +33,10 @@ def randomly_filtered(audio: np.ndarray, sample_rate: int, rng: np.random.Genera
 
 
 def octave_gains(frequencies: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Gains of a random walk over octaves, linear in dB between them, 0 dB on average."""
+    """Linear gains at `frequencies` (Hz) of a random walk over octaves.
+
+    The walk is interpolated linearly in dB between octaves, and its mean over octaves is 0 dB.
+    """
     octaves = int(np.ceil(np.log2(sample_rate / 2 / LOWEST_HZ)))
     decibels = np.cumsum(rng.normal(0.0, OCTAVE_STEP_DB, octaves + 1))
     place = np.log2(frequencies.clip(min=LOWEST_HZ) / LOWEST_HZ)
@@ -41,5 +45,5 @@ def octave_gains(frequencies: np.ndarray, sample_rate: int, rng: np.random.Gener
 
 
 def draw_hz(limits: tuple[float, float], rng: np.random.Generator) -> float:
-    """Between two frequencies, every octave alike."""
+    """A frequency in Hz between two limits, drawn uniformly on a logarithmic scale."""
     return float(np.exp(rng.uniform(*np.log(limits))))

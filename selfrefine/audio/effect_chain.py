@@ -1,12 +1,12 @@
-"""Applying drawn effects to stereo audio, a batch at a time.
+"""Applies drawn effects to stereo audio, a batch at a time.
 
-`apply_effects` is the fast chain; `apply_effects_with_pedalboard` is the same chain out of
-pedalboard's compressor and reverb, item by item: the reference that tests and benchmarks compare
-with. The compressor and the reverb are those of JUCE, on which pedalboard stands, as found by
-measuring pedalboard: a peak follower with one-pole attack and release, and Freeverb.
+`apply_effects` is the fast chain. `apply_effects_with_pedalboard` is the same chain with
+pedalboard's compressor and reverb, item by item; tests and benchmarks use it as the reference.
+Pedalboard is built on JUCE. Measurements of pedalboard show that the compressor is a peak follower
+with one-pole attack and release, and that the reverb is Freeverb.
 
-After each effect but the gain an item is scaled back to the RMS of its input, both channels
-together. Reverb and imager are linear, so the fast chain needs to scale only once, at the end.
+After each effect except the gain, an item is scaled back to the RMS of its input, both channels
+together. The reverb and the imager are linear, so the fast chain scales only once, at the end.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from selfrefine.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# Energy per sample under which a signal is silent: -280 dB, far below any audio and above what the
-# kernels add against denormal numbers.
+# A signal with less energy per sample is silent. This is -280 dB: far below any audio, and above
+# the offset that the kernels add against denormal numbers.
 _SILENT = 1e-28
 
-# Mid or side more than 40 dB under the whole is widened as if it were at -40 dB: an imager that
-# turned the rounding errors of a mono stem into its side would make noise, not music.
+# A mid or side more than 40 dB below the whole is widened as if it were at -40 dB. Otherwise the
+# imager would turn the rounding errors of a mono stem into an audible side.
 _IMAGER_FLOOR = 1e-4
 
 
@@ -58,16 +58,20 @@ def apply_effects(
     sample_rate: int,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Compressor, reverb, imager and gain with polarity on each item.
+    """Applies compressor, reverb, imager, and gain with polarity to each item.
 
-    `audio`: `(batch, 2, sample)` float32, on the CPU or a CUDA device; the result is alike. `out`,
-    if given, is written and returned, and may be `audio` itself: that spares the page faults of a
-    new buffer, which can cost the CPU half as much as the effects. An item comes out as it would
-    alone; silence stays silence; an item with a NaN becomes all NaN, its neighbours do not.
+    `audio` is `(batch, 2, sample)` float32, on the CPU or a CUDA device; the result has the same
+    shape, type and device. `out`, if given, is written and returned. It may be `audio` itself: this
+    avoids the page faults of a new buffer, which can cost the CPU half as much as the effects.
+    Each item's result is independent of the other items. Silence stays silent. An item with a NaN
+    becomes all NaN; its neighbours do not.
 
-    On the CPU one thread works on sixteen items at once, and one item costs as much as sixteen. A
-    GPU needs Triton and a C compiler; without them the CPU does it, which is logged once.
-    Raises InputError for another shape, type or device, or another number of parameters.
+    On the CPU one thread processes sixteen items at once, and one item costs as much as sixteen. A
+    GPU needs Triton and a C compiler; without them the CPU computes the effects, and this is logged
+    once.
+
+    Raises InputError for another shape, type or device of `audio` or `out`, for an `out` that is
+    not contiguous, for another number of parameters, and for a sample rate below 1000 Hz.
     """
     _check(audio, parameters, sample_rate)
     if out is None:
@@ -85,14 +89,14 @@ def apply_effects(
 
 @cache
 def gpu_has_kernels(device: torch.device) -> bool:
-    """Whether Triton can build the effects' kernels for a device; says once what it lacks."""
+    """Whether Triton can build the effects' kernels for a device; logs once what is missing."""
     try:
         from selfrefine.audio.effect_torch import compress, reverberate
 
         nothing = torch.zeros(1, 2, BLOCK, device=device)
         coefficients = torch.zeros(COEFFICIENTS, 1, device=device)
         reverberate(compress(nothing, coefficients), coefficients, _delays(1000))
-    except Exception as error:  # compilers, linkers and caches fail in ways of their own
+    except Exception as error:  # compilers, linkers and caches raise many types
         if "out of memory" in str(error):
             raise
         reason = (str(error) or repr(error)).splitlines()[0]
@@ -108,7 +112,7 @@ def gpu_has_kernels(device: torch.device) -> bool:
 def apply_effects_with_pedalboard(
     audio: torch.Tensor, parameters: EffectParameters, sample_rate: int
 ) -> torch.Tensor:
-    """What `apply_effects` does, with pedalboard's compressor and reverb and one item at a time."""
+    """`apply_effects` with pedalboard's compressor and reverb, one item at a time."""
     import pedalboard
 
     _check(audio, parameters, sample_rate)
@@ -122,14 +126,14 @@ def apply_effects_with_pedalboard(
 def imager_gains(
     mid: torch.Tensor, side: torch.Tensor, balance: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gains of mid and side that move energy between them and keep their sum.
+    """Gains of mid and side `(batch,)` that move energy between them and keep the total energy.
 
-    `mid`, `side`: their energies, float64 `(batch,)`; `balance` `(batch,)`: 0 leaves only mid, 1
-    everything as it is, 2 only side; between, the side's gain is linear in it.
+    `mid` and `side` are energies, float64 `(batch,)`. `balance` is `(batch,)`: 0 keeps only the
+    mid, 1 changes nothing, 2 keeps only the side. In between, the side's gain is linear in it.
 
-    The code of the paper's reference [3] differs above 1, where it starts anew: just above 1 the
-    side has no gain at all, so that balances up to 1 + the side's share of the amplitude narrow
-    the image. Its comments say that they widen it, which is what happens here.
+    The code of the paper's reference [3] differs above 1. Its side gain restarts at 0 just above 1,
+    so balances up to 1 + the side's share of the amplitude narrow the image. Its comments say that
+    these balances widen the image; here they do.
     """
     total = (mid + side).clamp(min=torch.finfo(torch.float64).tiny)
     mid, side = mid / total, side / total
@@ -167,15 +171,16 @@ def _delays(sample_rate: int) -> torch.Tensor:
 
 
 def _coefficients(parameters: EffectParameters, sample_rate: int) -> torch.Tensor:
-    """What the kernels multiply with, float32 `(COEFFICIENTS, batch)`, in the order they name."""
+    """The kernels' coefficients, float32 `(COEFFICIENTS, batch)`, in rows that the kernels name."""
     rows = torch.empty(COEFFICIENTS, len(parameters), dtype=torch.float64)
-    # One-pole constants of JUCE's BallisticsFilter: a time constant of ms / (2 pi).
+    # One-pole constants of JUCE's BallisticsFilter, whose time constant is ms / (2 pi).
     per_ms = -2 * math.pi * 1000 / sample_rate
     rows[ATTACK] = torch.exp(per_ms / parameters.compressor_attack.double())
     rows[RELEASE] = torch.exp(per_ms / parameters.compressor_release.double())
     rows[INVERSE_THRESHOLD] = _amplitude(-parameters.compressor_threshold)
     rows[EXPONENT] = 1 / parameters.compressor_ratio.double() - 1
-    # Freeverb's scalings of its 0 ... 1 knobs. The lowpass' gain 1 - damping is in the feedback.
+    # These are Freeverb's scalings of its controls, which go from 0 to 1. The feedback includes the
+    # lowpass filter's gain of 1 - damping.
     damping = 0.4 * parameters.reverb_damping.double()
     rows[DAMPING] = damping
     rows[FEEDBACK] = (0.7 + 0.28 * parameters.reverb_room_size.double()) * (1 - damping)
@@ -187,7 +192,7 @@ def _coefficients(parameters: EffectParameters, sample_rate: int) -> torch.Tenso
 
 
 def _dry(parameters: EffectParameters) -> torch.Tensor:
-    """The dry level; 1 where both levels are 0, since silence has no RMS to be scaled by."""
+    """The dry level; 1 where both levels are 0, since silence cannot be scaled to an RMS."""
     nothing = (parameters.reverb_wet == 0) & (parameters.reverb_dry == 0)
     return torch.where(nothing, 1.0, parameters.reverb_dry)
 
@@ -195,8 +200,11 @@ def _dry(parameters: EffectParameters) -> torch.Tensor:
 def _mixing(
     energies: torch.Tensor, parameters: EffectParameters, length: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Imager, RMS and gain as one matrix: the gains, float32 `(batch,)`, of a channel itself and of
-    the other. `energies` `(2, 2, batch)`: of input and reverb's output, those of mid and side."""
+    """Imager, RMS scaling and gain as one symmetric 2 x 2 matrix per item.
+
+    `energies` is `(2, 2, batch)`: for the input and for the reverb's output, the energies of mid
+    and side. Returns the gain of a channel on itself and on the other one, float32 `(batch,)` each.
+    """
     _, (mid, side) = energies
     balance = parameters.imager_balance.to(mid, non_blocking=True)
     mid_gain, side_gain = imager_gains(mid, side, balance)
@@ -221,13 +229,13 @@ def _apply_on_cpu(
         return
     audio = audio.contiguous()
     batch, channels, length = audio.shape
-    # Torch aligns its buffers to whole vectors, numpy does not.
+    # Torch aligns its buffers to whole vectors; numpy does not.
     lines = torch.empty(int(delays.sum()), LANES).numpy()
     scratch = torch.empty(5, BLOCK, LANES).numpy()
     bases = (delays.flatten().cumsum(0) - delays.flatten()).view_as(delays)
     for first in range(0, batch, LANES):
         group = slice(first, min(first + LANES, batch))
-        # The last item fills up the lanes that are left over.
+        # Copies of the last item fill the remaining lanes.
         lanes = torch.arange(first, first + LANES).clamp(max=batch - 1)
         energies = compress_and_reverberate(
             audio.view(-1).numpy(),
@@ -261,7 +269,7 @@ def _apply_on_gpu(
 
 
 def _mid_side_energies(audio: torch.Tensor) -> torch.Tensor:
-    """`(batch, 2, sample)` -> float64 `(2, batch)`: of left + right and of left - right."""
+    """Energies of left + right and left - right: `(batch, 2, sample)` to float64 `(2, batch)`."""
     left, right = audio.unbind(1)
     return torch.stack([_energy(left + right), _energy(left - right)])
 
@@ -273,14 +281,14 @@ def _energy(signal: torch.Tensor) -> torch.Tensor:
 def _apply_item_with_pedalboard(
     pedalboard: Any, item: torch.Tensor, parameters: EffectParameters, sample_rate: int
 ) -> torch.Tensor:
-    """`item` `(2, sample)` -> same shape, `parameters` for one item."""
+    """Processes `item` `(2, sample)` with the `parameters` of one item; returns the same shape."""
     compressor = pedalboard.Compressor(
         threshold_db=parameters.compressor_threshold.item(),
         ratio=parameters.compressor_ratio.item(),
         attack_ms=parameters.compressor_attack.item(),
         release_ms=parameters.compressor_release.item(),
     )
-    # A new one per item: an instance glides from its last settings to new ones.
+    # One reverb per item, because an instance glides from its previous settings to new ones.
     reverb = pedalboard.Reverb(
         room_size=parameters.reverb_room_size.item(),
         damping=parameters.reverb_damping.item(),

@@ -1,8 +1,8 @@
 """Compressor, reverb and imager on sixteen items at once, as numba kernels for one CPU thread.
 
-A compressor's envelope and a reverb's filters are recursions over time, so nothing can be done at
-once *within* an item; but the items of a batch are independent. Sixteen of them make a group, one
-to a lane of the vectors of `selfrefine.audio.lanes`.
+A compressor's envelope and a reverb's filters are recursions over time, so the samples of one item
+cannot be processed in parallel. The items of a batch are independent, so sixteen of them form a
+group, with one item per lane of the vectors of `selfrefine.audio.lanes`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from selfrefine.audio.lanes import (
     where_greater,
 )
 
-BLOCK = 256  # samples: long runs through each delay line, and 80 KB of scratch stay in the cache
+BLOCK = 256  # samples: runs through a delay line are long, and 80 KB of scratch fit in the cache
 
 # Rows of a group's coefficients, `(COEFFICIENTS, LANES)`.
 ATTACK, RELEASE, INVERSE_THRESHOLD, EXPONENT, DAMPING, FEEDBACK, WET, WET_CROSSED, DRY = range(9)
 COEFFICIENTS = 9
 
-# Freeverb's delays at 44.1 kHz, in samples (Jezar at Dreampoint, public domain, 2000). The right
-# channel's are longer by SPREAD.
+# Freeverb's delays at 44.1 kHz, in samples (Jezar at Dreampoint, public domain, 2000). Those of the
+# right channel are longer by SPREAD.
 COMBS = (1116, 1188, 1277, 1356, 1422, 1491, 1557, 1617)
 ALLPASSES = (556, 441, 341, 225)
 SPREAD = 23
 INPUT_GAIN = 0.015
 
-# Keeps decaying filters out of the denormal numbers, on which some processors are far slower.
+# Keeps decaying filters away from denormal numbers, which are far slower on some processors.
 _TINY = np.float32(1e-18)
 
 
@@ -67,9 +67,9 @@ def _from_lanes(rows: Any, audio: Any, starts: Any, offset: int, count: int) -> 
 
 @njit(cache=True, nogil=True)
 def _log2(x: Any) -> Any:
-    """log2 of positive normal numbers; own fit of degree 8, absolute error 5e-8 near 1."""
+    """log2 of positive normal numbers by our own fit of degree 8; absolute error 5e-8 near 1."""
     exponent, x = exponent_of(x), mantissa_of(x) - splat(1.0)
-    # Estrin's order: half the latency of Horner's, which is what limits here.
+    # Estrin's scheme has half the latency of Horner's, and latency is the limit here.
     x2 = x * x
     x4 = x2 * x2
     p = fma(splat(-0.7213571493986937), x, splat(1.4426947724446375))
@@ -82,7 +82,7 @@ def _log2(x: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _exp2(x: Any) -> Any:
-    """2 to the x for -125 < x < 125; own fit of degree 5, relative error 8e-8."""
+    """2 to the power x for -125 < x < 125 by our own fit of degree 5; relative error 8e-8."""
     power = round_to_integer(x)
     x = x - power
     x2 = x * x
@@ -95,8 +95,11 @@ def _exp2(x: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def _compress(signal: Any, count: int, coefficients: Any, envelopes: Any, channel: int) -> None:
-    """In place on rows of lanes. The envelope follows |x| with one of two one-pole constants; above
-    the threshold the gain is (envelope / threshold)^(1 / ratio - 1)."""
+    """Compresses `count` rows of lanes in place.
+
+    The envelope follows |x| with the attack constant where it rises and the release constant where
+    it falls. Above the threshold the gain is (envelope / threshold)^(1 / ratio - 1).
+    """
     attack, release = load(coefficients, ATTACK), load(coefficients, RELEASE)
     inverse_threshold = load(coefficients, INVERSE_THRESHOLD)
     exponent = load(coefficients, EXPONENT)
@@ -117,9 +120,9 @@ def _reverberate(
     mono: Any, wet: Any, count: int, damping: Any, feedback: Any,
     lines: Any, delays: Any, bases: Any, positions: Any, lowpasses: Any,
 ) -> None:  # fmt: skip
-    """One channel's eight lowpass-feedback combs side by side, then its four allpasses in a row,
-    from `mono` to `wet`. All in one pass: each delay line is read and written once a sample, and
-    nothing else is."""
+    """Filters `mono` into `wet`, one channel: eight parallel lowpass-feedback combs, then four
+    allpasses in series. One pass does it all, so each sample reads and writes each delay line once.
+    """
     half = splat(0.5)
     l0, l1, l2, l3 = (
         load(lowpasses, 0), load(lowpasses, 1), load(lowpasses, 2), load(lowpasses, 3)
@@ -129,7 +132,7 @@ def _reverberate(
     )  # fmt: skip
     done = 0
     while done < count:
-        # As far as no delay line has to begin again.
+        # The run ends where the first delay line wraps around.
         run = count - done
         for k in range(len(delays)):
             run = min(run, delays[k] - positions[k])
@@ -147,7 +150,7 @@ def _reverberate(
             o6, o7 = load(lines, c6 + t), load(lines, c7 + t)
             d0, d1 = load(lines, a0 + t), load(lines, a1 + t)
             d2, d3 = load(lines, a2 + t), load(lines, a3 + t)
-            # The lowpass without its gain 1 - damping, which is part of `feedback`.
+            # The lowpass omits its gain of 1 - damping, which is part of `feedback`.
             l0, l1 = fma(damping, l0, o0), fma(damping, l1, o1)
             l2, l3 = fma(damping, l2, o2), fma(damping, l3, o3)
             l4, l5 = fma(damping, l4, o4), fma(damping, l5, o5)
@@ -186,7 +189,7 @@ def _reverberate(
 
 @njit(cache=True, nogil=True)
 def _add_energies(a: Any, b: Any, count: int, energies: Any) -> None:
-    """Add each lane's energy of a + b and of a - b to the float64 `energies`, `(2, LANES)`."""
+    """Adds each lane's energies of a + b and a - b to the float64 `energies`, `(2, LANES)`."""
     sums = np.empty((2, LANES), np.float32)
     of_sum, of_difference = splat(0.0), splat(0.0)
     for t in range(count):
@@ -205,15 +208,18 @@ def compress_and_reverberate(
     audio: Any, output: Any, starts: Any, length: int,
     coefficients: Any, delays: Any, bases: Any, lines: Any, scratch: Any,
 ) -> Any:  # fmt: skip
-    """Compressor, then reverb, on one group of items; neither is scaled back to the input's RMS.
+    """Applies compressor and reverb to one group of items, without scaling to the input's RMS.
 
-    `audio`, `output`: flat float32, `(batch * 2 * length,)`, possibly the same; `starts`: int64
-    `(LANES,)`, where each lane's item begins (an item may stand in several lanes);
-    `coefficients`: float32 `(COEFFICIENTS, LANES)`; `delays`: int64 `(2, 12)`, per channel the
-    lengths of the combs and allpasses in samples; `bases`: alike, the first row of each in
-    `lines`; `lines`: float32 `(sum of delays, LANES)` and
-    `scratch`: float32 `(5, BLOCK, LANES)`, both overwritten. Returns float64 `(2, 2, LANES)`: of
-    the input and of the output, the energies of mid (left + right) and side (left - right).
+    - `audio`, `output`: flat float32 `(batch * 2 * length,)`; both may be the same array.
+    - `starts`: int64 `(LANES,)`, where each lane's item begins. Several lanes may hold one item.
+    - `coefficients`: float32 `(COEFFICIENTS, LANES)`.
+    - `delays`: int64 `(2, 12)`, each channel's lengths of combs and allpasses in samples.
+    - `bases`: int64 `(2, 12)`, the first row of each delay line in `lines`.
+    - `lines`: float32 `(sum of delays, LANES)`, overwritten.
+    - `scratch`: float32 `(5, BLOCK, LANES)`, overwritten.
+
+    Returns float64 `(2, 2, LANES)`: for the input and for the output, the energies of mid
+    (left + right) and side (left - right).
     """
     lines[:] = 0.0
     positions = np.zeros(delays.shape, np.int64)
@@ -260,8 +266,11 @@ def compress_and_reverberate(
 
 @njit(cache=True, nogil=True)
 def mix_channels(audio: Any, same: Any, crossed: Any) -> None:
-    """In place on `(batch, 2, sample)` float32: each channel becomes same * itself + crossed * the
-    other; `same` and `crossed` are float32 `(batch,)`."""
+    """Mixes the channels of float32 `(batch, 2, sample)` in place.
+
+    Each channel becomes `same` times itself plus `crossed` times the other one. Both gains are
+    float32 `(batch,)`.
+    """
     for item in range(audio.shape[0]):
         left, right = audio[item, 0], audio[item, 1]
         for t in range(left.shape[0]):

@@ -1,7 +1,7 @@
-"""Compressor and reverb in batched torch, for the GPU.
+"""Compressor and reverb for the GPU, in batched torch.
 
-The reverb is linear, and its transfer function is known in closed form, so it is one product of
-spectra instead of 24 recursions.
+The reverb is linear and its transfer function has a closed form. One product of spectra therefore
+replaces 24 recursions.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from selfrefine.audio.effect_kernels import (
     WET_CROSSED,
 )
 
-_ITEMS_AT_ONCE = 64  # bounds the memory of the spectra: 200 MB at 44.1 kHz and 3 s
+_ITEMS_AT_ONCE = 64  # limits the memory of the spectra to 200 MB at 44.1 kHz and 3 s
 
-# A spectrum of finite length hears the reverb's tail again at the start of the item. Spectra on a
-# circle of radius r > 1 instead of the unit circle make that echo weaker by r^length = 1e8, without
-# any padding, and cost half the digits of float64.
+# A spectrum of finite length wraps the reverb's tail around to the start of the item. Spectra on a
+# circle of radius r > 1 instead of the unit circle make the wrapped tail weaker by r^length = 1e8.
+# This needs no padding, and costs half the digits of float64.
 _LOG_SUPPRESSION = math.log(1e8)
 
 
 def compress(audio: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
-    """`audio` `(batch, 2, sample)`, `coefficients` `(COEFFICIENTS, batch)` -> same shape."""
+    """Compresses `audio` `(batch, 2, sample)` with `coefficients` `(COEFFICIENTS, batch)`."""
     from selfrefine.audio.effect_triton import follow_envelope
 
     envelope = follow_envelope(audio.abs(), coefficients[ATTACK], coefficients[RELEASE])
@@ -45,8 +45,10 @@ def compress(audio: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
 def reverberate(
     audio: torch.Tensor, coefficients: torch.Tensor, delays: torch.Tensor
 ) -> torch.Tensor:
-    """`audio` `(batch, 2, sample)`, `coefficients` `(COEFFICIENTS, batch)`, `delays` `(2, 12)` ->
-    same shape, to the precision of float32."""
+    """Adds reverb to `audio` `(batch, 2, sample)`, to the precision of float32.
+
+    `coefficients` is `(COEFFICIENTS, batch)`; `delays` is `(2, 12)`, in samples.
+    """
     from selfrefine.audio.effect_triton import respond
 
     length = audio.shape[-1]
@@ -68,10 +70,13 @@ def reverberate(
 
 @lru_cache(maxsize=2)
 def _echoes(delays: tuple[int, ...], size: int, device: torch.device) -> torch.Tensor:
-    """complex128 `(1 + 2 * 9, bin)`: a delay by one sample, then for each channel those of its
-    combs and the response of its allpasses, on the circle. `delays` are both channels' twelve."""
+    """Responses on the circle of radius r, complex128 `(1 + 2 * 9, bin)`.
+
+    The first row is a delay by one sample. For each channel follow the delays of its eight combs
+    and the product of its four allpasses. `delays` holds twelve lengths for each channel.
+    """
     samples = torch.tensor([1, *delays], device=device)[:, None]
-    # The phase is reduced as an integer, hence exact.
+    # The phase is reduced in integers, so it is exact.
     frequency = torch.arange(size // 2 + 1, device=device)
     phase = (-math.tau / size) * (frequency * samples % size).double()
     radius = torch.exp(-_LOG_SUPPRESSION / size * samples.double())

@@ -1,5 +1,8 @@
-"""What of the effects torch cannot do at once on a GPU: the compressor's envelope, and the reverb's
-response. A file of its own: Triton comes only with torch for CUDA."""
+"""Triton kernels for the parts of the effects that torch cannot compute in one GPU operation: the
+compressor's envelope and the reverb's response.
+
+They have a file to themselves because Triton comes only with torch for CUDA.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 
 _LANES = 32  # channels per program: one warp
-_AHEAD = 32  # samples fetched before they are needed, so that one wait serves them all
-_BINS = 256  # of a spectrum per program
+_AHEAD = 32  # samples fetched before they are needed, so that they share one wait
+_BINS = 256  # bins of a spectrum per program
 
 
 @triton.jit
@@ -39,7 +42,7 @@ def _follow(
             envelope = level + coefficient * (envelope - level)
             valid = inside & (start + i < length)
             tl.store(envelopes + i * channels + lane, envelope, mask=valid)
-        # Pointers advance, since an index over the whole batch may not fit into 32 bits.
+        # Pointers advance because an index over the whole batch may not fit into 32 bits.
         levels += AHEAD * channels
         envelopes += AHEAD * channels
 
@@ -47,18 +50,18 @@ def _follow(
 def follow_envelope(
     level: torch.Tensor, attack: torch.Tensor, release: torch.Tensor
 ) -> torch.Tensor:
-    """The envelope of `level`, `(batch, 2, sample)` float32, with the one-pole constants `attack`
-    where it rises and `release` where it falls, `(batch,)`; same shape.
+    """The envelope of `level`, both `(batch, 2, sample)` float32.
 
-    Sequential in time and parallel only over the channels, so a call takes as long for one item as
-    for a thousand.
+    The one-pole constant is `attack` where the envelope rises and `release` where it falls; both
+    are `(batch,)`. The computation is sequential in time and parallel only over channels, so one
+    item takes as long as a thousand.
     """
     batch, channel, length = level.shape
     by_time = level.reshape(batch * channel, length).t().contiguous()
     envelopes = torch.empty_like(by_time)
     coefficients = torch.stack([attack, release]).repeat_interleave(channel, dim=1).contiguous()
     programs = (triton.cdiv(batch * channel, _LANES),)
-    # Triton launches on the current GPU, which need not be the one with the audio.
+    # Triton launches on the current GPU, which may not be the one that holds the audio.
     with torch.cuda.device_of(level):
         _follow[programs](
             by_time, envelopes, coefficients, batch * channel, length,
@@ -78,8 +81,8 @@ def _respond(
     COMBS: tl.constexpr,
     BINS: tl.constexpr,
 ) -> None:
-    # Complex numbers lie as pairs of float64; a "row" is a spectrum's worth of them.
-    # Items first, so that programs side by side share a stretch of the echoes in the cache.
+    # A complex number is a pair of float64; `row` is the length of one spectrum in float64.
+    # Items are the first axis, so that neighbouring programs share the same echoes in the cache.
     item, row = tl.program_id(0), 2 * bins
     position = tl.program_id(1) * BINS + tl.arange(0, BINS)
     inside = position < bins
@@ -87,7 +90,7 @@ def _respond(
     x_re = tl.load(spectra + item * row + at, mask=inside, other=0.0)
     x_im = tl.load(spectra + item * row + at + 1, mask=inside, other=0.0)
     fed, damped = tl.load(feedback + item), tl.load(damping + item)
-    # What goes around in a comb: feedback / (1 - damping z^-1).
+    # The loop gain of a comb: feedback / (1 - damping z^-1).
     below_re = 1.0 - damped * tl.load(echoes + at, mask=inside, other=0.0)
     below_im = -damped * tl.load(echoes + at + 1, mask=inside, other=0.0)
     scale = fed / (below_re * below_re + below_im * below_im)
@@ -117,11 +120,12 @@ def _respond(
 def respond(
     spectra: torch.Tensor, echoes: torch.Tensor, feedback: torch.Tensor, damping: torch.Tensor
 ) -> torch.Tensor:
-    """`spectra` `(item, bin)` through the reverbs of both channels: `(item, channel=2, bin)`.
+    """Responses of both channels' reverbs to `spectra` `(item, bin)`: `(item, channel=2, bin)`.
 
-    All complex128. `echoes` `(1 + 2 * (combs + 1), bin)`: a delay by one sample, then for each
-    channel its combs' delays and its allpasses' response; `feedback` and `damping` `(item,)`. In
-    one pass, where torch would write and read a number per item, bin and channel thirty times.
+    All three are complex128. `echoes` is `(1 + 2 * (combs + 1), bin)`: a delay by one sample, then
+    for each channel the delays of its combs and the response of its allpasses. `feedback` and
+    `damping` are `(item,)`. The kernel takes one pass; torch would write and read a number per
+    item, bin and channel thirty times.
     """
     items, bins = spectra.shape
     combs = (len(echoes) - 3) // 2

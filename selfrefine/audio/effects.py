@@ -1,9 +1,9 @@
-"""Drawing the parameters of the effects that random mixing puts on a stem.
+"""Draws the parameters of the effects that random mixing applies to a stem.
 
-Per chosen stem, in this order: dynamic range compressor, algorithmic reverb, mid/side stereo
-imager, gain with random polarity (paper section 3.1.1, which follows the music mixing of its
-reference [3], Koo et al., ICASSP 2023; the ranges are those of that reference's public code).
-Drawing knows nothing of audio; `selfrefine.audio.effect_chain` applies what is drawn here.
+Each chosen stem passes, in this order: dynamic range compressor, algorithmic reverb, mid/side
+stereo imager, gain with random polarity. This is section 3.1.1 of the paper, which follows the
+music mixing of its reference [3] (Koo et al., ICASSP 2023); the ranges are those of that
+reference's public code. `selfrefine.audio.effect_chain` applies the drawn effects to audio.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from selfrefine.settings import EffectRanges
 
 @dataclass(frozen=True)
 class EffectParameters:
-    """One value per item for each parameter: float32 tensors `(batch,)`, units as in the ranges.
+    """Parameters of the effects of a batch: float32 tensors `(batch,)`, one value per item.
 
-    Indexing with an int, a slice, a mask or an index tensor gives the parameters of those items.
+    The units are those of `EffectRanges`. Indexing with an int, a slice, a mask or an index tensor
+    gives the parameters of those items.
     """
 
     compressor_threshold: torch.Tensor
@@ -44,10 +45,10 @@ class EffectParameters:
 
 
 def draw_effects(count: int, ranges: EffectRanges, generator: torch.Generator) -> EffectParameters:
-    """Draw the parameters of `count` items, on the generator's device.
+    """Draws the parameters of `count` items, on the generator's device.
 
-    One row of uniform numbers per item, so that the first items of a longer draw are those of a
-    shorter one. The polarity is +1 or -1, each with chance 1/2.
+    Each item takes one row of uniform numbers, so a longer draw begins with the items of a shorter
+    one. The polarity is +1 or -1, each with chance 1/2.
     """
     names = [field.name for field in fields(ranges)]
     uniform = torch.rand(
@@ -61,7 +62,7 @@ def draw_effects(count: int, ranges: EffectRanges, generator: torch.Generator) -
 
 
 def draw_gains(count: int, ranges: EffectRanges, generator: torch.Generator) -> torch.Tensor:
-    """The last effect alone, gain and polarity, as what to multiply with: float32 `(count,)`."""
+    """Draws only the last effect, gain with polarity, as linear factors: float32 `(count,)`."""
     low, high = ranges.gain
     decibels = low + (high - low) * torch.rand(count, generator=generator)
     polarity = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)

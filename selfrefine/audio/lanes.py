@@ -1,11 +1,11 @@
 """Sixteen float32 as one numba value, for recursions over time on sixteen signals at once.
 
-Left to itself LLVM does not vectorise such loops, because it cannot prove that the arrays they
-write do not overlap; so the vector is a type here, and a loop carries it in a register (AVX-512;
-LLVM splits it into two or four where registers are narrower).
+LLVM does not vectorise such loops, because it cannot prove that the arrays they write do not
+overlap. Here the vector is a numba type, and a loop carries it in one AVX-512 register; LLVM splits
+it into two or four where registers are narrower.
 
-After a change here also touch the files whose cached functions use it: numba's cache looks for
-changes only in the file of the cached function.
+After a change to this file, also touch the files whose cached functions use it: numba's cache looks
+for changes only in the file of the cached function.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _elementwise(arity: int, emit: Callable[..., Any]) -> Any:
         return emit(builder, *vectors)
 
     declared = _lanes(*[_lanes] * arity), codegen
-    # numba lowers no *arguments here, so one function per arity.
+    # numba does not lower *arguments here, so each arity has its own function.
     declarations: dict[int, Callable[..., Any]] = {
         1: lambda typing_context, a: declared,
         2: lambda typing_context, a, b: declared,
@@ -73,8 +73,8 @@ def _where_greater(builder: Any, a: Any, b: Any, then: Any, otherwise: Any) -> A
     return builder.select(builder.fcmp_ordered(">", a, b), then, otherwise)
 
 
-# A positive normal float32 is mantissa * 2^exponent with the mantissa in [sqrt 1/2, sqrt 2): its
-# bits less those of sqrt 1/2 (0x3F3504F3) hold the exponent from bit 23 on.
+# A positive normal float32 is mantissa * 2^exponent, with the mantissa in [sqrt 1/2, sqrt 2). Its
+# bits minus those of sqrt 1/2 (0x3F3504F3) hold the exponent from bit 23 on.
 def _exponent(builder: Any, a: Any) -> Any:
     bits = builder.sub(builder.bitcast(a, _INTEGERS), _integers(0x3F3504F3))
     return builder.sitofp(builder.ashr(bits, _integers(23)), _VECTOR)
@@ -118,7 +118,7 @@ _overload_operator(operator.mul, _multiply)
 
 @intrinsic
 def splat(typing_context: Any, value: Any) -> Any:
-    """The same float32 in every lane."""
+    """A vector with the same float32 in every lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         undefined = ir.Constant(_VECTOR, ir.Undefined)
@@ -129,14 +129,14 @@ def splat(typing_context: Any, value: Any) -> Any:
 
 
 def _vector_pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """Pointer to the sixteen float32 from flat `index` on in a contiguous array."""
+    """Pointer to the sixteen float32 that begin at flat `index` of a contiguous array."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
 
 
 @intrinsic
 def load(typing_context: Any, rows: Any, row: Any) -> Any:
-    """Row `row` of a contiguous float32 array `(rows, LANES)`; the index is not checked."""
+    """Loads row `row` of a contiguous float32 array `(rows, LANES)`; the index is not checked."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         index = builder.mul(arguments[1], ir.Constant(arguments[1].type, LANES))
@@ -148,7 +148,7 @@ def load(typing_context: Any, rows: Any, row: Any) -> Any:
 
 @intrinsic
 def store(typing_context: Any, rows: Any, row: Any, value: Any) -> Any:
-    """Write row `row` of a contiguous float32 array `(rows, LANES)`; the index is not checked."""
+    """Writes row `row` of a contiguous float32 array `(rows, LANES)`; the index is not checked."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         index = builder.mul(arguments[1], ir.Constant(arguments[1].type, LANES))
@@ -160,7 +160,7 @@ def store(typing_context: Any, rows: Any, row: Any, value: Any) -> Any:
 
 
 def _transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
-    """Sixteen vectors, transposed: swap off-diagonal halves, then quarters, eighths, sixteenths."""
+    """Transposes sixteen vectors: swaps off-diagonal halves, quarters, eighths and sixteenths."""
     rows = list(rows)
     step = LANES // 2
     while step:
@@ -176,7 +176,7 @@ def _transposed(builder: Any, rows: Sequence[Any]) -> list[Any]:
 
 
 def _tile_pointers(context: Any, builder: Any, kinds: Any, arguments: Any) -> tuple[Any, Any]:
-    """Pointers to 16 samples of each item, and to 16 rows of lanes."""
+    """Pointers to 16 samples of each of 16 items, and to 16 rows of lanes."""
     audio, starts, offset, rows, row = arguments
     first_item = context.make_array(kinds[1])(context, builder, starts).data
     lane_count = ir.Constant(row.type, LANES)
@@ -207,7 +207,8 @@ def _move_tile(to_lanes: bool) -> Any:
     return intrinsic(declare)
 
 
-# (audio, starts, offset, rows, row): move 16 samples of 16 items, the i-th item's from flat index
-# starts[i] + offset on, to rows row ... row + 15 of lanes, and back.
+# Both take (audio, starts, offset, rows, row). `tile_to_lanes` moves 16 samples of 16 items to the
+# rows from `row` to `row + 15`; those of item i begin at flat index starts[i] + offset.
+# `tile_from_lanes` moves them back.
 tile_to_lanes = _move_tile(to_lanes=True)
 tile_from_lanes = _move_tile(to_lanes=False)

@@ -1,17 +1,18 @@
 """Integrated loudness of a batch (ITU-R BS.1770-4), fast enough for every training step.
 
-K-weighting, mean squares in blocks of 400 ms that overlap by 75%, and the two gates of -70 LUFS
-and -10 LU. Where the standard leaves room pyloudnorm's choices are kept: its filter coefficients
-at each sample rate, and its count of blocks, which is rounded, so that the last block may run past
-the end of the audio by up to 50 ms.
+The standard asks for K-weighting, mean squares in blocks of 400 ms that overlap by 75%, and two
+gates, at -70 LUFS and -10 LU. Where it leaves a choice, pyloudnorm's is kept: its filter
+coefficients at each sample rate, and its rounded number of blocks. The last block may therefore
+end up to 50 ms after the audio.
 
-A block is four hops of 100 ms, so the energies of the filtered hops are all that is needed. Each
-comes from one transform of the hop, by Parseval, with no filtered signal: that gives the energy
-of the *circular* filter output, in which what rings on after the hop wraps around to its start.
-The filters have four poles, so the ring lies in a space of four dimensions, and is gone after
-another hop (the 38 Hz high-pass has a time constant of 4 ms). Four inner products with a hop give
-its ring in an orthonormal basis, four more what its response within the hop shares with the
-basis: with those the wrapped ring is taken out exactly, and that of the hop before put in.
+A block is four hops of 100 ms, so only the energies of the filtered hops are needed. Parseval's
+theorem gives each from one Fourier transform of the hop, without the filtered signal. This is the
+energy of the *circular* filter output: the filters' ringing after the hop (its ring) wraps around
+to the hop's start. The filters have four poles, so the ring lies in a space of four dimensions. It
+decays within the next hop, since the 38 Hz high-pass has a time constant of 4 ms. Four inner
+products with a hop give its ring in an orthonormal basis of that space. Four more give the
+projection on this basis of the hop's own filtered signal. From these eight numbers the wrapped ring
+is removed exactly, and the ring of the previous hop is added.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ _POLES = 4
 
 @dataclass(frozen=True)
 class _KWeighting:
-    """What measures a hop: all tensors on one device, of one type. Made once for a device, where
-    making it would wait for all its work."""
+    """Tensors that measure a hop, on one device and of one precision.
 
-    bin_power: torch.Tensor  # (2 * bin,): |response|^2 by which |re|^2 and |im|^2 make an energy
-    inner: torch.Tensor  # (2 * pole, sample): a hop's ring, then its response, in the basis
+    They are cached, since copying them to a GPU would wait for all its work.
+    """
+
+    bin_power: torch.Tensor  # (2 * bin,): weights of |re|^2 and |im|^2 in the energy
+    inner: torch.Tensor  # (2 * pole, sample): a hop's ring, then its filtered signal, in the basis
     response: torch.Tensor  # (bin,): complex response over two hops
     channel_gains: torch.Tensor  # (channel=5,)
 
@@ -50,15 +53,16 @@ class _KWeighting:
 def integrated_loudness(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
     """Gated loudness in LUFS of each item: `(batch, channel, sample)` to `(batch,)`.
 
-    -inf where every block is gated, as in silence; NaN where the audio has NaN. Channels are in
-    the standard's order: left, right, centre, left and right surround. Float64 is computed in
-    float64, all else in float32.
-    Raises InputError for audio shorter than a block of 400 ms, which has no loudness, for more
-    than five channels, and for a sample rate that is no multiple of 10 Hz.
+    The loudness is -inf where every block is gated out, as in silence, and NaN where the audio has
+    a NaN. Channels are in the standard's order: left, right, centre, left surround, right surround.
+    Float64 audio is computed in float64, all other types in float32.
+
+    Raises InputError for audio shorter than a block of 400 ms, for more than five channels, and for
+    a sample rate that is not a multiple of 10 Hz.
     """
     if audio.ndim != 3 or not 1 <= audio.shape[1] <= len(_CHANNEL_GAINS):
         raise InputError(
-            "loudness is of (batch, channel, sample) with one to five channels, "
+            "loudness needs audio (batch, channel, sample) with one to five channels, "
             f"not {tuple(audio.shape)}"
         )
     if sample_rate < 10 or sample_rate % 10:
@@ -70,7 +74,7 @@ def integrated_loudness(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
     audio = audio.to(torch.float64 if audio.dtype == torch.float64 else torch.float32)
     weighting = _k_weighting(sample_rate, audio.dtype, audio.device)
     gains = weighting.channel_gains[: audio.shape[1]]
-    # One item at a time fits into a core's cache, all at once into a GPU.
+    # On a CPU one item at a time fits into a core's cache; a GPU takes all items at once.
     pieces = audio.split(1) if audio.device.type == "cpu" else [audio]
     energies = torch.cat([gains @ _hop_energies(piece, hop, weighting) for piece in pieces])
 
@@ -80,15 +84,18 @@ def integrated_loudness(audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
 @torch.no_grad()
 @one_thread()
 def stream_loudness(stretches: Iterable[torch.Tensor], sample_rate: int) -> float:
-    """The integrated loudness in LUFS of audio that comes in stretches `(channel, sample)`, each
-    but the last of whole hops of 100 ms: a file of any length in little memory."""
+    """Integrated loudness in LUFS of audio in consecutive stretches `(channel, sample)`.
+
+    Every stretch except the last has a whole number of hops of 100 ms. A file of any length thus
+    takes little memory. Raises InputError for less than 0.4 s of audio.
+    """
     hop = sample_rate // 10
     found: list[torch.Tensor] = []
     before: torch.Tensor | None = None
     length = 0
     for stretch in stretches:
         length += stretch.shape[-1]
-        # The hop before is all the past that matters.
+        # Only the last hop before a stretch still rings in it.
         audio = stretch if before is None else torch.cat([before, stretch], -1)
         weighting = _k_weighting(sample_rate, audio.dtype, audio.device)
         gains = weighting.channel_gains[: audio.shape[0]]
@@ -101,8 +108,8 @@ def stream_loudness(stretches: Iterable[torch.Tensor], sample_rate: int) -> floa
 
 
 def _gated_loudness(energies: torch.Tensor, length: int, sample_rate: int) -> torch.Tensor:
-    """`(batch,)` in LUFS from the K-weighted energies of hops, `(batch, hop)`."""
-    # pyloudnorm's expression, so that halves are rounded like there.
+    """Loudness `(batch,)` in LUFS from the K-weighted energies of hops, `(batch, hop)`."""
+    # This is pyloudnorm's expression, so that halves are rounded as there.
     blocks = round((length / sample_rate - 0.4) / (0.4 * 0.25)) + 1
     energies = energies[:, : blocks + _BLOCK_HOPS - 1]
     power = energies.unfold(1, _BLOCK_HOPS, 1).sum(-1) / (0.4 * sample_rate)
@@ -115,7 +122,7 @@ def _gated_loudness(energies: torch.Tensor, length: int, sample_rate: int) -> to
 def gain_to(target_lufs: float, audio: torch.Tensor, sample_rate: int) -> torch.Tensor:
     """Linear gain `(batch,)` that brings each item of `(batch, channel, sample)` to the target.
 
-    1.0 where the loudness is -inf, so that silence stays as it is. Raises what
+    The gain is 1.0 where the loudness is -inf, so silence is not changed. Raises what
     `integrated_loudness` raises.
     """
     loudness = integrated_loudness(audio, sample_rate)
@@ -136,8 +143,8 @@ def _hop_energies(audio: torch.Tensor, hop: int, weighting: _KWeighting) -> torc
     energies = circular + exchanged.sum(-1)
     if not rest:
         return energies
-    # The last, partial hop counts no ring past the end, so it is filtered; the hop before it
-    # is all the past that matters.
+    # The last, partial hop is filtered, because its ring after the end of the audio does not count.
+    # Of the past only the previous hop has an effect.
     last = torch.nn.functional.pad(audio[..., (whole - 1) * hop :], (0, hop - rest))
     filtered = torch.fft.irfft(torch.fft.rfft(last) * weighting.response, 2 * hop)
     partial = filtered[..., hop : hop + rest].square().sum(-1, keepdim=True)
@@ -147,13 +154,13 @@ def _hop_energies(audio: torch.Tensor, hop: int, weighting: _KWeighting) -> torc
 @lru_cache(maxsize=8)
 def _k_weighting(sample_rate: int, dtype: torch.dtype, device: torch.device) -> _KWeighting:
     hop = sample_rate // 10
-    # The impulse response from the frequency response: over eight hops nothing of it wraps.
+    # The impulse response decays within eight hops, so the inverse transform does not wrap it.
     impulse = np.fft.irfft(_response(sample_rate, 8 * hop))[: 2 * hop]
     delays = np.unique(np.geomspace(1, hop, 24).astype(int))
     rings = np.stack([impulse[delay : delay + hop] for delay in delays], axis=1)
     basis = np.linalg.svd(rings, full_matrices=False)[0][:, :_POLES]
-    # Correlations of the basis with the impulse response at all lags: sample i of a hop rings
-    # with the response from lag hop - i on, and contributes to its own hop from lag -i on.
+    # Correlations of the basis with the impulse response at all lags. Sample i of a hop adds to the
+    # ring from lag hop - i on, and to its own hop from lag -i on.
     spectra = np.fft.rfft(basis, 4 * hop, axis=0).conj() * np.fft.rfft(impulse, 4 * hop)[:, None]
     lags = np.fft.irfft(spectra, axis=0)
     bin_power = np.abs(_response(sample_rate, hop)) ** 2 * 2 / hop
@@ -174,10 +181,10 @@ def _k_weighting(sample_rate: int, dtype: torch.dtype, device: torch.device) -> 
 
 
 def _response(sample_rate: int, length: int) -> np.ndarray:
-    """Complex response of both K-weighting filters at the bins of a transform of `length`.
+    """Complex response `(bin,)` of both K-weighting filters, for a transform of `length` samples.
 
     The biquads are those of Bristow-Johnson's cookbook with pyloudnorm's settings: a high shelf
-    of 4 dB at 1500 Hz with Q = 1/sqrt(2), and a high pass at 38 Hz with Q = 1/2.
+    of 4 dB at 1500 Hz with Q = 1/sqrt(2), and a high-pass at 38 Hz with Q = 1/2.
     """
     delay = np.exp(-2j * pi * np.arange(length // 2 + 1) / length)
 
@@ -211,7 +218,7 @@ def _response(sample_rate: int, length: int) -> np.ndarray:
 
 
 def _mean_where(power: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Mean of the chosen blocks of `(batch, block)`, 0 where none is."""
+    """Mean over the chosen blocks of `(batch, block)`; 0 where no block is chosen."""
     return (power * chosen).sum(1) / chosen.sum(1).clamp(min=1)
 
 

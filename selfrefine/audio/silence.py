@@ -1,4 +1,4 @@
-"""Silence removal as the paper does before any training (section 4.1)."""
+"""Silence removal as in section 4.1 of the paper, before any training."""
 
 import numpy as np
 
@@ -6,14 +6,18 @@ from selfrefine.settings import SilenceRemoval
 
 
 def remove_silence(audio: np.ndarray, sample_rate: int, settings: SilenceRemoval) -> np.ndarray:
-    """`(channel, sample)` without its silent regions, joined; empty when all of it is silent."""
+    """Removes the silent regions of `(channel, sample)` and joins the rest.
+
+    The result is empty when all of the audio is silent.
+    """
     return audio[:, kept_samples(audio, sample_rate, settings)]
 
 
 def kept_samples(audio: np.ndarray, sample_rate: int, settings: SilenceRemoval) -> np.ndarray:
     """Which samples silence removal keeps: bool `(sample,)`.
 
-    Two passes: the second, with the larger span, is for stems that are almost silent throughout.
+    There are two passes. The second, with the larger span, is for stems that are almost silent
+    throughout.
     """
     kept = sounding_samples(audio, sample_rate, settings.first_db, settings)
     kept[kept] = sounding_samples(audio[:, kept], sample_rate, settings.second_db, settings)
@@ -36,8 +40,8 @@ def sounding_samples(
 
 
 def sounding_hops(per_hop: np.ndarray, span_db: float, settings: SilenceRemoval) -> np.ndarray:
-    """Which hops lie within `span_db` of the loudest frame, from their energies `(hop,)`: bool."""
-    # A frame of several hops centred on each hop, as running sums of the hops' energies.
+    """Which hops lie within `span_db` of the loudest frame: bool `(hop,)`, from their energies."""
+    # Each hop is the centre of a frame of several hops. Cumulative sums give the frames' energies.
     reach = round(settings.frame_seconds / settings.hop_seconds) // 2
     hops = len(per_hop)
     summed = np.concatenate([[0.0], np.cumsum(per_hop)])

@@ -10,17 +10,19 @@ from torch import Tensor
 
 @lru_cache(maxsize=16)
 def hann_window(length: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A periodic Hann window `(length,)`, made once for a device."""
-    # Kept from inference, whose tensors training could not use.
+    """A periodic Hann window `(length,)`, cached per device and type."""
+    # Training could not use a cached tensor that was made in inference mode.
     with torch.inference_mode(False):
         return torch.hann_window(length, device=device, dtype=dtype)
 
 
 def spectrogram(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
-    """Complex `(batch, channel, bin, frame)` of `(batch, channel, sample)`, Hann window.
+    """Spectrogram with a Hann window: `(batch, channel, sample)` to complex `(batch, channel, bin,
+    frame)`.
 
-    Not centred, frame k is samples `k * hop … k * hop + fft`, so that frames of a long signal are
-    the frames of its segments: refining slices windows out of one transform for that reason.
+    `fft` and `hop` are in samples. Where `centred` is false, frame k covers the `fft` samples from
+    `k * hop` on. The frames of a long signal are then also those of its segments, so refining takes
+    all windows of a stem from one transform.
     """
     batch, channels, samples = audio.shape
     window = hann_window(fft, audio.device, audio.dtype)
@@ -37,12 +39,14 @@ def spectrogram(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
 
 @torch.no_grad()
 def magnitude(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
-    """Moduli of `spectrogram`, without a gradient; on the CPU taken in one pass, in a seventh of
-    torch's time for them."""
+    """Magnitudes of `spectrogram`, without a gradient.
+
+    On the CPU one pass takes the moduli in a seventh of torch's time.
+    """
     frames = spectrogram(audio, fft, hop, centred)
     if frames.is_cuda:
         return frames.abs()
-    # The transform's own memory order: a frame's bins side by side.
+    # In the transform's memory order the bins of a frame are adjacent.
     pairs = torch.view_as_real(frames.transpose(2, 3).contiguous())
     moduli = torch.empty(pairs.shape[:-1], dtype=pairs.dtype)
     _moduli(pairs.view(-1).numpy(), moduli.view(-1).numpy())
@@ -51,14 +55,15 @@ def magnitude(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
 
 @njit(cache=True, nogil=True)
 def _moduli(pairs: np.ndarray, moduli: np.ndarray) -> None:
-    """`(2 * number,)`, real and imaginary parts in turn, to `(number,)`."""
+    """Moduli `(number,)` of `(2 * number,)`, in which real and imaginary parts alternate."""
     for i in range(len(moduli)):
         real, imaginary = pairs[2 * i], pairs[2 * i + 1]
         moduli[i] = np.sqrt(real * real + imaginary * imaginary)
 
 
 def waveform(frames: Tensor, fft: int, hop: int, length: int) -> Tensor:
-    """`(batch, channel, sample)` of a centred spectrogram `(batch, channel, bin, frame)`."""
+    """Inverse of a centred spectrogram: `(batch, channel, bin, frame)` to `(batch, channel,
+    sample)`, with `length` samples."""
     batch, channels = frames.shape[:2]
     window = hann_window(fft, frames.device, frames.real.dtype)
     audio = torch.istft(

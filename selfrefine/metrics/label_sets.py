@@ -10,7 +10,7 @@ from selfrefine.classes import Labels, label_words
 class LabelAccuracy:
     """`exact` is the share of stems whose label set is the true one; F1, precision and recall are
     over all (stem, class) pairs. `kept` is the share of stems with a label at all; a dropped stem
-    counts as wrong."""
+    counts as wrong, unless it holds no class."""
 
     exact: float
     f1: float

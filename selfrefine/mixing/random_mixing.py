@@ -16,8 +16,10 @@ from selfrefine.settings import ClassifierSettings, EffectRanges
 
 @dataclass(frozen=True)
 class Mixtures:
-    """`audio` `(batch, channel=2, sample)`, `labels` float `(batch, class)`; `clips` and `items`
-    `(source,)` say which clip went into which mixture."""
+    """A batch of mixtures: `audio` `(batch, channel=2, sample)`, `labels` float `(batch, class)`.
+
+    `clips` and `items` are `(source,)`: source k is clip `clips[k]` and lies in mixture `items[k]`.
+    """
 
     audio: Tensor
     labels: Tensor
@@ -28,9 +30,10 @@ class Mixtures:
 def choose_classes(
     count: int, available: Tensor, chance: float, generator: torch.Generator
 ) -> Tensor:
-    """Bool `(count, class)`: each available class with `chance`, drawn again while empty.
+    """Draws which classes each mixture contains: bool `(count, class)`.
 
-    `available` is bool `(class,)`.
+    Each class in `available`, bool `(class,)`, is chosen with probability `chance`. Mixtures
+    without any class are drawn again.
     """
     chosen = torch.zeros(count, len(CLASSES), dtype=torch.bool)
     empty = torch.ones(count, dtype=torch.bool)
@@ -42,13 +45,19 @@ def choose_classes(
 
 
 def sources_per_mixture(chance: float, available: int) -> float:
-    """On average, with so many classes available: redrawing empty mixtures lifts a class'
-    prevalence from p to p / (1 - (1 - p)^n), .533 at p = .5 and four."""
+    """Average number of sources per mixture, with `available` classes.
+
+    Redrawing empty mixtures raises the probability of a class from p to p / (1 - (1 - p)^n), which
+    is .533 for p = .5 and n = 4 classes.
+    """
     return available * chance / (1 - (1 - chance) ** available)
 
 
 def class_candidates(pool: StemPool) -> list[Tensor]:
-    """For each class the clips whose label has it. Raises InputError when there are no clips."""
+    """For each class, the indices of the clips whose label set contains it.
+
+    Raises InputError when no class has a clip.
+    """
     candidates = [torch.nonzero(pool.labels[:, c]).flatten() for c in range(len(CLASSES))]
     if not any(len(clips) for clips in candidates):
         raise InputError(
@@ -65,10 +74,10 @@ def draw_mixtures(
     generator: torch.Generator,
     effects: EffectRanges | None,
 ) -> Mixtures:
-    """`count` random mixtures of `settings.segment` samples, on the pool's device.
+    """Draws `count` random mixtures of `settings.segment` samples, on the pool's device.
 
-    A mixture's label is the union of its sources' labels. `effects` of None leaves the sources as
-    they are.
+    `candidates` holds the indices of clips per class. The label set of a mixture is the union of
+    its sources' label sets. With `effects` of None the sources are not changed.
     """
     available = torch.tensor([len(clips) > 0 for clips in candidates])
     chosen = choose_classes(count, available, settings.mix_chance, generator)
@@ -91,15 +100,19 @@ def draw_mixtures(
 
 
 def effected(sources: Tensor, parameters: EffectParameters, sample_rate: int) -> Tensor:
-    """Sources `(source, channel=2, sample)` with effects, possibly in place; by pedalboard where
-    SELFREFINE_EFFECTS says so."""
+    """Applies effects to sources `(source, channel=2, sample)`, possibly in place.
+
+    pedalboard applies them where SELFREFINE_EFFECTS asks for it.
+    """
     if effects_by_pedalboard():
         return apply_effects_with_pedalboard(sources, parameters, sample_rate)
     return apply_effects(sources, parameters, sample_rate, out=sources)
 
 
 def union_of_labels(pool: StemPool, clips: Tensor, items: Tensor, count: int) -> Tensor:
-    """Float `(mixture, class)` of `count` mixtures, on the pool's device; `clips` and `items`
-    `(source,)` as in `Mixtures`."""
+    """Label sets of `count` mixtures: float `(mixture, class)` on the pool's device.
+
+    `clips` and `items` are `(source,)`, as in `Mixtures`.
+    """
     labels = torch.zeros(count, len(CLASSES)).index_add_(0, items, pool.labels[clips].float())
     return labels.clamp_(max=1.0).to(pool.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Mixtures and targets to train a separator on, multi-labelled sources included (section 3.2)."""
+"""Mixtures and targets that train a separator, with multi-labelled sources (section 3.2)."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,11 @@ from selfrefine.settings import SeparatorSettings
 class SeparationBatch:
     """`mixture` `(batch, channel=2, sample)`, `targets` `(batch, target=4, channel=2, sample)`.
 
-    `groups`, on the CPU, is 0 or 1 `(batch, target=4, class=4)`: target t is to be the sum of the
-    estimates of the classes in row t. Conventionally it is the identity; a source labelled
-    bass+drums takes one row with two ones, and the row it leaves free is all zeros, a target
-    without loss.
+    `groups`, on the CPU, holds 0 or 1: `(batch, target=4, class=4)`. Target t is compared with the
+    sum of the estimates of the classes in row t. With single-labelled sources only, `groups` is the
+    identity. A source with the label set bass+drums takes one row with two ones. The row that
+    becomes free is all zeros, and this target has no loss. `clips` `(source,)` are the indices of
+    the clips in the batch.
     """
 
     mixture: Tensor
@@ -29,14 +30,14 @@ class SeparationBatch:
 
 @dataclass(frozen=True)
 class SeparationCandidates:
-    """Indices into a pool: single-labelled clips per class, and the multi-labelled ones."""
+    """Indices of a pool's clips: single-labelled ones per class, and multi-labelled ones."""
 
     single: list[Tensor]
     multi: Tensor
 
 
 def separation_candidates(pool: StemPool) -> SeparationCandidates:
-    """Raises InputError when no clip is single-labelled."""
+    """Divides a pool's clips by the number of their labels."""
     counts = pool.labels.sum(dim=1)
     single = [
         torch.nonzero(pool.labels[:, c] & (counts == 1)).flatten() for c in range(len(CLASSES))
@@ -52,11 +53,12 @@ def draw_sources(
     segment: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Which clip is each target of `count` mixtures, and from where.
+    """Draws a clip and the start of a segment for each target of `count` mixtures.
 
-    Returns clips and offsets `(count, target)`, -1 where a target is silent or merged into
-    another, and groups `(count, target, class)`. A multi-labelled source stands in the row of its
-    first class. A class without single-labelled clips stays a silent target.
+    Returns clips and offsets (samples), both `(count, target)`, and groups `(count, target,
+    class)`. Clip and offset are -1 where a target is silent or merged into another one. With
+    probability `multi_chance` a mixture has a multi-labelled source, in the row of its first class.
+    A class without single-labelled clips is a silent target.
     """
     groups = torch.eye(len(CLASSES)).repeat(count, 1, 1)
     clips = torch.full((count, len(CLASSES)), -1)
@@ -89,11 +91,11 @@ def draw_separation_batch(
     multi_chance: float,
     generator: torch.Generator,
 ) -> SeparationBatch:
-    """`count` mixtures of sources of any song, each source with a random gain and channel order,
-    and with a random sign where the settings ask for it.
+    """Draws `count` mixtures of sources from any songs.
 
-    The mixture is brought to `settings.loudness_lufs` and the targets by the same gain, as
-    inference does (section 4.2).
+    Each source has a random gain and channel order, and a random sign with `settings.sign_flip`.
+    The mixture is brought to the loudness `settings.loudness_lufs`, as in inference, and the
+    targets are scaled by the same gain (section 4.2).
     """
     clips, offsets, groups = draw_sources(
         pool, candidates, count, multi_chance, settings.segment, generator
@@ -103,7 +105,7 @@ def draw_separation_batch(
     device = sources.device
     low, high = settings.gain
     gains = low + (high - low) * torch.rand(len(sources), generator=generator)
-    # Indices, found on the CPU: a GPU would have to be waited for to count a mask.
+    # The indices are found on the CPU. Counting a mask on a GPU would wait for its work.
     swapped = torch.nonzero(torch.rand(len(sources), generator=generator) < 0.5)[:, 0]
     if settings.sign_flip:
         gains *= torch.where(torch.rand(len(sources), generator=generator) < 0.5, -1.0, 1.0)

@@ -1,9 +1,9 @@
-"""Effected sources that go into several mixtures, most of them steps apart.
+"""Sources with effects that are reused in several mixtures, mostly in different steps.
 
-Effects are most of what random mixing costs, and a small network learns from mixtures faster than
-a core can make them. There a source is effected once and used a few times, as data echoing does
-behind a slow pipeline (Choi et al., "Faster neural network training with data echoing", 2019):
-each time in other company, with another gain and another polarity.
+Effects take most of the time of random mixing, and a small network learns from mixtures faster than
+a CPU core can make them. Each source therefore gets its effects once and is used a few times, as in
+data echoing for slow input pipelines (Choi et al., "Faster neural network training with data
+echoing", 2019). Each use combines it with other sources, another gain and another polarity.
 """
 
 from dataclasses import replace
@@ -24,18 +24,18 @@ from selfrefine.randomness import generator_for
 from selfrefine.settings import ClassifierSettings
 
 GROUPS = 16
-"""Groups kept, out of all of which each batch is drawn: it seldom holds a source twice."""
+"""Number of groups kept. A batch draws from all of them, so it seldom holds a source twice."""
 
 _STREAM = 1
-"""Not 0: keeps the groups' draws apart from the steps', which have no third number."""
+"""Third number of the groups' random generators, not 0: those of the steps have only two."""
 
 
 class SourceBank:
-    """The newest `GROUPS` groups of effected sources, each about as many as a batch has mixtures,
-    of every class alike.
+    """The newest `GROUPS` groups of sources with effects.
 
-    How far the groups have got depends on the step alone, and a group on the seed and its number
-    alone: a resumed training mixes what an unbroken one does.
+    A group has about as many sources as a batch has mixtures, equally many of each class. The step
+    alone decides which groups are kept; the seed and a group's number alone decide what it holds. A
+    resumed training therefore draws the same mixtures as an uninterrupted one.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class SourceBank:
         self._sources = torch.zeros(GROUPS, group, 2, settings.segment, device=pool.device)
 
     def draw_mixtures(self, step: int, generator: torch.Generator) -> Mixtures:
-        """The batch of a step, like that of `selfrefine.mixing.random_mixing.draw_mixtures` in all
-        but that a source was or will be in other mixtures."""
+        """Draws the batch of a step, like `selfrefine.mixing.random_mixing.draw_mixtures`, but its
+        sources also occur in other mixtures."""
         self._renew(step)
         settings = self._settings
         chosen = choose_classes(settings.batch, self._available, settings.mix_chance, generator)
@@ -69,7 +69,7 @@ class SourceBank:
         gains = draw_gains(count, settings.effects, generator)
         audio = self._sources.new_zeros(settings.batch, 2, settings.segment)
         drawn = torch.stack([items, groups, places], dim=1).tolist()
-        # One by one, because index_add would first copy them all.
+        # Sources are added one by one, because index_add would first copy them all.
         for (item, group, place), gain in zip(drawn, gains.tolist(), strict=True):
             audio[item].add_(self._sources[group, place], alpha=gain)
         clips = self._clips[groups, places]
@@ -77,7 +77,7 @@ class SourceBank:
         return Mixtures(audio, labels, clips, items)
 
     def _renew(self, step: int) -> None:
-        """Makes those of the groups for `step` that the bank does not hold."""
+        """Makes the groups that `step` needs and the bank does not hold."""
         first = int(step * self._groups_per_step)
         for number in range(first, first + GROUPS):
             place = number % GROUPS
@@ -86,8 +86,10 @@ class SourceBank:
                 self._numbers[place] = number
 
     def _group(self, number: int) -> tuple[Tensor, Tensor]:
-        """Clips `(source,)` and effected sources `(source, channel=2, sample)`, class by class, at
-        a gain of 0 dB."""
+        """Clips `(source,)` and sources with effects `(source, channel=2, sample)` of one group.
+
+        They are ordered by class, and the gain effect is 0 dB.
+        """
         settings, pool = self._settings, self._pool
         generator = generator_for(self._seed, number, _STREAM)
         drawn = [

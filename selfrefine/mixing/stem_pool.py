@@ -1,4 +1,4 @@
-"""A stem set laid out for drawing: all samples on the training device, segments by index."""
+"""A stem set in a layout from which random segments are read quickly."""
 
 import warnings
 from dataclasses import dataclass
@@ -14,11 +14,14 @@ from selfrefine.clips.audio_set import AudioSet
 
 @dataclass
 class StemPool:
-    """`frames` holds a stereo pair of int16 samples in each int32, so that one gather reads both.
+    """A stem set's samples, and tensors that describe its clips.
 
-    It lies on `device`, where segments are wanted, or is `mapped`, in memory-mapped form on the
-    host; only this changes. `starts`, `lengths` (samples), `scales` and `labels` (bool
-    `(clip, class)`) describe the clips, `names` says "song/file" for messages.
+    `mapped` `(sample,)` holds the samples in memory-mapped form on the host. Each int32 is a stereo
+    pair of int16 samples, so that one gather reads both channels. `frames` is `mapped` or a copy on
+    `device`, the device of the drawn segments; only `frames` changes.
+
+    `starts`, `lengths` (samples) and `scales` (amplitude of full scale) are `(clip,)`; `labels` is
+    bool `(clip, class)`. `names` are "song/file", for messages.
     """
 
     sample_rate: int
@@ -33,13 +36,15 @@ class StemPool:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the samples left the host."""
+        """Whether the samples are on a device other than the host."""
         return self.frames is not self.mapped
 
 
 def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
-    """A stem set whose samples are memory-mapped, and whose segments are copied to `device` as they
-    are drawn, until `place_on_device`."""
+    """Opens a stem set with memory-mapped samples.
+
+    Segments are copied to `device` when they are drawn, until `place_on_device` moves the samples.
+    """
     pairs = stems.samples.view("<i4").reshape(-1)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -59,13 +64,13 @@ def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
 
 
 def place_on_device(pool: StemPool, room: int) -> None:
-    """Moves the samples to where segments are wanted, if they fit into `room` bytes."""
+    """Copies the samples to the pool's device if it is a GPU and they fit into `room` bytes."""
     if pool.device.type != "cpu" and pool.mapped.nbytes <= room:
         pool.frames = pool.mapped.to(pool.device)
 
 
 def take_back(pool: StemPool) -> bool:
-    """Leaves the samples on the host; whether they were elsewhere."""
+    """Goes back to the samples on the host. Returns whether they were on another device."""
     elsewhere = pool.elsewhere
     pool.frames = pool.mapped
     return elsewhere
@@ -74,10 +79,10 @@ def take_back(pool: StemPool) -> bool:
 def draw_segments(
     pool: StemPool, candidates: Tensor, count: int, segment: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """`count` clips out of `candidates`, in proportion to their length, and a start in each.
+    """Draws `count` clips out of `candidates`, in proportion to their length, and a start in each.
 
-    Both are int64 `(count,)` on the CPU. A clip shorter than the segment starts anywhere: it will
-    be repeated.
+    Returns clip indices and starts (samples), both int64 `(count,)` on the CPU. A clip shorter than
+    the segment may start anywhere, because it is repeated.
     """
     weights = pool.lengths[candidates].double()
     drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
@@ -89,11 +94,14 @@ def draw_segments(
 
 
 def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int) -> Tensor:
-    """float32 `(count, channel=2, segment)` on the pool's device; short clips are repeated."""
+    """Segments as float32 `(count, channel=2, segment)` on the pool's device.
+
+    A clip shorter than the segment is repeated.
+    """
     frames = pool.frames
     if frames.device.type != "cpu":
         return index_segments(pool, frames, clips, offsets, segment)
-    # Pinned, the copy to a GPU runs beside its work.
+    # From pinned memory, the copy to a GPU runs in parallel with its work.
     out = torch.empty(len(clips), 2, segment, pin_memory=pool.device.type == "cuda")
     copy_segments(
         frames.numpy(),
@@ -109,10 +117,10 @@ def gather_segments(pool: StemPool, clips: Tensor, offsets: Tensor, segment: int
 def index_segments(
     pool: StemPool, frames: Tensor, clips: Tensor, offsets: Tensor, segment: int
 ) -> Tensor:
-    """What `gather_segments` does where the samples `frames` lie on a GPU, by torch's indexing."""
+    """`gather_segments` by torch's indexing, for samples `frames` on a GPU."""
     device = frames.device
     of_clips = torch.stack([offsets, pool.lengths[clips], pool.starts[clips]])
-    # Not blocking: what is copied waits in a buffer of the driver's, and nobody for the GPU.
+    # The copy does not block: the driver buffers it, and the CPU does not wait for the GPU.
     offsets, lengths, starts = of_clips.to(device, non_blocking=True)[..., None]
     scales = (pool.scales[clips] / 32767).to(device, non_blocking=True)
     positions = (torch.arange(segment, device=device) + offsets) % lengths + starts
@@ -130,10 +138,10 @@ def copy_segments(
     scales: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Splits channels, scales and repeats in one pass: an index per sample costs many times more.
+    """Splits channels, scales and repeats clips in one pass. Indexing each sample is far slower.
 
-    `frames` int32 `(sample,)`, a pair of int16 each; `out` float32 `(count, 2, segment)`; the rest
-    `(count,)`.
+    `frames` is int32 `(sample,)`, each a pair of int16. `out` is float32 `(count, 2, segment)` and
+    is overwritten. The other arrays are `(count,)`.
     """
     segment = out.shape[2]
     half = np.int32(16)
@@ -146,7 +154,7 @@ def copy_segments(
             first = starts[item] + position
             pairs = frames[first : first + run]
             left, right = out[item, 0, filled : filled + run], out[item, 1, filled : filled + run]
-            # Shifts of whole pairs, which become vector instructions; indices to halves do not.
+            # Shifts of whole pairs compile to vector instructions; indexing their halves does not.
             for k in range(run):
                 left[k] = np.float32(np.int32(pairs[k] << half) >> half) * scale
                 right[k] = np.float32(pairs[k] >> half) * scale

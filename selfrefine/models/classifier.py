@@ -10,7 +10,7 @@ from selfrefine.settings import ClassifierSettings, ConvNeXt
 
 
 class InstrumentClassifier(nn.Module):
-    """Magnitudes `(batch, channel=2, bin, frame)` to logits `(batch, class=4)`."""
+    """Maps magnitudes `(batch, channel=2, bin, frame)` to logits `(batch, class=4)`."""
 
     def __init__(self, network: ConvNeXt, bins: int) -> None:
         super().__init__()
@@ -22,8 +22,8 @@ class InstrumentClassifier(nn.Module):
             kernel_sizes=network.kernel,
             stem_type="overlap_act" if network.overlapping_stem else "patch",
             ls_init_value=network.layer_scale,
-            # timm's own switch to convolutions in place of linear layers lets the blocks take a
-            # norm over channels of (batch, channel, bin, frame).
+            # With timm's option of convolutions instead of linear layers, the blocks accept batch
+            # normalisation of (batch, channel, bin, frame).
             conv_mlp=network.batch_norm,
             norm_layer=nn.BatchNorm2d if network.batch_norm else None,
         )
@@ -46,14 +46,14 @@ class InstrumentClassifier(nn.Module):
 
 
 def build_classifier(settings: ClassifierSettings) -> InstrumentClassifier:
-    """On channels-last memory, which trains a third faster on CPUs and GPUs alike."""
+    """A new classifier in channels-last memory, which trains a third faster on CPUs and GPUs."""
     model = InstrumentClassifier(settings.network, settings.fft // 2 + 1)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
 
 
 def magnitudes(audio: Tensor, settings: ClassifierSettings) -> Tensor:
-    """The network's input: `(batch, channel, bin, frame)` of `(batch, channel, sample)`."""
+    """The network's input: `(batch, channel, sample)` to `(batch, channel, bin, frame)`."""
     return magnitude(audio, settings.fft, settings.hop, centred=False)
 
 
@@ -62,5 +62,5 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
-    """`(batch, class)` between 0 and 1."""
+    """Class probabilities `(batch, class)`, between 0 and 1, of the network's `inputs`."""
     return torch.sigmoid(model(inputs))

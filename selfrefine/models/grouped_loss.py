@@ -11,9 +11,10 @@ def grouped_loss(
 ) -> Tensor:
     """The loss of section 3.2 on estimates `(batch, class, …)` and targets `(batch, target, …)`.
 
-    Each target's loss is the mean penalty of the sum of its classes' estimates minus the target;
-    the batch's loss is the mean over items of the sum over targets. Rows of zeros in `groups`
-    have no loss. `groups` is best on the CPU: reading it from a GPU would wait for all its work.
+    A target's loss is the mean of `penalty` of the sum of its classes' estimates minus the target.
+    The batch's loss is the mean over items of the sum over targets. Targets with a row of zeros in
+    `groups` `(batch, target, class)` have no loss. `groups` should be on the CPU: reading it from a
+    GPU would wait for all its work.
     """
     grouped = summed_over_groups(estimates, groups)
     per_target = penalty(grouped - targets).flatten(2).mean(dim=2)
@@ -22,10 +23,10 @@ def grouped_loss(
 
 
 def summed_over_groups(estimates: Tensor, groups: Tensor) -> Tensor:
-    """Estimates `(batch, class, …)` to those of the targets `(batch, target, …)`.
+    """Sums estimates of classes `(batch, class, …)` to estimates of targets `(batch, target, …)`.
 
-    Items whose every target is one class pass as they are. The others' estimates are added up in
-    float32: a matrix product would round them to what the device multiplies in, bf16 or TF32.
+    Items in which every target is one class are not changed. The estimates of the others are added
+    in float32, since a matrix product would round them to the device's bf16 or TF32.
     """
     identity = torch.eye(groups.shape[1], device=groups.device)
     merged = torch.nonzero((groups != identity).any(dim=(1, 2)))[:, 0]

@@ -1,4 +1,4 @@
-"""Hybrid Demucs (Demucs v3): torchaudio's, with a faster way back from its spectrograms."""
+"""Hybrid Demucs (Demucs v3): torchaudio's model with a faster inverse STFT."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from selfrefine.settings import HDemucs
 
 
 class HybridDemucs(TorchaudioHDemucs):
-    """torchaudio's model, weight for weight."""
+    """torchaudio's model, with the same weights."""
 
     def __init__(self, settings: HDemucs) -> None:
         super().__init__(
@@ -28,8 +28,10 @@ class HybridDemucs(TorchaudioHDemucs):
         keep_lstms_in_float32(self)
 
     def _spec(self, x: Tensor) -> Tensor:
-        """Complex `(batch, channel, bin, frame)`, the highest bin left out, as torchaudio has it;
-        its window is not made on the CPU and copied at each call."""
+        """torchaudio's spectrogram: complex `(batch, channel, bin, frame)` without the highest bin.
+
+        Unlike torchaudio's, the window is not made on the CPU and copied at each call.
+        """
         hop = self.hop_length
         frames = math.ceil(x.shape[-1] / hop)
         before = hop // 2 * 3
@@ -42,7 +44,7 @@ class HybridDemucs(TorchaudioHDemucs):
         return spectra[:, :-1, 2 : 2 + frames].unflatten(0, x.shape[:2])
 
     def _mask(self, m: Tensor) -> Tensor:
-        """Left as it is: `InverseSpectrum` takes real and imaginary parts as channels."""
+        """Returns `m` unchanged: `InverseSpectrum` takes real and imaginary parts as channels."""
         return m
 
     def _ispec(self, z: Tensor, length: int | None = None) -> Tensor:
@@ -50,19 +52,23 @@ class HybridDemucs(TorchaudioHDemucs):
 
 
 class InverseSpectrum(torch.autograd.Function):
-    """Inverse STFT with a Hann window of four hops, in one pass each way: no padded, complex and
-    transposed copies of the largest tensors that there are, and only so many signals at once.
+    """Inverse STFT with a Hann window of four hops.
 
-    From `(batch, source, 2 * channel, bin, frame)`, real parts and imaginary ones in turn and the
-    highest bin left out, to `(batch, source, channel, length)`. Frame 0 is centred half a hop
-    into the signal, and there are as many frames as hops, as torchaudio's model has it.
+    It maps `(batch, source, 2 * channel, bin, frame)` to `(batch, source, channel, length)`. In the
+    input, real and imaginary parts alternate and the highest bin is missing. Frame 0 is centred
+    half a hop after the signal's start, and there are as many frames as hops, as in torchaudio's
+    model.
+
+    The forward and the backward pass take one pass over the data each. They transform a limited
+    number of signals at once, and make no padded, complex or transposed copies of these tensors,
+    which are the model's largest.
     """
 
     OVERLAP = 4
     ENVELOPE = 1.5
     """The sum of the squared windows over one sample."""
     BYTES = 2**28
-    """Of the frames that are transformed at once; two or three copies of them are in memory."""
+    """Bytes of the frames that are transformed at once, of which memory holds two or three copies."""
 
     @staticmethod
     def forward(context: Any, spectrum: Tensor, length: int) -> Tensor:
@@ -82,7 +88,7 @@ class InverseSpectrum(torch.autograd.Function):
         last = (frames + InverseSpectrum.OVERLAP - 1) * hop - first - context.length
         gradient = gradient.reshape(-1, context.length)
         found = gradient.new_empty(len(gradient), 2, bins, frames)
-        # Every bin but the lowest stands for its mirror image too.
+        # Every bin except the lowest also stands for its negative frequency.
         window = hann_window(2 * bins, gradient.device, gradient.dtype)
         window = window * (2 / InverseSpectrum.ENVELOPE)
         for some in signals_at_once(len(gradient), 4 * 2 * bins * frames):
@@ -96,13 +102,13 @@ class InverseSpectrum(torch.autograd.Function):
 
 
 def signals_at_once(count: int, bytes_each: int) -> list[slice]:
-    """`count` signals in pieces of `InverseSpectrum.BYTES`, one at least."""
+    """Slices of `count` signals, with at most `InverseSpectrum.BYTES` or one signal in each."""
     step = max(1, InverseSpectrum.BYTES // bytes_each)
     return [slice(first, first + step) for first in range(0, count, step)]
 
 
 def overlap_add(parts: Tensor, length: int) -> Tensor:
-    """`(signal, 2, bin, frame)`, real and imaginary, to `(signal, length)`."""
+    """Inverse STFT of real and imaginary parts `(signal, 2, bin, frame)` to `(signal, length)`."""
     signals, _, bins, frames = parts.shape
     overlap = InverseSpectrum.OVERLAP
     hop = 2 * bins // overlap
@@ -120,9 +126,9 @@ def overlap_add(parts: Tensor, length: int) -> Tensor:
 
 
 def build_hdemucs(settings: HDemucs) -> nn.Module:
-    """`(batch, channel=2, sample)` to `(batch, class=4, channel=2, sample)`.
+    """A new network, from `(batch, channel=2, sample)` to `(batch, class=4, channel=2, sample)`.
 
-    Its two branches only stay aligned for an FFT of 256, 1024 or 4096.
+    The two branches stay aligned only for an FFT of 256, 1024 or 4096 samples.
     """
     return HybridDemucs(settings)
 
@@ -130,15 +136,15 @@ def build_hdemucs(settings: HDemucs) -> nn.Module:
 def hdemucs_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
     """Mean absolute error in the time domain per target, summed over targets (section 4.2).
 
-    Shapes as in SeparationBatch.
+    Shapes are as in SeparationBatch.
     """
     return grouped_loss(model(mixture), targets, groups, torch.abs)
 
 
 def separate_hdemucs(model: nn.Module, mixture: Tensor, segment: int, overlap: float) -> Tensor:
-    """Sources `(class=4, channel=2, sample)` of `(channel=2, sample)`.
+    """Separates a mixture `(channel=2, sample)` into sources `(class=4, channel=2, sample)`.
 
-    Segments of `segment` samples that overlap by the share `overlap`, faded into each other by
+    The segments have `segment` samples, overlap by the share `overlap`, and are cross-faded with
     triangular weights.
     """
     length = mixture.shape[-1]

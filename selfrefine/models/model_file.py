@@ -1,4 +1,4 @@
-"""A trained network as one file that says what it is: what it does, its settings, its weights."""
+"""A trained network as one file, with its kind, classes, settings and weights."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from torch import nn
 from selfrefine import settings as method
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
-from selfrefine.training.checkpoint import save_atomically
+from selfrefine.models.weights import save_tensors
 
 FORMAT = 1
 KINDS = {
@@ -23,14 +23,14 @@ KINDS = {
     "XUMX": method.XUMX,
     "HDemucs": method.HDemucs,
 }
-"""Settings by the name that files have them under."""
+"""Types of settings, by their names in the files."""
 
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 @dataclass(frozen=True)
 class ClassifierFile:
-    """`threshold` is what its labels were decided with."""
+    """`threshold` is the refining threshold that belongs to the classifier."""
 
     model: nn.Module
     settings: method.ClassifierSettings
@@ -46,18 +46,20 @@ class SeparatorFile:
 def save_classifier(
     path: Path, weights: Path, settings: method.ClassifierSettings, threshold: float
 ) -> None:
-    """`weights` is the file that training left."""
+    """Writes a classifier to `path`. `weights` is the file of weights that training wrote."""
     write_model(path, weights, settings, {"threshold": threshold})
 
 
 def save_separator(path: Path, weights: Path, settings: method.SeparatorSettings) -> None:
-    """`weights` is the file that training left."""
+    """Writes a separator to `path`. `weights` is the file of weights that training wrote."""
     write_model(path, weights, settings, {})
 
 
 def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
-    """Ready for inference; of a folder, its classifier.pt. Raises InputError for a file that is no
-    classifier."""
+    """Loads a classifier for inference, from a file or from classifier.pt in a folder.
+
+    Raises InputError for a file that is not a classifier.
+    """
     from selfrefine.models.classifier import build_classifier
 
     content, settings = read_model(path, method.ClassifierSettings)
@@ -68,8 +70,10 @@ def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
 
 
 def load_separator(path: Path, device: torch.device) -> SeparatorFile:
-    """Ready for inference; of a folder, its separator.pt. Raises InputError for a file that is no
-    separator."""
+    """Loads a separator for inference, from a file or from separator.pt in a folder.
+
+    Raises InputError for a file that is not a separator.
+    """
     from selfrefine.models.separator import build_separator
 
     content, settings = read_model(path, method.SeparatorSettings)
@@ -80,7 +84,7 @@ def load_separator(path: Path, device: torch.device) -> SeparatorFile:
 def write_model(path: Path, weights: Path, settings: Any, more: dict[str, Any]) -> None:
     state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
     content = {"format": FORMAT, "classes": CLASSES, "settings": written(settings), "model": state}
-    save_atomically(content | more, path)
+    save_tensors(content | more, path)
 
 
 def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
@@ -92,7 +96,7 @@ def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
     except Exception as error:
-        # Whatever stumbles over bytes that are no file of torch's: there is no end of kinds.
+        # torch raises many types of errors for bytes that are not one of its files.
         raise InputError(f"{path}: not a {what} file; give one that selfrefine wrote") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: not a {what} file of this version; train it again")
@@ -100,7 +104,10 @@ def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
     if missing:
         raise InputError(f"{path}: lacks its {' and '.join(missing)}; give another, or train again")
     if tuple(content["classes"]) != CLASSES:
-        raise InputError(f"{path}: made for the classes {', '.join(content['classes'])}")
+        raise InputError(
+            f"{path}: made for the classes {', '.join(content['classes'])}; "
+            f"give one for {', '.join(CLASSES)}"
+        )
     try:
         settings = restored(json.loads(content["settings"]), path)
     except (TypeError, ValueError) as error:
@@ -121,12 +128,12 @@ def with_weights(
     except RuntimeError as error:
         raise InputError(f"{path}: its weights do not fit its settings; train it again") from error
     if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
-        raise InputError(f"{path}: has weights that are no numbers; train it again")
+        raise InputError(f"{path}: has weights that are NaN or infinite; train it again")
     return model.to(device).eval()
 
 
 def written(value: Any) -> str:
-    """Nested settings as JSON, each dataclass under its name."""
+    """Nested settings as JSON; each dataclass has its name under "is"."""
 
     def tagged(value: Any) -> Any:
         if not dataclasses.is_dataclass(value):
@@ -138,7 +145,10 @@ def written(value: Any) -> str:
 
 
 def restored(value: Any, path: Path) -> Any:
-    """What `written` wrote. Raises InputError for settings of another version."""
+    """Settings from the parsed JSON of `written`.
+
+    Raises InputError for settings of another version.
+    """
     if isinstance(value, list):
         return tuple(restored(part, path) for part in value)
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""LSTMs as GPUs need them. On the CPU they compute what nn.LSTM does, bit for bit."""
+"""LSTMs for GPUs. On the CPU they give the same bits as nn.LSTM."""
 
 from functools import cache
 from typing import Any
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class Float32LSTM(nn.LSTM):
-    """nn.LSTM that leaves autocast on a GPU.
+    """nn.LSTM without autocast on a GPU.
 
-    cuDNN's LSTMs run in float16 under a bf16 autocast, and without a scaled loss their gradients
-    vanish: Hybrid Demucs' are near 1e-14. TF32 stays as `torch.backends.cudnn` allows it.
+    Under a bf16 autocast cuDNN's LSTMs run in float16. Without a scaled loss their gradients then
+    vanish: those of Hybrid Demucs are near 1e-14. `torch.backends.cudnn` still decides on TF32.
     """
 
     def forward(self, values: Tensor, state: Any = None) -> Any:
@@ -22,18 +22,18 @@ class Float32LSTM(nn.LSTM):
 
 
 class LayeredLSTM(nn.Module):
-    """A bidirectional LSTM `(batch, frame, feature)`, layer by layer, with dropout between.
+    """A bidirectional LSTM on `(batch, frame, feature)`, layer by layer, with dropout in between.
 
-    The same numbers as nn.LSTM's, and the same names in its state. cuDNN keeps a state of its own
-    for the dropout of a stack, and makes it anew, waiting for the GPU, whenever torch is seeded:
-    at each step of a training.
+    It computes the same numbers as nn.LSTM, and its state has the same names. For the dropout of
+    stacked layers cuDNN keeps a random state of its own. It makes this state again, and waits for
+    the GPU, whenever torch is seeded, which is at each step of a training.
     """
 
     def __init__(self, features: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
         self.layers = nn.ModuleList(
-            # Frames first: with the batch first the CPU's dropout would draw in another order.
+            # Frames come first: with the batch first, dropout on the CPU draws in another order.
             Float32LSTM(2 * hidden if layer else features, hidden, bidirectional=True)
             for layer in range(layers)
         )
@@ -41,7 +41,7 @@ class LayeredLSTM(nn.Module):
         self.register_load_state_dict_pre_hook(name_as_layers)
 
     def forward(self, values: Tensor) -> Tensor:
-        """`(batch, frame, 2 * hidden)`, forward and backward outputs joined."""
+        """`(batch, frame, 2 * hidden)`: the outputs of both directions, concatenated."""
         values = values.transpose(0, 1)
         for number, layer in enumerate(self.layers):
             if number:
@@ -51,10 +51,10 @@ class LayeredLSTM(nn.Module):
 
 
 def side_by_side(layers: list[nn.Module], values: Tensor) -> list[Tensor]:
-    """Each layer's output of the same values on a GPU, each in a stream of its own.
+    """Applies each layer to the same values on a GPU, each in a CUDA stream of its own.
 
-    An LSTM goes through its frames in turn and leaves most of a GPU idle. The backward pass runs in
-    the same streams.
+    An LSTM processes its frames in sequence, and leaves most of a GPU idle. The backward pass runs
+    in the same streams.
     """
     here = torch.cuda.current_stream(values.device)
     streams = streams_of(values.device, len(layers))
@@ -63,7 +63,7 @@ def side_by_side(layers: list[nn.Module], values: Tensor) -> list[Tensor]:
         stream.wait_stream(here)
         with torch.cuda.stream(stream):
             outputs.append(layer(values))
-        # Neither may be overwritten while a stream that it was not made in still reads it.
+        # A tensor must not be overwritten while a stream other than its own still reads it.
         values.record_stream(stream)
         outputs[-1].record_stream(here)
     for stream in streams:
@@ -77,7 +77,7 @@ def streams_of(device: torch.device, count: int) -> list[torch.cuda.Stream]:
 
 
 def name_as_one_stack(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    """`layers.1.weight_ih_l0` becomes nn.LSTM's `weight_ih_l1`."""
+    """Renames the weights to nn.LSTM's names: `layers.1.weight_ih_l0` to `weight_ih_l1`."""
     of_layers = [name for name in state if name.startswith(f"{prefix}layers.")]
     for name in of_layers:
         number, weight = name.removeprefix(f"{prefix}layers.").split(".")
@@ -85,7 +85,7 @@ def name_as_one_stack(module: nn.Module, state: dict[str, Any], prefix: str, _: 
 
 
 def name_as_layers(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """The way back from `name_as_one_stack`."""
+    """The inverse of `name_as_one_stack`."""
     layers = len(module.get_submodule("layers")._modules)
     for number in range(layers):
         for weight in module.get_submodule(f"layers.{number}").state_dict():
@@ -95,7 +95,7 @@ def name_as_layers(module: nn.Module, state: dict[str, Any], prefix: str, *_: An
 
 
 def keep_lstms_in_float32(model: nn.Module) -> None:
-    """Makes every nn.LSTM in a model a Float32LSTM: the same weights, another forward pass."""
+    """Turns every nn.LSTM of a model into a Float32LSTM with the same weights."""
     for part in model.modules():
         if type(part) is nn.LSTM:
             part.__class__ = Float32LSTM

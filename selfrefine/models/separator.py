@@ -1,4 +1,4 @@
-"""A separator of either network: built, scored by its loss, run on a whole song."""
+"""A separator of either network: how to build it, its loss, and separation of a whole song."""
 
 from typing import cast
 
@@ -19,7 +19,7 @@ def build_separator(settings: SeparatorSettings) -> nn.Module:
 
 
 def separation_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
-    """Shapes as in SeparationBatch; a scalar."""
+    """The network's loss, a scalar. Shapes are as in SeparationBatch."""
     if isinstance(model, CrossNet):
         return xumx_loss(model, mixture, targets, groups)
     return hdemucs_loss(model, mixture, targets, groups)
@@ -27,10 +27,10 @@ def separation_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: 
 
 @torch.inference_mode()
 def separate_song(model: nn.Module, settings: SeparatorSettings, mixture: Tensor) -> Tensor:
-    """Sources `(class=4, channel=2, sample)` of a song `(channel=2, sample)`.
+    """Separates a song `(channel=2, sample)` into sources `(class=4, channel=2, sample)`.
 
-    The song is brought to `settings.loudness_lufs` and the estimates back by the inverse gain
-    (section 4.2; Jeon and Lee, ISMIR 2022). A silent song passes unchanged.
+    The song is brought to the loudness `settings.loudness_lufs`, and the estimates are scaled by
+    the inverse gain (section 4.2; Jeon and Lee, ISMIR 2022). A silent song has a gain of 1.
     """
     gain = gain_to(settings.loudness_lufs, mixture[None], settings.sample_rate)[0]
     return separate_levelled(model, settings, mixture * gain) / gain
@@ -38,7 +38,7 @@ def separate_song(model: nn.Module, settings: SeparatorSettings, mixture: Tensor
 
 @torch.inference_mode()
 def separate_levelled(model: nn.Module, settings: SeparatorSettings, mixture: Tensor) -> Tensor:
-    """Sources of a mixture that has its loudness already; shapes as in `separate_song`."""
+    """Separates a mixture that already has the right loudness. Shapes are as in `separate_song`."""
     model.eval()
     if isinstance(settings.network, HDemucs):
         segment = round(settings.network.inference_seconds * settings.sample_rate)

@@ -1,13 +1,14 @@
 """Multichannel Wiener filtering of a whole track, stretch by stretch.
 
-The filter of the public X-UMX and Open-Unmix recipes: each source is Gaussian noise whose power is
-free in every frame and bin, and whose covariance between the channels is one for the whole track in
-a bin. Both are fitted by expectation-maximisation as norbert and openunmix simplify it (Nugraha,
-Liutkus and Vincent, "Multichannel audio source separation with deep neural networks", TASLP 2016).
+This is the filter of the public X-UMX and Open-Unmix recipes. Each source is Gaussian noise. Its
+power is free in every frame and bin; its covariance between the channels is constant over the track
+in each bin. Both are fitted by expectation-maximisation in the simplified form of norbert and
+openunmix (Nugraha, Liutkus and Vincent, "Multichannel audio source separation with deep neural
+networks", TASLP 2016).
 
-What a track adds to the covariances is summed stretch by stretch, and each stretch is filtered by
-itself. The result is that of the whole track at once, whatever the stretches; kept for the whole
-track are the mixture, one power per source, frame and bin, and the waveforms.
+The covariances are summed stretch by stretch, and each stretch is filtered separately. The result
+does not depend on the stretches: it is that of the whole track at once. Memory holds for the whole
+track only the mixture, one power per source, frame and bin, and the waveforms.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,21 +21,24 @@ from selfrefine.audio.spectrogram import waveform
 from selfrefine.classes import CLASSES
 
 FRAMES_AT_ONCE = 64
-"""Frames of a stretch. At the paper's FFT what is computed of it takes about 100 MB."""
+"""Frames of a stretch. At the paper's FFT the computation for one takes about 100 MB."""
 
 EPSILON = 1e-10
-"""openunmix's: what the powers are measured against, where the loudest bin has an amplitude of 10
-or less; in proportion to its power where it has more."""
+"""The regularisation of openunmix, for a loudest bin with an amplitude of 10 or less. For a louder
+one it is multiplied by (amplitude / 10) squared."""
 
 Estimates = Callable[[slice], Tensor]
-"""From a stretch of frames to the sources' complex `(class, frame, channel=2, bin)`."""
+"""Maps a stretch of frames to the sources' complex spectra `(class, frame, channel=2, bin)`."""
 
 
 @dataclass(frozen=True)
 class Gaussians:
-    """The sources: `power` `(class, frame, bin)` is the mean over channels, and multiplies the
-    covariance `[[left, real + imag j], [real - imag j, right]]`, each `(class, 1, bin)`. `noise` is
-    the power of white noise beside them, which keeps the mixture's covariance invertible."""
+    """The Gaussian model of the sources.
+
+    `power` `(class, frame, bin)` is the mean over channels. It multiplies the covariance
+    `[[left, real + imag j], [real - imag j, right]]`, each entry `(class, 1, bin)`. `noise` is the
+    power of additional white noise, which keeps the mixture's covariance invertible.
+    """
 
     power: Tensor
     left: Tensor
@@ -47,17 +51,16 @@ class Gaussians:
 def wiener_waveforms(
     estimates: Estimates, mixture: Tensor, iterations: int, fft: int, hop: int, length: int
 ) -> Tensor:
-    """Sources `(class, channel=2, sample)` of `length` samples.
+    """Filters the mixture into sources `(class, channel=2, sample)` of `length` samples.
 
-    `mixture` is complex `(frame, channel=2, bin)`, of a centred spectrogram with an FFT of `fft`
-    and a hop of `hop` samples.
-    `estimates` gives the sources that the first iteration starts from; they are the result where
-    `iterations` is 0.
+    `mixture` is complex `(frame, channel=2, bin)`, of a centred spectrogram with a window of `fft`
+    and a hop of `hop` samples. `estimates` gives the sources at the start of the first iteration;
+    with 0 `iterations` they are the result.
     """
     for _ in range(iterations):
         estimates = wiener_step(estimates, mixture)
     frames = len(mixture)
-    # The frames around a stretch that reach into its samples.
+    # This many frames on each side of a stretch overlap its samples.
     margin = fft // (2 * hop) + 1
     sources = mixture.real.new_empty(len(CLASSES), 2, length)
     for stretch in stretches(frames):
@@ -71,7 +74,7 @@ def wiener_waveforms(
 
 
 def wiener_step(estimates: Estimates, mixture: Tensor) -> Estimates:
-    """One iteration: Gaussians fitted to the estimates, and the mixture filtered by them.
+    """One iteration: fits Gaussians to the estimates, and filters the mixture by them.
 
     `mixture` is complex `(frame, channel=2, bin)`.
     """
@@ -83,7 +86,7 @@ def fitted_gaussians(estimates: Estimates, mixture: Tensor) -> Gaussians:
     frames, _, bins = mixture.shape
     loudest = max(1.0, float(mixture.abs().max()) / 10) ** 2
     power = mixture.real.new_empty(len(CLASSES), frames, bins)
-    # float64: a source that is nearly mono has a covariance that is nearly singular.
+    # These need float64: a source that is nearly mono has a nearly singular covariance.
     left, right, real, imag = power.new_zeros(4, len(CLASSES), 1, bins, dtype=torch.float64)
     for stretch in stretches(frames):
         (a, b), (c, d) = (planes(side) for side in estimates(stretch).unbind(2))
@@ -99,13 +102,15 @@ def fitted_gaussians(estimates: Estimates, mixture: Tensor) -> Gaussians:
 
 
 def planes(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Real and imaginary part in float64: products of them take half of complex numbers' time."""
+    """Real and imaginary part in float64, whose products take half the time of complex ones."""
     return values.real.double(), values.imag.double()
 
 
 def filtered(gaussians: Gaussians, mixture: Tensor, stretch: slice) -> Tensor:
-    """The sources' expected values given the mixture, complex `(class, frame, channel=2, bin)`:
-    power * covariance * (the mixture's covariance)^-1 * mixture."""
+    """Expected value of the sources given the mixture: complex `(class, frame, channel=2, bin)`.
+
+    It is power * covariance * (the mixture's covariance)^-1 * mixture.
+    """
     power = gaussians.power[:, stretch].double()
     left, right, real, imag = gaussians.left, gaussians.right, gaussians.real, gaussians.imag
     p, q, r, i = ((power * part).sum(dim=0) for part in (left, right, real, imag))

@@ -1,7 +1,7 @@
-"""CrossNet-Open-Unmix (X-UMX): four Open-Unmix branches bridged by two averages.
+"""CrossNet-Open-Unmix (X-UMX): four Open-Unmix branches connected by two averages.
 
-Layer for layer as the public recipes have it (Sawata et al., "All for One and One for All",
-ICASSP 2021). At the paper's size 35,573,392 parameters.
+The layers are those of the public recipes (Sawata et al., "All for One and One for All", ICASSP
+2021). At the paper's size the network has 35,573,392 parameters.
 """
 
 from typing import cast
@@ -18,7 +18,7 @@ from selfrefine.settings import XUMX
 
 
 class Branch(nn.Module):
-    """The layers that one class has to itself."""
+    """The layers of one class."""
 
     def __init__(self, settings: XUMX, bins_in: int, bins_out: int) -> None:
         super().__init__()
@@ -37,11 +37,11 @@ class Branch(nn.Module):
 
 
 class CrossNet(nn.Module):
-    """Mixture magnitudes `(batch, frame, channel=2, bin)` to those of the sources,
+    """Maps mixture magnitudes `(batch, frame, channel=2, bin)` to magnitudes of the sources
     `(batch, class=4, frame, channel=2, bin)`.
 
-    The order of the axes is that of a spectrogram in memory, so that nothing large is transposed.
-    `side_by_side` lets a GPU work on the branches' LSTMs at the same time.
+    The axes are in the order of a spectrogram in memory, so that no large tensor is transposed.
+    `side_by_side` lets a GPU compute the branches' LSTMs at the same time.
     """
 
     def __init__(self, settings: XUMX, sample_rate: int) -> None:
@@ -49,7 +49,7 @@ class CrossNet(nn.Module):
         self.settings = settings
         self.side_by_side = True
         self.bins_out = settings.fft // 2 + 1
-        # The bins below the bandwidth; at 16 kHz and 44.1 kHz with an FFT of 4096, 1487 of 2049.
+        # The bins below the bandwidth: 1487 of 2049 for 16 kHz, at 44.1 kHz with an FFT of 4096.
         bin_hz = sample_rate / settings.fft
         self.bins_in = min(int(settings.bandwidth_hz / bin_hz) + 1, self.bins_out)
         self.branches = nn.ModuleList(
@@ -60,9 +60,9 @@ class CrossNet(nn.Module):
         return cast(list[Branch], list(self.branches))
 
     def set_statistics(self, mean: Tensor, scale: Tensor) -> None:
-        """Starts the input normalisation from the training mixtures' mean and deviation.
+        """Sets the initial input normalisation to the training mixtures' mean and deviation.
 
-        Both are `(bin,)` of the input bins.
+        Both are `(bin,)`, for the input bins.
         """
         with torch.no_grad():
             for branch in self.each_branch():
@@ -73,7 +73,7 @@ class CrossNet(nn.Module):
         return self.masked(self.hear(mixture), mixture)
 
     def hear(self, mixture: Tensor) -> Tensor:
-        """What the branches have found together in magnitudes, `(batch, frame, feature)`."""
+        """Features `(batch, frame, feature)` of magnitudes, averaged over the branches."""
         branches = self.each_branch()
         inputs = mixture[..., : self.bins_in].flatten(2)
         encoded = self.encode(inputs)
@@ -87,8 +87,11 @@ class CrossNet(nn.Module):
         return torch.cat([bridged, recurrent], dim=-1)
 
     def masked(self, heard: Tensor, mixture: Tensor) -> Tensor:
-        """The mixture, magnitudes or complex, times each source's mask; shapes as in the class'
-        docstring. Evaluating, any stretch of frames can be had by itself."""
+        """The mixture, as magnitudes or complex, times each source's mask.
+
+        Shapes are as in the docstring of the class. In evaluation, any stretch of frames can be
+        computed separately.
+        """
         batch, frames, channels, bins = mixture.shape
         branches = self.each_branch()
         weights = torch.cat([branch.decode.weight for branch in branches])
@@ -103,17 +106,17 @@ class CrossNet(nn.Module):
         return torch.stack(sources, dim=1)
 
     def recur(self, bridged: Tensor) -> list[Tensor]:
-        """Each branch's LSTM on `(batch, frame, feature)`."""
+        """Outputs of each branch's LSTM on `(batch, frame, feature)`."""
         lstms: list[nn.Module] = [branch.lstm for branch in self.each_branch()]
         if bridged.is_cuda and self.side_by_side:
             return side_by_side(lstms, bridged)
         return [lstm(bridged) for lstm in lstms]
 
     def encode(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Each branch's first layer on its own normalisation of `(batch, frame, feature)`.
+        """Outputs of each branch's normalisation and first layer on `(batch, frame, feature)`.
 
-        W((x + mean) scale) = (W scale) x + W (scale mean): with the normalisation folded into the
-        weights, the four branches are one matrix product, and no copy of the input is made.
+        W((x + mean) scale) = (W scale) x + W (scale mean). The normalisation is thus folded into
+        the weights, so that the four branches are one matrix product without a copy of the input.
         """
         weights, offsets = [], []
         for branch in self.each_branch():
@@ -132,7 +135,7 @@ def flat_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
 def xumx_loss(model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
     """Mean squared error on magnitudes per target, summed over targets (sections 3.2 and 4.2).
 
-    Shapes as in SeparationBatch. The estimate of a merged target is the sum of its classes'
+    Shapes are as in SeparationBatch. The estimate of a merged target is the sum of its classes'
     estimates.
     """
     fft, hop = model.settings.fft, model.settings.hop
@@ -144,11 +147,11 @@ def xumx_loss(model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor)
 
 
 def separate_xumx(model: CrossNet, mixture: Tensor) -> Tensor:
-    """Sources `(class=4, channel=2, sample)` of `(channel=2, sample)`, by Wiener filtering.
+    """Separates a mixture `(channel=2, sample)` into sources `(class=4, channel=2, sample)`.
 
-    The recurrent layers and the filter see the whole signal, as in the public recipes; masks are
-    made of a stretch of frames at a time. At the paper's size ten minutes at 44.1 kHz
-    take 3.6 GB of memory.
+    The recurrent layers and the Wiener filter see the whole signal, as in the public recipes. Masks
+    are computed for one stretch of frames at a time. At the paper's size, ten minutes of audio at
+    44.1 kHz take 3.6 GB of memory.
     """
     fft, hop = model.settings.fft, model.settings.hop
     spectrum = spectrogram(mixture[None], fft, hop, centred=True).permute(0, 3, 1, 2)

@@ -15,6 +15,7 @@ from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.models.classifier import build_classifier
+from selfrefine.models.weights import load_model
 from selfrefine.progress import Progress
 from selfrefine.refining.evidence import Weighing
 from selfrefine.refining.labels import lost_classes, thresholded_labels, training_stems
@@ -26,7 +27,6 @@ from selfrefine.refining.probabilities import (
     read_probabilities,
 )
 from selfrefine.settings import ClassifierSettings, Refining
-from selfrefine.training.checkpoint import load_model
 from selfrefine.training.classifier import train_classifier
 from selfrefine.training.loop import Place
 

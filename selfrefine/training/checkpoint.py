@@ -1,15 +1,13 @@
-"""Weights and checkpoints on disk: whole or not at all."""
+"""The checkpoints of a training, and the weights that it leaves."""
 
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from selfrefine.errors import InputError
-from selfrefine.files.atomic import written_whole
 from selfrefine.machine_settings import chosen_checkpoint_seconds
+from selfrefine.models.weights import save_tensors
 
 USUAL_SECONDS = 20.0
 """Between two checkpoints, unless writing one takes long."""
@@ -70,7 +68,7 @@ class Checkpoints:
     def finish(self) -> None:
         """Writes the trained weights and removes the checkpoint. Raises InputError when the disk
         does not take them."""
-        save_atomically({"model": self._model.state_dict()}, self._weights)
+        save_tensors({"model": self._model.state_dict()}, self._weights)
         self._checkpoint.unlink(missing_ok=True)
 
 
@@ -79,29 +77,4 @@ def save_checkpoint(
 ) -> None:
     """Writes what a training needs to go on after `step` steps."""
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
-    save_atomically(state, path)
-
-
-def save_atomically(state: dict[str, Any], path: Path) -> None:
-    """Writes `state` whole or not at all. Raises InputError when the disk does not take it."""
-    try:
-        # An open file, since torch writes the name of a path into its bytes, process id and all.
-        with written_whole(path) as partial, partial.open("wb") as file:
-            torch.save(state, file)
-    except (OSError, RuntimeError) as error:
-        # torch reports a full disk as either, and says no more than that a write failed.
-        raise InputError(
-            f"{path}: cannot be written; free space on the disk, or choose another folder"
-        ) from error
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights that `train` left, on the CPU."""
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["model"]
-    return state
-
-
-def load_model(model: nn.Module, path: Path, device: torch.device) -> nn.Module:
-    """Gives `model` the weights that `train` left, ready for inference on `device`."""
-    model.load_state_dict(read_weights(path))
-    return model.to(device).eval()
+    save_tensors(state, path)
