@@ -39,21 +39,14 @@ class Classifier(Training):
         if self.start is not None:
             trainings = self.trainings_from_start()
             return "started" if trainings == USUAL_TRAININGS else f"started{trainings}"
-        times = 0
-        stems = self.trained_on
-        while stems.labelled_by is not None:
-            times += 1
-            stems = stems.labelled_by.trained_on
+        times = self.trained_on.relabellings()
         if times == 0:
-            return stems.data_words()
+            return self.trained_on.data_words()
         return "refined" if times == 1 else f"refined{times}"
 
     def trainings_from_start(self) -> int:
         """How many classifiers, one on the labels of the other, are trained on from the start."""
-        before = self.trained_on.labelled_by
-        if self.start is None or before is None:
-            return 0
-        return 1 + before.trainings_from_start()
+        return 0 if self.start is None else 1 + self.trained_on.trainings_from_start()
 
     def reading_words(self) -> str:
         """Of one made under another reading of the paper than its scale's."""

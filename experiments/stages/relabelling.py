@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from experiments.stages.classifier import Classifier
 from experiments.stages.probabilities import Probabilities
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
@@ -39,9 +38,11 @@ class Relabelling(StemSet):
     def data_words(self) -> str:
         return self.words().replace("labels by", "w/")
 
-    @property
-    def labelled_by(self) -> Classifier:
-        return self.probabilities.classifier
+    def relabellings(self) -> int:
+        return 1 + self.probabilities.classifier.trained_on.relabellings()
+
+    def trainings_from_start(self) -> int:
+        return self.probabilities.classifier.trainings_from_start()
 
     def clips(self, store: Store) -> "AudioSet":
         from selfrefine.clips.audio_set import with_labels

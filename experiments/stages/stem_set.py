@@ -7,7 +7,6 @@ from experiments.stages.stage import Stage
 from experiments.store import Store
 
 if TYPE_CHECKING:
-    from experiments.stages.classifier import Classifier
     from selfrefine.clips.audio_set import AudioSet
 
 
@@ -31,10 +30,14 @@ class StemSet(Stage):
 
         return open_audio_set(store.folder(self))
 
-    @property
-    def labelled_by(self) -> "Classifier | None":
-        """The classifier that the labels are from; None where they are as given."""
-        return None
+    def relabellings(self) -> int:
+        """How many classifiers in a row gave labels: each but the first learnt from the labels of
+        the one before. 0 where the labels are as given."""
+        return 0
+
+    def trainings_from_start(self) -> int:
+        """How many of these were trained on from a start."""
+        return 0
 
     @property
     def start_of_others(self) -> bool:

@@ -1,4 +1,4 @@
-"""Composes a song: draws the plan, the players and their sounds, and has each part written."""
+"""Composes a song: draws the plan, the players and their sounds, and writes each part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from selfrefine.band.voice import syllables
 
 KIT_RING = (0.9, 2.4)
 BREAKS = 0.08
-EARLY_S = 0.03  # how early a player may start the bar after a break
+EARLY_S = 0.03  # how much before the end of a break a note may start
 DARK_LOWEST = 36
 DARK_SPAN = 22
 
@@ -32,7 +32,7 @@ Sound = Program | Patch | DrumKit | DrumMachine | NoiseSweep
 
 @dataclass(frozen=True)
 class InstrumentPart:
-    """One instrument track: its sound, all draws made, and its notes."""
+    """One instrument track: its drawn sound and its notes."""
 
     name: str
     stem: str
@@ -52,7 +52,7 @@ class VocalPart:
 
 @dataclass(frozen=True)
 class Song:
-    """A composed song: everything but the audio."""
+    """A composed song, without audio."""
 
     plan: Plan
     drums: tuple[InstrumentPart, ...]
@@ -62,14 +62,14 @@ class Song:
 
 
 def stream(domain: str, seed: int, index: int, purpose: str) -> np.random.Generator:
-    """The random generator of one purpose in one song: draws of one part never move another's."""
+    """The random generator of one purpose in one song. Purposes do not affect each other's draws."""
     return np.random.default_rng(
         [seed, index, *(zlib.crc32(w.encode()) for w in (domain, purpose))]
     )
 
 
 def compose(domain: str, seed: int, index: int, seconds: float) -> Song:
-    """The song (domain, seed, index), long enough for `seconds` s."""
+    """Composes the song (domain, seed, index) with a length of at least `seconds` s."""
     d = DOMAIN_BY_NAME[domain]
     plan = draw_plan(
         stream(domain, seed, index, "plan"),
@@ -125,7 +125,7 @@ def _bass(d: Domain, plan: Plan, rng: np.random.Generator) -> tuple[InstrumentPa
 
 def _other(d: Domain, plan: Plan, rng: np.random.Generator) -> tuple[InstrumentPart, ...]:
     count = int(rng.choice((2, 2, 3, 4)))
-    # In some songs all of them play low, where the bass is: register then tells nothing.
+    # In some songs all of them play as low as the bass, so that register does not give the class.
     dark = rng.random() < d.dark_ensemble
     pool = [i for i in d.others if i.low <= DARK_LOWEST] if dark else d.others
     picked = [pool[k] for k in rng.permutation(len(pool))[:count]]
@@ -175,7 +175,7 @@ def _vocals(d: Domain, plan: Plan, rng: np.random.Generator) -> tuple[VocalPart,
 
 
 def draw_breaks(plan: Plan, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Start and end (s) of the breaks of a class's players: by chance a bar's second half."""
+    """Start and end (s) of a class's breaks. Each bar's second half is a break by chance."""
     half = plan.bar_steps / 2
     starts = [plan.seconds_at((2 * bar + 1) * half) for bar in range(plan.steps // plan.bar_steps)]
     return [(start, start + half * plan.step_s) for start in starts if rng.random() < BREAKS]
@@ -184,7 +184,7 @@ def draw_breaks(plan: Plan, rng: np.random.Generator) -> list[tuple[float, float
 def with_breaks(
     notes: tuple[ScoreNote, ...], breaks: list[tuple[float, float]]
 ) -> tuple[ScoreNote, ...]:
-    """The notes without those that start in a break, and cut where one begins."""
+    """Removes the notes that start in a break, and cuts the others where a break begins."""
     kept = []
     for note in notes:
         if any(start - EARLY_S <= note.start < end - EARLY_S for start, end in breaks):

@@ -1,4 +1,4 @@
-"""What a domain consists of: pools and ranges that songs are drawn from."""
+"""The data of a domain: the pools and ranges that its songs are drawn from."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ HARMONIC_MINOR = (0, 2, 3, 5, 7, 8, 11)
 
 @dataclass(frozen=True)
 class NoiseSweep:
-    """Risers and falling noise."""
+    """Noise that rises or falls in pitch."""
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A sound, the range it plays in (MIDI pitches), and what it may play."""
+    """A sound, its range (MIDI pitches), and the writers of parts that suit it."""
 
     name: str
     sound: Program | PatchRange | NoiseSweep
@@ -44,7 +44,7 @@ class Kit:
 
 @dataclass(frozen=True)
 class Singer:
-    """A voice, its range (MIDI pitches) and repertoire."""
+    """A voice, its range (MIDI pitches) and its lyrics."""
 
     name: str
     voice: Voice
@@ -55,7 +55,7 @@ class Singer:
 
 @dataclass(frozen=True)
 class DeliveryRange:
-    """Ranges of singing.Delivery."""
+    """Ranges of the fields of `singing.Delivery`."""
 
     formants: Bounds
     breath: Bounds
@@ -69,11 +69,12 @@ class DeliveryRange:
 class Domain:
     """Everything that songs of one domain are drawn from.
 
-    `tempo` is in bpm; `swung` is the chance of a swung song and `swing` how far; `sevenths` the
-    chance of four-note chords, `second_bass` of a second bass, `dark_ensemble` of a song whose
-    other instruments all play low; `busyness` (0-1) how much the drums fill in; `timing_s` the
-    spread of the players' timing; `borrowed` and `kit_semitones` as in `sampler`, from low up to
-    but not including high; `staccato` (0-1) how early singers end a line.
+    `tempo` is in bpm. `swung` is the probability that a song swings, and `swing` the amount (see
+    `score.Plan`). `sevenths` is the probability of four-note chords, `second_bass` that of a second
+    bass, `dark_ensemble` that of a song in which all instruments of "other" play low. `busyness`
+    (0-1) is how many extra notes the drums play. `timing_s` is the standard deviation of the
+    players' timing in s. `borrowed` and `kit_semitones` are explained in `sampler`; their ranges
+    exclude the upper end. `staccato` (0-1) is how early singers end a line.
     """
 
     tempo: Bounds

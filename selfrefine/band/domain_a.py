@@ -1,4 +1,4 @@
-"""Domain "a", which stands for MUSDB18: a band in a room, singing in Germanic languages."""
+"""Domain "a", which stands in for MUSDB18: a live band with singing in Germanic languages."""
 
 from __future__ import annotations
 

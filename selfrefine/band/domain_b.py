@@ -1,4 +1,4 @@
-"""Domain "b", which stands for MDX2023: electronic pop, mostly in Romance languages."""
+"""Domain "b", which stands in for MDX2023: electronic pop, mostly in Romance languages."""
 
 from __future__ import annotations
 
@@ -198,7 +198,8 @@ DOMAIN_B = Domain(
         Singer("Graça", Voice("pt", (109, 110, 110, 114, 112)), 57, 74, lyrics.PORTUGUESE),
         Singer("Holly", Voice("en", (110, 116, 114, 112, 112)), 60, 77, lyrics.ENGLISH_POP),
     ),
-    # Wide: few singers must stand for many, or a separator learns theirs alone (docs/log.md).
+    # The ranges are wide, because a separator would learn only these few voices otherwise
+    # (docs/log.md).
     delivery=DeliveryRange(
         formants=(0.84, 1.19),
         breath=(0.0, 1.0),

@@ -1,4 +1,4 @@
-"""The two domains by name. Their pools overlap a little, as real collections do."""
+"""The two domains by name. Their pools overlap a little, as those of real data sets do."""
 
 from selfrefine.band.domain import Domain
 from selfrefine.band.domain_a import DOMAIN_A

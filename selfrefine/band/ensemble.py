@@ -1,9 +1,9 @@
-"""Plays several songs of the embedded band at once, each in a process of its own.
+"""Plays several songs of the embedded band in parallel, in processes.
 
-The processes are fresh interpreters that know nothing of the caller. A fork would hold all that the
-caller has loaded, and may hang where it has threads; `multiprocessing` would import the caller's
-main module, torch and all. Each has a pipe to itself: where many share one, as in
-`ProcessPoolExecutor`, a process that is killed while it sends a song is waited for forever.
+The processes are fresh interpreters. A fork would keep everything that the caller has loaded, and
+may hang if the caller has threads; `multiprocessing` would import the caller's main module, and
+torch with it. Each process has its own pipe. With a shared one, as in `ProcessPoolExecutor`, the
+caller would wait forever for a process that was killed while it sent a song.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from selfrefine.band.song import Track, play_song
 from selfrefine.errors import InputError
 
 PATIENCE_S = 5.0
-"""How long a process may take to end that was told to."""
+"""Time that a process has to end after SIGTERM, before it is killed."""
 
 _CODE = f"import sys; sys.path[:] = sys.argv[3:]; from {__name__} import serve; serve()"
 _ONE_THREAD = {
@@ -43,7 +43,7 @@ _Song = tuple[str, int, int, float, int]
 
 @dataclass(frozen=True)
 class Performer:
-    """A process that plays the songs that are asked for through `pipe`, one at a time."""
+    """A process that plays the songs requested through `pipe`, one at a time."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection
@@ -52,15 +52,15 @@ class Performer:
 def play_songs(
     domain: str, seed: int, indices: Sequence[int], seconds: float, sample_rate: int, processes: int
 ) -> Generator[list[Track], None, None]:
-    """Yields what `play_song` gives for each index, in the order of `indices`.
+    """Yields the tracks of `play_song` for each index, in the order of `indices`.
 
-    Up to `processes` songs are played at once, each by one thread of a process; with one process or
-    one song, and on Windows, this process plays. At most `processes` + 1 songs are there at once,
-    the one yielded among them. Close the generator (`contextlib.closing`) to end the processes
-    early; when this process is killed they end a second later.
+    Up to `processes` songs are played at once, each in a process with one thread. With one process
+    or one song, and on Windows, the caller's process plays them. At most `processes` + 1 songs
+    exist at once, including the yielded one. Close the generator (`contextlib.closing`) to end the
+    processes early. If the caller is killed, they end a second later.
 
-    Raises in its song's turn what `play_song` raises, and ChildProcessError when a process was
-    killed.
+    Raises what `play_song` raises, at the turn of that song, and ChildProcessError when a process
+    was killed.
     """
     songs = [(domain, seed, index, seconds, sample_rate) for index in indices]
     count = min(processes, len(songs))
@@ -80,14 +80,14 @@ def play_songs(
 def in_order(
     performers: Sequence[Performer], songs: Sequence[_Song]
 ) -> Generator[list[Track], None, None]:
-    """Gives songs to performers as these come free, and yields them in their order."""
+    """Gives songs to performers when they become idle, and yields the tracks in order."""
     idle = list(performers)
     playing: dict[Performer, int] = {}
     played: dict[int, list[Track] | Exception] = {}
     begun = 0
     for turn in range(len(songs)):
         while True:
-            # Even while the consumer works on this turn's song, the performers go on.
+            # The performers also play while the consumer works on the song of this turn.
             while idle and begun < min(len(songs), turn + len(performers) + 1):
                 performer = idle.pop()
                 _ask(performer, songs[begun])
@@ -103,7 +103,7 @@ def in_order(
         if isinstance(tracks := played.pop(turn), Exception):
             raise tracks
         yield tracks
-        # The song is not kept alive here while the next is waited for.
+        # Frees the song before the wait for the next one.
         del tracks
 
 
@@ -115,7 +115,7 @@ def _ask(performer: Performer, song: _Song) -> None:
 
 
 def _answer(performer: Performer, song: _Song) -> list[Track] | Exception:
-    """What came of a song. Raises ChildProcessError when its performer is dead."""
+    """Receives a song's tracks or its error. Raises ChildProcessError when the performer is dead."""
     tracks = []
     try:
         while isinstance(message := performer.pipe.recv(), Track):
@@ -136,7 +136,7 @@ def _death(performer: Performer, song: _Song) -> ChildProcessError:
 
 
 def engage() -> Performer:
-    """Starts a process that imports from the same places, with one thread for each library."""
+    """Starts a process with the same `sys.path`, in which each library uses one thread."""
     ours, theirs = Pipe()
     words = [str(theirs.fileno()), str(os.getpid()), *sys.path]
     process = subprocess.Popen(
@@ -144,16 +144,16 @@ def engage() -> Performer:
         env=os.environ | _ONE_THREAD,
         stdin=subprocess.DEVNULL,
         pass_fds=[theirs.fileno()],
-        # A group of its own, to which a terminal sends no Ctrl-C.
+        # In a process group of its own it gets no Ctrl-C from a terminal.
         process_group=0,
     )
-    # The performer then has the only one: the pipe ends when the performer does.
+    # Only the performer holds this end now, so the pipe closes when the performer ends.
     theirs.close()
     return Performer(process, ours)
 
 
 def dismiss(performers: Sequence[Performer]) -> None:
-    """Ends their processes, whatever these do, and waits until they are gone."""
+    """Ends the performers' processes, whatever they do, and waits for their end."""
     for performer in performers:
         performer.process.terminate()
         performer.pipe.close()
@@ -165,9 +165,10 @@ def dismiss(performers: Sequence[Performer]) -> None:
 
 
 def serve() -> None:
-    """A performer's whole life. Its pipe and its caller's id are words of its command line.
+    """The main function of a performer's process.
 
-    It takes songs from the pipe; for each it puts the tracks and None there, or the error.
+    Its command line gives the pipe and the caller's process id. The performer receives songs from
+    the pipe. For each it sends the tracks and then None, or the error.
     """
     pipe, caller = Connection(int(sys.argv[1])), int(sys.argv[2])
     signal.signal(signal.SIGTERM, _leave)
@@ -186,21 +187,23 @@ def _play(song: _Song, pipe: Connection) -> None:
     except Exception:
         pipe.send(RuntimeError(f"play_song{song}: {traceback.format_exc()}"))
         return
-    # One by one: a message is copied on both sides.
+    # Tracks are sent one by one, because both sides copy each message.
     for track in tracks:
         pipe.send(track)
     pipe.send(None)
 
 
 def _leave(*_: object) -> None:
-    """Ends this process at once, its temporary files removed. An exception would not do: espeak
-    calls Python back, and swallows what is raised there."""
+    """Removes the temporary files and ends this process at once.
+
+    An exception would not end it: espeak calls back into Python, where exceptions are ignored.
+    """
     atexit._run_exitfuncs()
     os._exit(1)
 
 
 def _leave_with(caller: int) -> None:
-    """Has this process leave soon after its caller is gone, however that went."""
+    """Ends this process within a second after its caller has ended, for any reason."""
     while os.getppid() == caller:
         time.sleep(1.0)
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Lines to sing, by language. A line in `[[ ]]` is given as phonemes, for singing without words."""
+"""Lines to sing, by language. A line in `[[ ]]` consists of phonemes, for singing without words."""
 
 VOCALISES: tuple[str, ...] = (
     "[[u: u: u: u:]]",

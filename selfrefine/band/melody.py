@@ -1,4 +1,4 @@
-"""Melodies: steps through the key that lean on chord tones where the beat is strong."""
+"""Melodies: steps through the key, with chord tones on the beats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from selfrefine.band.score import Plan, chord_pitches, nearest
 
 
 def draw_contour(rng: np.random.Generator, length: int, leap: float) -> list[int]:
-    """Moves in scale steps from note to note: mostly neighbours, now and then a leap."""
+    """Draws the moves between `length` notes in scale steps: mostly small, `leap` a leap's chance."""
     moves = [0]
     for _ in range(length - 1):
         if rng.random() < leap:
@@ -23,14 +23,14 @@ def pitches_along(
 ) -> list[int]:
     """MIDI pitches for notes at `steps`, following `moves` within [low, high].
 
-    Notes on a beat, and the last, are moved to the nearest chord tone.
+    Notes on a beat, and the last note, are moved to the nearest chord tone.
     """
     ladder = plan.scale_pitches(low, high)
     rung = ladder.index(nearest(ladder, start))
     out = []
     for k, step in enumerate(steps):
         rung += moves[k % len(moves)]
-        # Reflected at the range's ends, so that a line turns back rather than sticks.
+        # Reflection at the ends of the range keeps a line from staying there.
         if rung < 0:
             rung = -rung
         if rung >= len(ladder):
@@ -44,7 +44,7 @@ def pitches_along(
 
 
 def shifted_in_key(plan: Plan, pitch: int, rungs: int) -> int:
-    """A pitch moved by scale steps: 2 is the third above, -5 the sixth below."""
+    """Moves a pitch by scale steps: 2 gives the third above, -5 the sixth below."""
     ladder = plan.scale_pitches(pitch - 24, pitch + 24)
     here = ladder.index(nearest(ladder, pitch))
     return ladder[here + rungs]

@@ -1,7 +1,8 @@
-"""Writes the bass: figures on the chords' roots, locked to the kick.
+"""Writes the bass line: figures on the roots of the chords.
 
-A figure is one bar of sixteenths: `r` root, `5` fifth, `8` octave, `3` third, `7` the chord's top
-note, `a` a step towards the next root, `k` the root on each stroke of the kick, `-` hold, `.` rest.
+A figure is one bar of sixteenths: `r` root, `3` third, `5` fifth, `7` the chord's top note, `8`
+octave, `a` a note next to the next root, `-` hold, `.` rest. The figure `k` alone plays the root on
+each stroke of the kick.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def write_bass(
     figures: tuple[str, ...],
     timing_s: float,
 ) -> tuple[ScoreNote, ...]:
-    """One bass line within [low, high] (MIDI): a figure for the verse and one for the chorus."""
+    """One bass line within [low, high] (MIDI pitches), with a figure for each name of section."""
     chosen = {
         name: figures[rng.integers(len(figures))] for name in ("intro", "verse", "chorus", "bridge")
     }
@@ -35,12 +36,12 @@ def write_bass(
 
 
 def doubled(notes: tuple[ScoreNote, ...], octaves: int) -> tuple[ScoreNote, ...]:
-    """The same line, `octaves` higher (or lower), for a second bass."""
+    """The same line moved up by `octaves`, for a second bass."""
     return tuple(ScoreNote(n.start, n.duration, n.pitch + 12 * octaves, n.velocity) for n in notes)
 
 
 def _locked(figure: str, plan: Plan) -> str:
-    """The figure cut or stretched to the bar, with `k` resolved to the kick's steps."""
+    """The figure, cut or repeated to fill the bar, with `k` replaced by the kick's steps."""
     if figure == "k":
         marks = ["-"] * plan.bar_steps
         for step in [0, *kick_steps(plan)]:
@@ -52,7 +53,7 @@ def _locked(figure: str, plan: Plan) -> str:
 def _played(
     plan: Plan, figure: str, centre: int, low: int, high: int, legato: float
 ) -> list[ScoreNote]:
-    """The notes of a figure as long as the song; a hold goes on across bar lines."""
+    """The notes of a figure of the song's length. A hold continues across bar lines."""
     notes = []
     for step, mark in enumerate(figure):
         if mark in "-.":

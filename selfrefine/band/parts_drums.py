@@ -43,7 +43,10 @@ GROUPINGS: tuple[tuple[tuple[str, ...], ...], ...] = (
 def write_drums(
     plan: Plan, rng: np.random.Generator, timing_s: float, busyness: float
 ) -> list[tuple[str, tuple[ScoreNote, ...]]]:
-    """2-4 named tracks; which pieces share one differs by song. `busyness` is in 0-1."""
+    """Writes 2 to 4 named tracks. The song decides which pieces of the kit share a track.
+
+    `timing_s` is the standard deviation of the timing in s, and `busyness` is in 0-1.
+    """
     pieces = {
         "kick": _kick(plan, rng),
         "snare": _snare(plan, rng, busyness),
@@ -62,7 +65,7 @@ def write_drums(
 
 
 def kick_steps(plan: Plan) -> list[int]:
-    """Steps of a bar on which the groove's kick falls, for the bass to lock to."""
+    """The steps of a bar on which the groove has a kick, for the bass line."""
     return [s for s, mark in enumerate(plan.groove.kick) if mark != "."]
 
 
@@ -109,10 +112,10 @@ def _snare(plan: Plan, rng: np.random.Generator, busyness: float) -> list[ScoreN
 
 
 def _hats(plan: Plan, rng: np.random.Generator, busyness: float) -> list[ScoreNote]:
-    """Hats in the verse, often the ride in the chorus, a crash where a section starts."""
+    """Hats in the verse, often the ride in the chorus, and a crash at the start of a section."""
     ride = int(rng.choice(RIDES)) if rng.random() < 0.4 else CLOSED_HAT
     crash = int(rng.choice(CRASHES))
-    # Slow eighths leave the kit silent for too long: someone keeps the sixteenths going.
+    # With slow eighths the drums would be silent for too long, so the hats play sixteenths.
     slow = 2 * plan.step_s > SLOW_EIGHTH_S
     every = 1 if rng.random() < 0.6 * busyness or slow else 2
     notes = []
@@ -132,7 +135,7 @@ def _hats(plan: Plan, rng: np.random.Generator, busyness: float) -> list[ScoreNo
 
 
 def _percussion(plan: Plan, rng: np.random.Generator, busyness: float) -> list[ScoreNote]:
-    """A one-bar or two-bar figure on hand drums or shakers, kept through the song."""
+    """A figure of one or two bars on hand percussion or toms, repeated through the song."""
     keys = HAND_PERCUSSION[rng.integers(len(HAND_PERCUSSION))]
     if rng.random() < 0.25:
         keys = TOMS[int(rng.integers(3)) :][:3]
@@ -153,7 +156,7 @@ def _percussion(plan: Plan, rng: np.random.Generator, busyness: float) -> list[S
 def _play_fill(
     plan: Plan, rng: np.random.Generator, bar: int, pieces: dict[str, list[ScoreNote]]
 ) -> None:
-    """Runs down the toms or rolls on the snare in a bar's last steps, in place of its hats."""
+    """Replaces the hats in the last steps of a bar by a run down the toms or a snare roll."""
     steps = int(rng.choice((4, 6, 8)))
     first = (bar + 1) * plan.bar_steps - steps
     begin, end = plan.seconds_at(first) - 0.01, plan.seconds_at(first + steps) - 0.01

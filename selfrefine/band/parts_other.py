@@ -1,7 +1,7 @@
-"""Writes the parts of everything else: chords, broken chords, pads, riffs and leads.
+"""Writes the parts of the class "other": chords, arpeggios, pads, riffs, leads and roots.
 
-Each writer takes the plan, the generator and the playable range [low, high] (MIDI) of its
-instrument, draws its register within that range, and returns the notes of a whole song.
+Each writer takes the plan, the generator and the instrument's range [low, high] (MIDI pitches). It
+draws its register within that range, and returns the notes of the whole song.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def comp(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Scor
 
 
 def arpeggio(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
-    """Broken chords in eighths or sixteenths: up, down, there and back, or a fixed shuffle."""
+    """Broken chords in eighths or sixteenths: up, down, up and down, or in one random order."""
     every = int(rng.choice((1, 2, 2)))
     centre = _centre(rng, low, high, 12)
     voices = int(rng.integers(3, 6))
@@ -69,7 +69,7 @@ def arpeggio(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[
 
 
 def pad(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
-    """Chords held until they change."""
+    """Chords held until they change, for two bars at most."""
     centre = _centre(rng, low, high, 10)
     voices = int(rng.integers(2, 5))
     notes: list[ScoreNote] = []
@@ -86,7 +86,7 @@ def pad(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Score
 
 
 def lead(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
-    """A tune of two-bar motifs, one to a kind of section, that comes back with it."""
+    """A melody of two-bar motifs. Sections of the same name repeat the same motif."""
     centre = _centre(rng, low, high, 9)
     bottom, top = max(low, centre - 9), min(high, centre + 9)
     motifs = {}
@@ -107,7 +107,7 @@ def lead(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Scor
 
 
 def riff(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
-    """One busy bar of roots, fifths and octaves, moved along with the chords."""
+    """A fast figure of one bar on chord tones, which follows the chords."""
     centre = _centre(rng, low, high, 12)
     steps = _motif_steps(rng, plan.bar_steps, shortest=1)
     degrees = [int(k) for k in rng.integers(0, 4, len(steps))]
@@ -124,7 +124,7 @@ def riff(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Scor
 
 
 def roots(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
-    """A left hand: roots and octaves in long or repeated notes, down where the bass plays."""
+    """Roots, with some fifths and octaves, as a pianist's left hand plays them near the bass."""
     every = int(rng.choice((2, 4, 8)))
     bottom = low + int(rng.integers(0, max(1, min(8, high - low - 15))))
     doubled = rng.random() < 0.5
@@ -143,7 +143,7 @@ def roots(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Sco
 
 
 def swell(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[ScoreNote]:
-    """One long note a bar or two, for noises and risers."""
+    """One long note in each bar, or in every two bars, for noise sweeps."""
     bars = int(rng.integers(1, 3))
     pitch = _centre(rng, low, high, 0)
     length = plan.bar_steps * bars
@@ -151,25 +151,25 @@ def swell(plan: Plan, rng: np.random.Generator, low: int, high: int) -> list[Sco
 
 
 def _centre(rng: np.random.Generator, low: int, high: int, margin: int) -> int:
-    """A register of the song: anywhere in the range, `margin` semitones from its ends."""
+    """Draws the part's register: a pitch in the range, `margin` semitones or more from its ends."""
     bottom, top = low + margin, max(low + margin + 1, high - margin)
     return int(rng.integers(bottom, top))
 
 
 def _voicing(plan: Plan, step: int, centre: int, low: int, high: int, voices: int) -> list[int]:
-    """The chord's tones nearest the register's centre, rising."""
+    """The `voices` chord tones nearest to the register's centre, ascending."""
     tones = chord_pitches(plan.chord_at(step), low, high)
     return sorted(sorted(tones, key=lambda p: (abs(p - centre), p))[:voices])
 
 
 def _held(rhythm: str) -> list[tuple[int, int]]:
-    """(step, steps held) of each stroke of a one-bar rhythm."""
+    """Step and length in steps of each stroke of a one-bar rhythm."""
     strokes = [k for k, mark in enumerate(rhythm) if mark == "x"]
     return [(a, b - a) for a, b in zip(strokes, [*strokes[1:], len(rhythm)], strict=True)]
 
 
 def _motif_steps(rng: np.random.Generator, length: int, shortest: int = 2) -> list[int]:
-    """Onsets that fill `length` steps with notes of `shortest` to three times that, and longer."""
+    """Onsets within `length` steps, 1 to 4 times `shortest` apart."""
     steps = [0]
     while True:
         gap = int(rng.choice((1, 1, 2, 2, 3, 4))) * shortest

@@ -1,4 +1,4 @@
-"""Writes the singing: which syllable falls on which note, for lead, harmony and backing voices."""
+"""Writes the vocal parts (lead, harmony and backing) with one note per syllable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BREATH_S = (0.3, 0.9)
 
 @dataclass(frozen=True)
 class SungLine:
-    """A line of text and its notes: one to each syllable, in order."""
+    """A line of text and its notes, one for each syllable."""
 
     text: str
     notes: tuple[ScoreNote, ...]
@@ -36,10 +36,11 @@ def write_lead(
     syllables: Callable[[str], int],
     staccato: float,
 ) -> tuple[SungLine, ...]:
-    """A line in most phrases; choruses bring back their words and their tune.
+    """Writes the lead: a line in most phrases. Choruses repeat their words and melodies.
 
-    `syllables(text)` counts a line's syllables; `staccato` in 0-1 shortens the last note. Most
-    introductions are left to the band, and so is a phrase now and then, never two in a row.
+    `syllables(text)` counts a line's syllables. `staccato` (0-1) shortens each line's last note.
+    Half of the introductions have no singing, if they take at most half of the song. Single phrases
+    are left out by chance, never two in a row.
     """
     bars = _bars_per_line(plan)
     chorus = [lyrics[k] for k in rng.permutation(len(lyrics))[:2]]
@@ -84,7 +85,7 @@ def write_lead(
 def harmonised(
     plan: Plan, lines: tuple[SungLine, ...], rungs: int, low: int, high: int
 ) -> tuple[SungLine, ...]:
-    """The same words some scale steps away, an octave moved where the singer cannot reach."""
+    """The same lines moved by `rungs` scale steps, and by octaves into [low, high]."""
     out = []
     for line in lines:
         notes = []
@@ -102,7 +103,7 @@ def harmonised(
 def write_backing(
     plan: Plan, rng: np.random.Generator, *, low: int, high: int, syllables: Callable[[str], int]
 ) -> tuple[SungLine, ...]:
-    """Long vowels on chord tones, moving as little as the chords let them."""
+    """Writes the backing of the choruses: long syllables on the nearest chord tones."""
     text = VOCALISES[rng.integers(len(VOCALISES))]
     sung = syllables(text)
     every = int(rng.choice((plan.bar_steps // 2, plan.bar_steps)))
@@ -130,13 +131,13 @@ def _bars_per_line(plan: Plan) -> int:
 
 
 def _rhythm(plan: Plan, rng: np.random.Generator, sung: int, phrase: int) -> list[int]:
-    """Steps of the syllables: at least SECONDS_PER_SYLLABLE apart where the phrase allows it."""
+    """Steps of the syllables, SECONDS_PER_SYLLABLE or more apart where the phrase allows it."""
     latest = max(sung, int(phrase * rng.uniform(0.62, 0.85)))
     grid = 2 if latest // 2 >= sung and 2 * plan.step_s < 0.4 else 1
     slots = list(range(0, latest, grid))
     if grid * plan.step_s < SECONDS_PER_SYLLABLE and latest // (2 * grid) >= sung:
         slots = slots[::2]
-    # Even spacing with a random part: sung text moves steadily, with a few syncopations.
+    # Even spacing with random deviations gives a steady rhythm with a few syncopations.
     spots = np.linspace(0, len(slots) - 1, sung) + rng.normal(0.0, 0.35, sung)
     picked = sorted({int(np.clip(round(s), 0, len(slots) - 1)) for s in spots} | {0})
     free = [k for k in range(len(slots)) if k not in picked]

@@ -1,7 +1,7 @@
-"""The skeleton of a song: tempo, key, chords and form, and the notes that parts are made of.
+"""The plan of a song (tempo, key, chords and form), and the notes of its parts.
 
-Time is counted in steps of a sixteenth note; `Plan.seconds_at` turns a step into seconds, swing
-included.
+Time is counted in steps of a sixteenth note. `Plan.seconds_at` converts a step into seconds and
+applies the swing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EXCERPT_S = 20.0
 
 @dataclass(frozen=True)
 class ScoreNote:
-    """One note: start and duration in s, MIDI pitch (or drum key), velocity 1-127."""
+    """One note: start and duration in s, MIDI pitch or drum key, velocity 1-127."""
 
     start: float
     duration: float
@@ -28,14 +28,17 @@ class ScoreNote:
 
 @dataclass(frozen=True)
 class Chord:
-    """Pitch classes 0-11, the root first."""
+    """A chord as pitch classes 0-11, with the root first."""
 
     tones: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Section:
-    """A stretch of bars of one name; sections of one name share their chords and motifs."""
+    """Consecutive bars under a name. Sections of the same name share their chords and motifs.
+
+    `energy` (0-1) is how loud the section is played.
+    """
 
     name: str
     first_bar: int
@@ -45,9 +48,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Groove:
-    """One bar of drums in sixteenths: `x` a stroke, `-` a soft one, `o` open hat, `.` nothing.
+    """One bar of drums in sixteenths: `x` a stroke, `-` a soft one, `o` an open hat, `.` nothing.
 
-    The bar's length in steps is the length of the strings: 16 in 4/4, 12 in 3/4 or 6/8.
+    The length of the strings is the bar's length in steps: 16 in 4/4, 12 in 3/4 or 6/8.
     """
 
     name: str
@@ -58,7 +61,11 @@ class Groove:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all parts of one song agree on."""
+    """What all parts of one song share.
+
+    `swing` is the delay of each beat's second eighth, as a share of an eighth. `tonic` is a pitch
+    class and `scale` its intervals in semitones. `chords` has one entry per half bar.
+    """
 
     seconds: float
     bpm: float
@@ -83,7 +90,7 @@ class Plan:
         return 60.0 / self.bpm / STEPS_PER_BEAT
 
     def seconds_at(self, step: float) -> float:
-        """Start of a step in s. Swing delays the second eighth (and its sixteenths) of a beat."""
+        """Start of a step in s. Swing delays the second eighth of a beat, and its sixteenths."""
         beat, within = divmod(step, STEPS_PER_BEAT)
         half = STEPS_PER_BEAT / 2
         turn = half * (1 + self.swing)
@@ -94,7 +101,7 @@ class Plan:
         return (beat * STEPS_PER_BEAT + bent) * self.step_s
 
     def chord_at(self, step: float) -> Chord:
-        """The chord sounding at a step; chords change at most every half bar."""
+        """The chord at a step. Chords change at most every half bar."""
         half_bar = min(int(step) // (self.bar_steps // 2), len(self.chords) - 1)
         return self.chords[half_bar]
 
@@ -107,25 +114,28 @@ class Plan:
         return ScoreNote(start, max(end - start, 0.03), int(pitch), int(np.clip(velocity, 1, 127)))
 
     def scale_pitches(self, low: int, high: int) -> list[int]:
-        """Every MIDI pitch of the key within [low, high]."""
+        """All MIDI pitches of the key within [low, high], ascending."""
         degrees = {(self.tonic + s) % 12 for s in self.scale}
         return [p for p in range(low, high + 1) if p % 12 in degrees]
 
 
 def chord_pitches(chord: Chord, low: int, high: int) -> list[int]:
-    """Every MIDI pitch within [low, high] that belongs to the chord, rising."""
+    """All MIDI pitches of the chord within [low, high], ascending."""
     return [p for p in range(low, high + 1) if p % 12 in chord.tones]
 
 
 def nearest(pitches: Iterable[int], target: float) -> int:
-    """The pitch closest to a target, the lower one of two."""
+    """The pitch closest to a target; the lower one if two are equally close."""
     return min(pitches, key=lambda p: (abs(p - target), p))
 
 
 def humanised(
     notes: Iterable[ScoreNote], rng: np.random.Generator, timing_s: float, velocity: float
 ) -> tuple[ScoreNote, ...]:
-    """Notes with normally spread start times (s) and velocities, as hands play them."""
+    """Adds normal deviations to the notes' starts and velocities, as in human playing.
+
+    `timing_s` (s) and `velocity` are the standard deviations. The notes are sorted by start.
+    """
     out = []
     for note in sorted(notes, key=lambda n: (n.start, n.pitch)):
         start = max(0.0, note.start + float(rng.normal(0.0, timing_s)))
@@ -148,7 +158,7 @@ def draw_plan(
 ) -> Plan:
     """Draws tempo (bpm), groove, key, form and chords of a song of at least `seconds` s.
 
-    `swung` and `sevenths` are the chances of a swung song and of four-note chords.
+    `swung` is the probability that the song swings, `sevenths` that of four-note chords.
     """
     bpm = float(rng.uniform(*tempo))
     groove = grooves[rng.integers(len(grooves))]
@@ -169,7 +179,7 @@ def _form(rng: np.random.Generator, seconds: float, bar_s: float) -> tuple[Secti
     intro = seconds >= EXCERPT_S or rng.random() < 0.4
     sections = [Section("intro", 0, unit // 2, 0.35)] if intro else []
     turn = int(rng.integers(2))
-    # One bar more than needed, so that no part runs dry before the cut.
+    # There is one bar more than needed, so that no part ends before the song is cut.
     first = unit // 2 if intro else 0
     while (first - 1) * bar_s < seconds:
         name, energy = body[turn % len(body)]
@@ -188,7 +198,7 @@ def _chords(
     progressions: tuple[tuple[int, ...], ...],
     tones: int,
 ) -> tuple[Chord, ...]:
-    """Two chords a bar (the same one twice, where a progression moves by bars)."""
+    """Two chords per bar. Both are the same where a progression changes once per bar."""
     by_name = {}
     for name in ("verse", "chorus", "bridge"):
         degrees = progressions[rng.integers(len(progressions))]
@@ -203,5 +213,5 @@ def _chords(
 
 
 def _chord(degree: int, scale: tuple[int, ...], tonic: int, tones: int) -> Chord:
-    """Thirds stacked on a scale degree (0 the tonic), within the key."""
+    """Thirds within the key, stacked on a scale degree (0 is the tonic)."""
     return Chord(tuple((tonic + scale[(degree + 2 * k) % len(scale)]) % 12 for k in range(tones)))

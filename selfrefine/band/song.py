@@ -1,4 +1,4 @@
-"""Plays one song: from (domain, seed, index) to its mixed instrument tracks."""
+"""Makes one song: the mixed instrument tracks of (domain, seed, index)."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Track:
-    """One instrument track of a song, mixed.
+    """One mixed instrument track of a song.
 
-    `stem` is its true class, one of CLASSES. `audio` is float32 (channel=2, sample) with level,
-    pan, tone and effects applied: a stem is the plain sum of its tracks, and the mixture the plain
-    sum of the stems.
+    `stem` is its true class, one of CLASSES. `audio` is float32 `(channel=2, sample)`, with level,
+    pan, tone and effects applied. A stem is the sum of its tracks, and the mixture is the sum of
+    the stems.
     """
 
     name: str
@@ -55,9 +55,10 @@ class Track:
 def play_song(domain: str, seed: int, index: int, seconds: float, sample_rate: int) -> list[Track]:
     """The tracks of the song (domain, seed, index), each of round(seconds * sample_rate) samples.
 
-    A pure function: the same arguments give the same samples, in any process and order of calls.
-    All four classes are there, and no mixture, stem or track peaks above 0.98. Raises InputError
-    for arguments out of range, and when a package or the sound font is missing.
+    The function is pure: the same arguments give the same samples, in any process and order of
+    calls. The tracks cover all four classes. The mixture, the stems and the tracks peak at 0.98 or
+    less. Raises InputError for arguments out of range, and when a package or the sound font is
+    missing.
     """
     _check_packages()
     _check(domain, seed, index, seconds, sample_rate)
@@ -96,7 +97,7 @@ def _parts(song: Song, stem: str) -> tuple[InstrumentPart | VocalPart, ...]:
 
 
 def _level_db(part: str) -> Bounds:
-    """The range of a track's level: of drums, by the loudest piece among them."""
+    """The range of a track's level in dB. For drums, the loudest piece of the track decides."""
     for piece, level_db in PIECE_LEVEL_DB.items():
         if piece in part.partition(": ")[2]:
             return level_db
@@ -106,7 +107,7 @@ def _level_db(part: str) -> Bounds:
 def _perform(
     part: InstrumentPart | VocalPart, samples: int, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """A part's dry audio (channel=2, sample)."""
+    """A part's audio without effects, float32 `(channel=2, sample)`."""
     if isinstance(part, VocalPart):
         voice = part.singer.voice
         mono = sing(voice, part.lines, part.delivery, samples, sample_rate, rng)
@@ -123,7 +124,7 @@ def _perform(
 
 
 def _loudest(audio: list[np.ndarray], stems: list[str]) -> float:
-    """The highest peak of the mixture, of any stem, and of any track."""
+    """The highest peak among the mixture, the stems and the tracks."""
     mixture = np.zeros_like(audio[0])
     peak = 0.0
     for stem in CLASSES:
@@ -138,7 +139,7 @@ def _loudest(audio: list[np.ndarray], stems: list[str]) -> float:
 
 
 def _edge_fade(samples: int, sample_rate: int) -> np.ndarray:
-    """A gain (sample,) that opens and closes the cut without clicks."""
+    """A gain `(sample,)` that fades in and out, so that the song starts and ends without clicks."""
     edge = min(round(EDGE_FADE_S * sample_rate), samples // 2)
     gain = np.ones(samples, dtype=np.float32)
     gain[:edge] = np.linspace(0, 1, edge, dtype=np.float32)

@@ -68,7 +68,7 @@ class InverseSpectrum(torch.autograd.Function):
     ENVELOPE = 1.5
     """The sum of the squared windows over one sample."""
     BYTES = 2**28
-    """Bytes of the frames that are transformed at once, of which memory holds two or three copies."""
+    """Bytes of the frames that are transformed at once. Memory holds two or three copies."""
 
     @staticmethod
     def forward(context: Any, spectrum: Tensor, length: int) -> Tensor:
