@@ -30,25 +30,25 @@ def parser() -> argparse.ArgumentParser:
         add_data_and_test(verb)
         verb.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
         verb.add_argument(
-            "--seeds", type=positive, default=1, help="runs of each training, from its own seed"
+            "--seeds", type=positive, default=1, help="runs of each training, one per seed"
         )
         if name == "plan":
             verb.add_argument(
-                "--gpu", metavar="NAME", help=f"times as counted for {NAME}, not of this machine"
+                "--gpu", metavar="NAME", help=f"times counted for {NAME}, not for this machine"
             )
         if name == "run":
             verb.add_argument(
                 "--workers",
                 type=positive,
-                help="stages at once (default: one a core); on a GPU machine those of the GPU "
-                "(default: what its memory holds, as measured), with the others beside them",
+                help="stages at once (default: one per core); on a GPU machine, stages on the GPU "
+                "at once (default: as many as its memory holds); the others use the free cores",
             )
     shipped = verbs.add_parser(
         "pretrained", help="make the classifier that refining starts from, and ship it"
     )
     shipped.add_argument("--profile", default="mini", help=f"one of {', '.join(PROFILES)}")
     shipped.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
-    shipped.add_argument("--workers", type=positive, help="as of run")
+    shipped.add_argument("--workers", type=positive, help="as for run")
     shipped.add_argument("--to", type=Path, metavar="DIR", help="a folder other than the package's")
     return commands
 

@@ -1,4 +1,4 @@
-"""What the command line does: list, plan, run, show."""
+"""The commands of `python -m experiments`: list, plan, run, show."""
 
 import json
 import shlex
@@ -59,7 +59,10 @@ def plan(
     gpu: str | None = None,
     test: str = "band",
 ) -> int:
-    """Times are of this machine, or as counted for the GPU named."""
+    """Prints each stage with its state and cost, then the total time.
+
+    Times are for this machine, or as counted for the GPU named `gpu`. Returns the exit code.
+    """
     profile = profile_named(profile_name)
     stages = closure(wanted_stages(names, profile, data, test, seeds))
     say_left_out(names, data)

@@ -1,7 +1,7 @@
-"""What stands in the place of the paper's data sets: one function a choice of DATA.
+"""The songs that take the place of the paper's data sets: one function for each choice of DATA.
 
-The registry speaks of `DataSet("musdb18", …)` with the splits train (clean), validation and test,
-and of `DataSet("sdxdb23", …)` with the splits train (noisy) and uncorrupted. A choice maps each to
+The registry names `DataSet("musdb18", …)` with the splits train (clean), validation and test, and
+`DataSet("sdxdb23", …)` with the splits train (noisy) and uncorrupted. A choice maps each of them to
 songs.
 """
 
@@ -23,12 +23,12 @@ BAND_SEED = 2023
 VALIDATION_OFFSET = 400
 TEST_OFFSET = 500
 START_OFFSET = 2000
-"""Index of the first song of a domain that is for validation, for the test, for the classifier that
-others start from: no song is in two of them."""
+"""Index of the first song of a domain for validation, for the test, and for the classifier from
+which others start. No song is in two of these sets."""
 
 
 def band(dataset: DataSet, scale: DataScale) -> Songs:
-    """Domain a stands for MUSDB18, domain b for the label-noise set."""
+    """Songs of the embedded band: domain a stands for MUSDB18, domain b for the label-noise set."""
 
     def songs(domain: str, first: int, count: int) -> BandSongs:
         return BandSongs(domain, first, count, scale.seconds, scale.sample_rate, BAND_SEED)
@@ -44,16 +44,18 @@ def band(dataset: DataSet, scale: DataScale) -> Songs:
 
 
 def musdb(dataset: DataSet, scale: DataScale) -> Songs:
-    """MUSDB18-HQ or MUSDB18 under $MUSDB_PATH, the label-noise set under $LABELNOISE_PATH, of which
-    nobody has an uncorrupted version. Raises InputError where that is asked for."""
+    """MUSDB18-HQ or MUSDB18 under $MUSDB_PATH, and the label-noise set under $LABELNOISE_PATH.
+
+    Raises InputError for the uncorrupted label-noise set, which nobody has.
+    """
     if dataset == UNCORRUPTED:
         raise InputError("musdb does not know the noisy set without its label noise")
     return folder_songs(dataset.name, dataset.split, False, scale.sample_rate)
 
 
 def multitrack(dataset: DataSet, scale: DataScale) -> Songs:
-    """Clean multitracks under $MULTITRACK_PATH; the noisy set is their training split with 40% of
-    the instrument tracks filed under wrong stems."""
+    """Clean multitracks under $MULTITRACK_PATH. The noisy set is their training split, where each
+    instrument track moves to a wrong stem with a probability of 40%."""
     if dataset in (NOISY, UNCORRUPTED):
         tracks = folder_songs("multitrack", "train", True, scale.sample_rate)
         return tracks if dataset == UNCORRUPTED else Corrupted(tracks, Corruption(0.0, 0.4, 0.0))
@@ -67,12 +69,12 @@ CHOICES: dict[str, Callable[[DataSet, DataScale], Songs]] = {
 }
 
 WITHOUT_TRUTH = ("musdb",)
-"""Choices that do not know what is wrong in their noisy set."""
+"""Choices whose noisy set has no known true labels."""
 
 
 def can_give(data: str, stage: Stage) -> bool:
-    """Whether a data choice has what a stage is made from: the truth of the noisy set is not known
-    everywhere."""
+    """Whether a data choice has all that a stage is made from. Some stages need the true labels of
+    the noisy set, which are not known for every choice."""
     asks_truth = any(
         each == UNCORRUPTED or isinstance(each, TrulyLabelled) for each in closure([stage])
     )
@@ -80,8 +82,8 @@ def can_give(data: str, stage: Stage) -> bool:
 
 
 def bind(stage: Stage, data: str, scale: DataScale) -> Any:
-    """`stage` with songs in the place of every DataSet. Raises InputError for an unknown choice
-    and for a folder that cannot be used."""
+    """Returns `stage` with songs in the place of every DataSet. Raises InputError for an unknown
+    choice and for a folder that cannot be used."""
     if data not in CHOICES:
         raise InputError(f"no data called {data!r}; choose one of {', '.join(CHOICES)}")
 

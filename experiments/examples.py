@@ -1,7 +1,7 @@
-"""A few seconds of a test song, to hear what a separator makes of it.
+"""Short excerpts of test songs with a separator's estimates, to listen to.
 
-`examples/<song>.mixture.ogg`, `<song>.<source>.ogg` for an estimate and
-`<song>.<source>.reference.ogg` in a SeparationScore's folder.
+The folder of a SeparationScore holds `examples/<song>.mixture.ogg`, and next to it
+`<song>.<source>.ogg` for an estimate and `<song>.<source>.reference.ogg` for its reference.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from selfrefine.clips.song_signals import fullest_start
 
 FOLDER = "examples"
 MIXTURE, REFERENCE = ".mixture.ogg", ".reference.ogg"
-"""How the names of files end that are the same for every separator."""
+"""Endings of the files that are the same for every separator."""
 SONGS = 2
 SECONDS = 6.0
 PEAK = 0.9
@@ -28,9 +28,12 @@ def write_examples(
     estimates: np.ndarray,
     sample_rate: int,
 ) -> None:
-    """Writes the excerpt in which the quietest source is loudest. References and estimates are
-    `(class, channel, sample)`, the mixture `(channel, sample)`; all get the same gain, so that
-    none clips and their levels compare."""
+    """Writes the excerpt of `SECONDS` s in which the quietest source is loudest.
+
+    References and estimates are `(class, channel, sample)`, the mixture is `(channel, sample)`, at
+    `sample_rate` Hz. All signals get the same gain, at most 1, so that none clips and their levels
+    can be compared.
+    """
     length = min(mixture.shape[-1], round(SECONDS * sample_rate))
     start = fullest_start(references, length)
     cut = slice(start, start + length)

@@ -45,7 +45,7 @@ OTHER_EFFECTS = EffectRanges() if EFFECTS == LIGHTER_EFFECTS else LIGHTER_EFFECT
 
 
 def judged_by(psi: Classifier) -> Probabilities:
-    """What a classifier says of the noisy stems: always the original ones."""
+    """The judgement of the noisy stems by a classifier: always of the original stems."""
     return Probabilities(noisy, psi)
 
 
@@ -101,12 +101,12 @@ def started(trainings: int) -> Weighed:
 
 
 def that_stands(labels: Weighed) -> Weighed:
-    """Where a found label set is not sure enough, the given one."""
+    """The same labels, but the given one where a found one is not sure enough."""
     return replace(labels, sure=SURE)
 
 
 psi_started = started(2).probabilities.classifier
-"""Of the second training."""
+"""The classifier of the second training."""
 
 
 def outputs(psi: Classifier, split: Trimmed) -> RecognitionOutputs:

@@ -1,4 +1,4 @@
-"""The cells that the paper prints, as far as they are known."""
+"""The values that the paper prints in its tables, as far as they are known."""
 
 from selfrefine.classes import CLASSES
 
@@ -11,7 +11,7 @@ def sdr(*printed: float) -> dict[str, float]:
 
 
 def averages(single: tuple[float, float], multi: tuple[float, float]) -> dict[str, float]:
-    """The printed average accuracies (%) and F1; the other cells of Tables 1 and 4 are lost."""
+    """The printed average accuracies (%) and F1. The other cells of Tables 1 and 4 are unknown."""
     return {
         "single avg accuracy": single[0],
         "single avg F1": single[1],

@@ -1,8 +1,8 @@
-"""Profiles: the same stages at another scale. Rows are written once, at the paper's.
+"""Profiles: the same stages at another scale. Rows are written once, at the paper's scale.
 
-A profile replaces the settings of the trained stages and says how much data to take. What makes a
-row a row (its training data, its threshold where that is the row's point, each setting in which it
-differs from the paper) passes through.
+A profile replaces the settings of the trained stages and sets the amount of data. It keeps what
+distinguishes a row: its training data, its threshold if the row tests a threshold, and each setting
+that differs from the paper's.
 """
 
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -15,9 +15,12 @@ from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, SAMPLE_RATE, XUMX, Co
 
 @dataclass(frozen=True)
 class DataScale:
-    """How much data a profile takes, and at what rate (Hz). The band's songs and seconds; of a
-    folder, all. `start_songs` of each domain, of `start_seconds`, are what the classifier learns
-    from that others start from, whatever the data."""
+    """How much data a profile takes, and its `sample_rate` (Hz).
+
+    The numbers of songs, their length `seconds` (s) and the `noise` are for the embedded band; of a
+    folder, all songs are used. The classifier from which others start learns from `start_songs`
+    songs of each domain of the band, `start_seconds` long (s), for every choice of data.
+    """
 
     sample_rate: int
     clean_songs: int
@@ -37,9 +40,9 @@ class Profile:
     scale: Scale
     data: DataScale
     mixtures: int
-    """Random mixtures of the test songs that a classifier is tested on."""
+    """Number of random mixtures of the test songs on which a classifier is tested."""
     start_steps: int
-    """Of the classifier that others start from."""
+    """Training steps of the classifier from which others start."""
 
     @property
     def name(self) -> str:
@@ -47,7 +50,7 @@ class Profile:
 
 
 BAND_NOISE = Corruption(swapped_songs=0.96, moved_tracks=0.02, bleeding_stems=0.0)
-"""Whole-stem mistakes dominate and nothing bleeds, as in the real label-noise set."""
+"""Mostly whole stems have wrong labels, and nothing bleeds, as in the real label-noise set."""
 
 DATA_SCALES = {
     SMOKE: DataScale(16000, 2, 3, 2, 2, 10.0, BAND_NOISE, 2, 10.0),
@@ -67,12 +70,12 @@ PROFILES = {
 
 
 def profile_named(name: str) -> Profile:
-    """Raises InputError for a name that is none."""
+    """The profile of this name. Raises InputError when there is none."""
     return PROFILES[scale_named(name).name]
 
 
 def settings_at_scale(value: Any, profile: Profile) -> Any:
-    """The profile's settings in the place of the paper's; any other value as it is."""
+    """Replaces the paper's settings by the profile's. Returns any other value unchanged."""
     if isinstance(value, settings.ClassifierSettings):
         return at_scale(value, settings.ClassifierSettings(), profile.scale.classifier)
     if isinstance(value, settings.SeparatorSettings):
@@ -83,8 +86,8 @@ def settings_at_scale(value: Any, profile: Profile) -> Any:
 
 
 def at_scale(own: Any, paper: Any, scale: Any) -> Any:
-    """The scale's settings, but for those in which a row differs from the paper: they are what
-    makes it a row."""
+    """The scale's settings, except those in which a row differs from the paper. The row's own
+    values stay, since they are what the row tests."""
     changed = {}
     for entry in fields(own):
         ours, theirs = getattr(own, entry.name), getattr(paper, entry.name)
@@ -97,7 +100,7 @@ def at_scale(own: Any, paper: Any, scale: Any) -> Any:
 
 
 def deviations(profile: Profile) -> list[str]:
-    """Each setting in which a profile differs from the paper, as "classifier steps 300 (paper
+    """Each setting in which a profile differs from the paper, like "classifier steps 300 (paper
     None)"."""
     pairs = [
         ("classifier", profile.scale.classifier, settings.ClassifierSettings()),
@@ -115,7 +118,7 @@ def deviations(profile: Profile) -> list[str]:
 
 
 def differing_fields(own: Any, paper: Any) -> list[tuple[str, Any, Any]]:
-    """Name and both values of each field that differs, nested dataclasses opened."""
+    """Name and both values of each field that differs, also inside nested dataclasses."""
     found = []
     for entry in fields(own):
         ours, theirs = getattr(own, entry.name), getattr(paper, entry.name)

@@ -72,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, what their labels are, and a caption."""
+    """Rows under a head, with a title."""
 
     name: str
     title: str
@@ -252,7 +252,7 @@ WHERE_NONE_PASSES = {
     False: ("drop", "stems that pass no threshold dropped"),
     True: ("most-probable", "most probable class where none passes"),
 }
-"""By `most_probable` of a refinement, a row's name and label."""
+"""A row's name and label, by `most_probable` of its refinement."""
 EFFECTS_ROW = (
     ("lighter-effects", "lighter effects")
     if OTHER_EFFECTS == LIGHTER_EFFECTS
@@ -340,11 +340,11 @@ TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, TABLE4, TABLE5
 OURS = {table.name: table for table in (OPTIONS, STARTED, STARTED_RECOGNITION)}
 """Tables that the paper does not have."""
 TARGETS = {**TABLES, FIGURE4.name: FIGURE4, **OURS}
-"""What can be run, besides `all`, which is all of the paper."""
+"""Every target but `all`, which is all of the paper."""
 
 
 def rows_of(target: str) -> dict[str, Row]:
-    """By `table/row`, the rows of a table, a row, a pattern over either, or `all` of the paper.
+    """The rows of a table, of a row's name, of a pattern over either, or of `all`, by `table/row`.
 
     Raises InputError when nothing is called so.
     """

@@ -1,5 +1,5 @@
-"""`python -m experiments pretrained`: the start of refining, made and put into the package with its
-card."""
+"""`python -m experiments pretrained`: trains the classifier from which refining starts, and puts it
+into the package with its card."""
 
 import json
 import os
@@ -27,8 +27,12 @@ WORDS = {SINGLE: "single stems", MULTI: "random mixtures of them"}
 
 
 def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path | None) -> int:
-    """Runs what is missing of the start and its test; writes `band-RATE.pt` and its card
-    into `folder` or the package. Raises InputError for a profile that is not worth shipping."""
+    """Runs the missing stages of the start classifier and its test. Writes `band-RATE.pt` and its
+    card into `folder`, or into the package.
+
+    Raises InputError for the smoke profile without a `folder`: its results mean nothing, so the
+    package must not get them.
+    """
     from selfrefine.models.model_file import save_classifier
     from selfrefine.refining.starting import shipped_file
 
@@ -57,8 +61,8 @@ def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path 
 
 
 def card(start: Classifier, record: dict[str, Any], measured: dict[str, dict[str, Any]]) -> str:
-    """What the file is, where it is from and what it was measured to do on each test's songs, as
-    Markdown."""
+    """A description of the file as Markdown: its purpose, its origin, and its recognition scores on
+    each test's songs."""
     train, settings, run = start.trained_on, start.settings, record["run"]
     assert isinstance(train, Coloured)
     songs = [

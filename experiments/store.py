@@ -1,4 +1,5 @@
-"""Where results live: one folder a stage, named by its identity, whole once it holds done.json."""
+"""The store of results: one folder per stage, named by its identity. A stage is finished when its
+folder holds done.json."""
 
 import fcntl
 import json
@@ -16,9 +17,9 @@ FORMAT = 1
 
 
 class Store:
-    """A folder of stages' results. Opening it makes it when it is not there.
+    """A folder with the results of stages. The constructor makes it if it does not exist.
 
-    Raises InputError for a store that another version wrote, or a place that cannot be written.
+    Raises InputError for a store of another format, and for a folder that cannot be written.
     """
 
     def __init__(self, root: Path) -> None:
@@ -46,11 +47,11 @@ class Store:
         return (self.folder(stage) / "done.json").exists()
 
     def started(self, stage: Stage) -> bool:
-        """Whether there is a checkpoint to go on from."""
+        """Whether the stage left a checkpoint from which it can resume."""
         return (self.folder(stage) / "checkpoint.pt").exists()
 
     def record(self, stage: Stage) -> dict[str, Any]:
-        """What `finish` wrote. Raises InputError when it cannot be read."""
+        """The record that `finish` wrote. Raises InputError when it cannot be read."""
         path = self.folder(stage) / "done.json"
         try:
             return json.loads(path.read_text())
@@ -63,20 +64,21 @@ class Store:
         return self.record(stage)["result"]
 
     def finish(self, stage: Stage, result: dict[str, Any], run: dict[str, Any]) -> None:
-        """Writes done.json: the stage, its result and where it ran. The last thing a stage does."""
+        """Writes done.json with the stage, its result and where it ran. This is a stage's last
+        action."""
         record = {"stage": expression(stage), "result": result, "run": run}
         write_json(self.folder(stage) / "done.json", record)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Every finished stage's record."""
+        """The record of every finished stage."""
         for path in sorted(self.root.glob("*/*/done.json")):
             yield json.loads(path.read_text())
 
     @contextmanager
     def locked(self, stage: Stage) -> Iterator[bool]:
-        """Holds the stage's lock, waiting for whoever has it; yields whether it had to wait.
+        """Holds the stage's lock, after waiting until it is free. Yields whether it had to wait.
 
-        The lock goes with the process that holds it, however that ends.
+        The lock is released when the process that holds it ends, also when that is killed.
         """
         folder = self.folder(stage)
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
-"""From the words of a command line to stages: which rows, at which scale, on which data, tested on
-what, from how many seeds."""
+"""Turns the words of a command line into stages: it chooses the rows, their scale, their data, the
+songs of the test, and the number of seeds."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -17,17 +17,19 @@ from experiments.trainings.validation import FOR_WATCHING
 from selfrefine.errors import InputError
 
 TESTS = ("band", "folder")
-"""What rows are tested on: the data choice's own test songs, or those under $TEST_PATH."""
+"""The songs on which rows are tested: "band" means the test songs of the chosen data, whatever
+these are; "folder" means the songs under $TEST_PATH."""
 
 
 def scaled_row(row: Row, profile: Profile) -> Stage:
-    """A row's stage at a scale; its data sets are still names."""
+    """A row's stage at the profile's scale, with the row's own change. Its data sets are still
+    names."""
     stage: Stage = scaled(row.stage, profile)
     return stage if row.change is None else row.change(stage)
 
 
 def scaled(stage: Stage, profile: Profile) -> Any:
-    """`stage` at the profile's scale; its data sets are still names."""
+    """`stage` at the profile's scale. Its data sets are still names."""
 
     def change(value: Any) -> Any:
         if isinstance(value, Stage):
@@ -38,8 +40,10 @@ def scaled(stage: Stage, profile: Profile) -> Any:
 
 
 def tested_on(stage: Any, test: Songs, songs: Songs) -> Any:
-    """The same stage with `songs` in the place of its `test` songs; what a training is made from
-    stays, even where test songs chose its thresholds."""
+    """The same stage with `songs` in the place of its `test` songs.
+
+    Trainings and their inputs do not change, even where thresholds were chosen on test songs.
+    """
     if stage == test:
         return songs
     if isinstance(stage, Training):
@@ -53,8 +57,8 @@ def tested_on(stage: Any, test: Songs, songs: Songs) -> Any:
 
 
 def on_test(stage: Stage, profile: Profile, test: str) -> Stage:
-    """`stage` tested on the songs that `test` names. Raises InputError for a name that is none, and
-    for own songs that cannot be used."""
+    """`stage` tested on the songs that `test` names. Raises InputError for an unknown test, and for
+    own songs that cannot be used."""
     if "folder" not in tests_of(test):
         return stage
     tested: Stage = tested_on(stage, TEST, own_songs(profile.data.sample_rate))
@@ -62,16 +66,16 @@ def on_test(stage: Stage, profile: Profile, test: str) -> Stage:
 
 
 def resolved(row: Row, profile: Profile, data: str, test: str = "band") -> Stage:
-    """A row's stage at a scale, on data and under a test: what is hashed, stored and run."""
+    """A row's stage with its scale, data and test: the stage that is hashed, stored and run."""
     stage = on_test(scaled_row(row, profile), profile, test)
     bound: Stage = bind(stage, data, profile.data)
     return bound
 
 
 def rows_on(names: list[str], data: str) -> dict[str, Row]:
-    """By `table/row`, the rows that targets name, without those that the data choice cannot give.
+    """The rows that targets name, by `table/row`, without those that the data choice cannot give.
 
-    Raises InputError where that leaves none.
+    Raises InputError if no row is left.
     """
     given = {label: row for label, row in named_rows(names).items() if can_give(data, row.stage)}
     if not given:
@@ -84,7 +88,8 @@ def named_rows(names: list[str]) -> dict[str, Row]:
 
 
 def left_out(names: list[str], data: str) -> str:
-    """Which of the rows that targets name a data choice cannot give, and why; "" for none."""
+    """A sentence that names the rows that a data choice cannot give, and why; "" if there are
+    none."""
     labels = [label for label, row in named_rows(names).items() if not can_give(data, row.stage)]
     if not labels:
         return ""
@@ -98,7 +103,7 @@ def left_out(names: list[str], data: str) -> str:
 def resolved_rows(
     names: list[str], profile: Profile, data: str, test: str = "band"
 ) -> dict[str, tuple[Row, Stage]]:
-    """By `table/row`, the rows that targets name and their resolved stages. Rows that the data
+    """The rows that targets name with their resolved stages, by `table/row`. Rows that the data
     choice cannot give are left out."""
     return {
         label: (row, resolved(row, profile, data, test))
@@ -107,8 +112,8 @@ def resolved_rows(
 
 
 def tests_of(test: str) -> tuple[str, ...]:
-    """What is computed for a test: own songs are scored beside the data's own. Raises InputError
-    for a name that is none."""
+    """The tests that are computed for `test`: own songs are scored in addition to the test songs of
+    the data. Raises InputError for an unknown test."""
     if test not in TESTS:
         raise InputError(f"no test called {test!r}; choose one of {', '.join(TESTS)}")
     return TESTS[: TESTS.index(test) + 1]
@@ -117,7 +122,7 @@ def tests_of(test: str) -> tuple[str, ...]:
 def wanted_stages(
     names: list[str], profile: Profile, data: str, test: str, seeds: int
 ) -> list[Stage]:
-    """The stages that targets end in, for every test and seed."""
+    """The final stages of the targets, for every test and seed."""
     return [
         each
         for tested in tests_of(test)
@@ -127,7 +132,8 @@ def wanted_stages(
 
 
 def from_seeds(stage: Stage, seeds: int) -> list[Stage]:
-    """A stage once for every seed from 0; equal ones, with no training behind them, once."""
+    """A stage for every seed from 0 to `seeds` - 1. A stage without training is the same for every
+    seed and is given once."""
     return list(dict.fromkeys(seeded(stage, seed) for seed in range(seeds)))
 
 
@@ -139,13 +145,14 @@ def groups_of(
     watching: bool = False,
     test: str = "band",
 ) -> dict[Stage, list[str]]:
-    """By stage that targets need, every table and row of the registry that needs it, those asked
-    for first: whichever is run first, the stage is found under all. `watching` adds what trainings
-    are watched with, in a group of its own first. What only the test on own songs needs is in
-    groups that say so.
+    """Every table and row of the registry that needs a stage, by stage that the targets need.
 
-    Stages are compared before songs are put in their data sets' places, so that data which only
-    other rows need are never looked at, and need not be there.
+    The tables and rows that were asked for come first. A stage is listed under all of them,
+    whichever is run first. `watching` adds the validation songs, first in a group of their own.
+    The groups of stages that only the test on own songs needs say so in their names.
+
+    Stages are compared while their data sets are still names. Data that only other rows need are
+    therefore not read and need not exist.
     """
     asked = rows_on(names, data)
     rows = asked | rows_on([*TARGETS], data)
@@ -171,10 +178,10 @@ def groups_of(
     found: dict[Stage, dict[str, None]] = {}
     for stage in wanted:
         bound = bind(stage, data, profile.data)
-        # What stands for a data set can be made of songs in turn.
+        # The songs of a data set can themselves be made from other songs.
         for each in closure([bound]) if isinstance(stage, DataSet) else [bound]:
             found.setdefault(each, {}).update(known[stage])
     if NOISY in wanted and UNCORRUPTED in known:
-        # The songs behind the noisy set are those of the uncorrupted rows too.
+        # The uncorrupted rows use the songs from which the noisy set is made.
         found[bind(UNCORRUPTED, data, profile.data)].update(known[UNCORRUPTED])
     return {stage: list(names) for stage, names in found.items()}

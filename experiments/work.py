@@ -1,4 +1,4 @@
-"""What a stage is given to compute with, and what it says of its cost."""
+"""What stages and the engine exchange: the work that a stage gets, and the cost that it gives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from experiments.trainings.trial import Trial
 from selfrefine.progress import Progress
 
 TABLE_SECONDS = 0.1
-"""What a stage takes that only works on tables."""
+"""A stage that only works on tables takes this long."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Where a stage computes and whom it tells.
+    """The place where a stage computes, and what it reports to.
 
     `folder` is its own in the `store`; `cores` are for it alone. A training is watched with the
     songs or stems of `watched_with`, if any: `validated(step, values)` takes what it reaches on
@@ -40,4 +40,4 @@ class Cost:
 
 
 TrialOf = Callable[[Any], Trial]
-"""What a training, given as its stage, costs on some device."""
+"""Gives the trial of a training, which is given as its stage, on some device."""

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         )
         if name == "run":
             verb.add_argument("--trials", type=positive, help="finished trials that are enough")
-            verb.add_argument("--seed", type=int, default=0, help="of the search")
+            verb.add_argument("--seed", type=int, default=0, help="seed of the search")
             verb.add_argument(
                 "--workers", type=positive, help="stages at once (default: what suits the device)"
             )
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def option_words(args: argparse.Namespace) -> tuple[str, ...]:
-    """The options that every verb but `list` knows, as words again."""
+    """The options that all verbs except `list` share, as words of a command line."""
     words: list[str] = []
     for option in ("over", "objective", "profile", "data", "store", "storage"):
         value = getattr(args, option)
@@ -72,7 +72,7 @@ def run_command(args: argparse.Namespace) -> int:
     match args.command:
         case "run":
             refuse_bad_machine()
-            # Says what there is to say before workers and studies do, each for itself.
+            # Warns here, once, if W&B is missing: else each worker and study would warn.
             tracked(wandb_mode())
             return commands.run(bounds, place, args.trials, args.seed, args.workers)
         case "show":

@@ -1,4 +1,4 @@
-"""What the command line does: list, run, show, freeze."""
+"""The commands of `python -m sweeps`: list, run, show, freeze."""
 
 import shlex
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from sweeps.studies import (
 
 @dataclass(frozen=True)
 class StudyPlace:
-    """Where results and studies lie. `words` are the options of the command line that say so, and
-    which studies they are."""
+    """The places of results and studies: the folder `store` and the URL `storage`. `words` are the
+    options of the command line that describe these places and the studies."""
 
     store: Path
     storage: str | None
@@ -39,8 +39,12 @@ class StudyPlace:
         return self.storage or default_url(self.store.resolve())
 
     def existing_store(self, run: str) -> Store | None:
-        """To read from, which makes nothing; none where the studies lie elsewhere. Raises
-        InputError when both are missing, naming `run`, the command that makes them."""
+        """The store to read from, or None if it does not exist and the studies are in another
+        storage. Makes nothing.
+
+        Raises InputError when the store does not exist and no storage is named; the message names
+        `run`, the command that makes the store.
+        """
         if (self.store / "store.json").is_file():
             return Store(self.store)
         if self.storage is None:
@@ -51,7 +55,7 @@ class StudyPlace:
         return None
 
     def run_command(self, bound: Bound) -> str:
-        """What runs a study that is asked for with these words."""
+        """The command that runs a study with these options."""
         words = ["run", bound.study.altered_from or bound.study.name, *self.words]
         return f"python -m sweeps {shlex.join(words)}"
 
@@ -59,7 +63,8 @@ class StudyPlace:
 def bound_studies(
     names: list[str], over: list[str] | None, objective: str | None, profile: str, data: str
 ) -> list[Bound]:
-    """The studies at a scale and on data. Raises InputError for any name that is none."""
+    """The studies at a scale and on data. Raises InputError for any unknown name, and for a
+    parameter without effect."""
     if data not in CHOICES:
         raise InputError(f"no data called {data!r}; choose one of {', '.join(CHOICES)}")
     studies = {study.name: study for name in names for study in studies_named(name)}
@@ -92,7 +97,8 @@ def list_studies() -> int:
 def run(
     bounds: list[Bound], place: StudyPlace, trials: int | None, seed: int, workers: int | None
 ) -> int:
-    """Runs each study until it has its trials; 1 when one has none that is complete."""
+    """Runs each study until it has its trials. Returns 1 if a study has no complete trial, else
+    0."""
     from sweeps.tracking import track_study
     from sweeps.trials import computing, run_study
 
@@ -120,8 +126,10 @@ def run(
 
 
 def show_study(bounds: list[Bound], place: StudyPlace, output: Path) -> int:
-    """Writes each study's pictures, trials and a page; prints the best trials. Studies of a group
-    that were not run are passed over, unless none was."""
+    """Writes each study's pictures, trials and page, and prints its best trials.
+
+    Studies that were not run are skipped with a note. Raises InputError if none was run.
+    """
     from sweeps.page import best_frame, write_page
 
     store = place.existing_store(place.run_command(bounds[0]))

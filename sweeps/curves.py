@@ -1,4 +1,4 @@
-"""An objective against the threshold of each instrument, from stored outputs alone."""
+"""Computes an objective against the threshold of each class, from stored outputs alone."""
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,8 @@ ROUNDS = 3
 
 
 def objective_curves(score: Score, tests: Pairs, thresholds: np.ndarray) -> np.ndarray:
-    """`(threshold, class)`: the objective where one class' threshold takes each value of the grid
-    and the others keep theirs."""
+    """The objective `(threshold, class)` when one class' threshold takes each value of the grid and
+    the other classes keep theirs."""
     found = np.empty((len(THRESHOLD_GRID), len(CLASSES)))
     for index in range(len(CLASSES)):
         for step, value in enumerate(THRESHOLD_GRID):
@@ -25,8 +25,11 @@ def objective_curves(score: Score, tests: Pairs, thresholds: np.ndarray) -> np.n
 
 
 def climb(score: Score, stage: Stage, store: Store, thresholds: np.ndarray) -> np.ndarray:
-    """The best threshold of one class after another, round after round: exact for an objective
-    that is a sum over classes. The middle one of several."""
+    """Optimises the threshold of one class after another, in up to `ROUNDS` rounds.
+
+    This is exact for an objective that is a sum over classes. Of several best thresholds the middle
+    one is taken. `thresholds` `(class,)` is changed in place and returned.
+    """
     tests = judged_tests(stage, store)
     for _ in range(ROUNDS):
         before = thresholds.copy()
@@ -42,8 +45,8 @@ def climb(score: Score, stage: Stage, store: Store, thresholds: np.ndarray) -> n
 def threshold_frame(
     score: Score, stage: Stage, store: Store, thresholds: np.ndarray
 ) -> pd.DataFrame:
-    """A line per class and threshold: precision, recall and F1 of the class, averaged over the
-    tests, and the objective with the other classes at `thresholds`."""
+    """One line per class and threshold: the class' precision, recall and F1, averaged over the
+    tests, and the objective with the other classes at `thresholds` `(class,)`."""
     tests = judged_tests(stage, store)
     measured = [curves(truth, outputs, THRESHOLD_GRID) for truth, outputs in tests]
     precision, recall, f1 = (

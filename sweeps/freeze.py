@@ -1,4 +1,4 @@
-"""A study's winner as a row for the registry, with its difference to the row it came from."""
+"""Writes a study's winner as a row for the registry, with its differences from the study's row."""
 
 import dataclasses
 from dataclasses import replace
@@ -17,7 +17,7 @@ NAMES = (
     *("noisy", "clean", "psi_clean", "psi_noisy", "psi_refined"),
     *("PAPER_XUMX", "PAPER_HDEMUCS", "CLEAN", "NOISY", "TEST"),
 )
-"""What the registry calls some values."""
+"""Values that the registry has names for."""
 
 
 def frozen_row(bound: Bound, best: optuna.trial.FrozenTrial) -> SeparationScore:
@@ -26,7 +26,7 @@ def frozen_row(bound: Bound, best: optuna.trial.FrozenTrial) -> SeparationScore:
 
 
 def freeze_text(bound: Bound, study: optuna.Study) -> str:
-    """The winner, what it changes, and the lines that put it into the registry."""
+    """The winner, its changes, and the lines that add it to the registry."""
     best = study.best_trial
     (row,) = rows_of(bound.study.row).values()
     stage = frozen_row(bound, best)
@@ -55,7 +55,7 @@ def freeze_text(bound: Bound, study: optuna.Study) -> str:
 
 
 def own_value(bound: Bound, study: optuna.Study) -> list[float]:
-    """What the row itself reached in the study, when it was tried to the end."""
+    """The value that the unchanged row reached in the study; empty if no such trial is complete."""
     own = bound.own_values()
     return [
         trial.value
@@ -65,8 +65,8 @@ def own_value(bound: Bound, study: optuna.Study) -> list[float]:
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """Each field whose value differs, by its path, dataclasses opened as far as their types
-    agree."""
+    """Path and both values of each field that differs, also inside nested dataclasses of the same
+    type."""
     if type(before) is not type(after) or not dataclasses.is_dataclass(before):
         return [] if before == after else [(path, said(before), said(after))]
     found = []
@@ -81,8 +81,8 @@ def said(value: Any) -> str:
 
 
 def source(value: Any) -> str:
-    """Python that makes the value where the registry's names are known: a name where the registry
-    has one, else the class and the fields that are not its defaults."""
+    """Python code for the value, as it can stand in the registry: the registry's name for it, or
+    else its class with the fields that are not the defaults."""
     for name in NAMES:
         if type(value) is type(known := getattr(registry, name, None)) and value == known:
             return name

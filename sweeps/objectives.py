@@ -1,4 +1,4 @@
-"""What a study maximises. Each judges a row by something that is not the test songs."""
+"""The objectives that a study can maximise. None of them uses the test songs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,14 +27,17 @@ Pairs = list[tuple[np.ndarray, np.ndarray]]
 """Pairs of truth (bool) and outputs, each `(item, class)`; a score is averaged over them."""
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
-"""Of a test's truth and outputs at thresholds `(class,)`."""
+"""Computes a score from a test's truth and outputs and from thresholds `(class,)`."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """`stage(row, mixtures)` is what a trial is, made from a row that is scored on validation
-    songs: a stage with trainings behind it, or, with a `score`, one that only applies thresholds
-    to stored outputs, some of them of so many random mixtures."""
+    """An objective to maximise.
+
+    `stage(row, mixtures)` makes a trial's stage from a row that is scored on validation songs.
+    Without a `score`, the trial trains networks and has the stage's result as its value. With a
+    `score`, it applies thresholds to stored outputs, some of them of `mixtures` random mixtures.
+    """
 
     name: str
     meaning: str
@@ -47,8 +50,11 @@ def mean_f1(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> f
 
 
 def recall_at_precision(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> float:
-    """Mean over classes of the recall where the precision reaches its floor; below it a class
-    counts as minus what it lacks. A class that is never found has recall 0 and breaks no floor."""
+    """Mean over classes of the recall, for classes whose precision is at least `PRECISION_FLOOR`.
+
+    A class of lower precision counts as precision minus floor, a negative number. A class that is
+    never found counts as 0.
+    """
     at = recognition(truth, outputs, thresholds)
     silent = ~(outputs >= thresholds).any(axis=0)
     shortfall = np.minimum(at.precision - PRECISION_FLOOR, 0.0)
@@ -56,7 +62,8 @@ def recall_at_precision(truth: np.ndarray, outputs: np.ndarray, thresholds: np.n
 
 
 def exact_share(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> float:
-    """The share of stems whose label set is the true one, as the registry's rows make it."""
+    """The share of stems whose label set is exactly the true one. Label sets are made as in the
+    registry's rows."""
     found = outputs >= thresholds
     if MOST_PROBABLE:
         none = ~found.any(axis=1)
@@ -99,14 +106,14 @@ OBJECTIVES = {
 
 
 def objective_named(name: str) -> Objective:
-    """Raises InputError for a name that is none."""
+    """The objective of this name. Raises InputError when there is none."""
     if name not in OBJECTIVES:
         raise InputError(f"no objective called {name!r}; choose from {', '.join(OBJECTIVES)}")
     return OBJECTIVES[name]
 
 
 def stages_needed(objective: Objective, stage: Stage) -> list[Stage]:
-    """What has to be in the store before a trial has a value."""
+    """The stages that must be in the store before a trial has a value."""
     if objective.score is None:
         return [stage]
     needs = inputs(stage)
@@ -116,7 +123,8 @@ def stages_needed(objective: Objective, stage: Stage) -> list[Stage]:
 
 
 def objective_value(objective: Objective, stage: Stage, store: Store) -> float:
-    """Raises InputError when the stage's data cannot be judged by this objective."""
+    """The value of a trial's stage. Raises InputError when the objective cannot judge the stage's
+    data."""
     if objective.score is None:
         value = store.result(stage)["average"]
     else:
@@ -141,8 +149,8 @@ def stage_thresholds(stage: Stage) -> tuple[float, ...]:
 
 
 def judged_tests(stage: Stage, store: Store) -> Pairs:
-    """What is true and what a classifier said: of the stems and of the mixtures of validation
-    songs, or of the noisy stems."""
+    """Truth and classifier outputs of a stage's tests: the stems and the mixtures of validation
+    songs, or the noisy stems."""
     if isinstance(stage, RecognitionScore):
         tests = read_outputs(store.folder(stage.outputs)).values()
         return [(truth, outputs) for truth, outputs in tests if len(truth)]
@@ -164,7 +172,7 @@ def stem_truth_and_outputs(stage: Relabelled, store: Store) -> tuple[np.ndarray,
 
 
 def shortened(stage: Stage, share: float) -> Stage:
-    """The same with its last training cut to a share of its length."""
+    """The same stage, with its last training cut to a share of its length."""
     if share == 1.0:
         return stage
     if isinstance(stage, SeparationScore):

@@ -1,5 +1,5 @@
-"""A study as files: its trials as CSV, its pictures, a Markdown page of both, and the page's parts
-as JSON, for the report."""
+"""Writes a study as files: its trials as CSV, its pictures, a Markdown page of both, and the parts
+of the page as JSON for the report."""
 
 import json
 from pathlib import Path
@@ -28,11 +28,11 @@ TITLES = {
     "contour": "Value over pairs of parameters",
     "parallel": "Trials as lines across the parameters",
 }
-"""Of pictures, by the last part of their names."""
+"""Titles of pictures, by the last part of their names."""
 
 
 def trials_frame(study: optuna.Study) -> pd.DataFrame:
-    """A line per completed trial, the best first: its number, value, parameters, and stage."""
+    """One line per completed trial, the best first: its number, value, parameters and stage."""
     lines = [trial_line(trial) for trial in study.get_trials(states=(TrialState.COMPLETE,))]
     return pd.DataFrame(lines).sort_values("value", ascending=False, kind="stable")
 
@@ -47,7 +47,7 @@ def best_frame(study: optuna.Study) -> pd.DataFrame:
 
 
 def write_page(bound: Bound, study: optuna.Study, store: Store | None, folder: Path) -> Path:
-    """Writes `folder/<study>.md` and what it shows; returns its path."""
+    """Writes `folder/<study>.md` and the files that it shows. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     name = bound.study.name
     trials = trials_frame(study)
@@ -114,7 +114,8 @@ def count_of(study: optuna.Study) -> str:
 def threshold_files(
     bound: Bound, study: optuna.Study, store: Store | None, folder: Path
 ) -> list[Path]:
-    """For a study of thresholds on stored outputs: the curves as CSV and as a picture."""
+    """Writes the threshold curves as CSV and as a picture, and returns the picture's path. Only a
+    study of the class thresholds on stored outputs has them; others give an empty list."""
     objective = bound.study.judged_by
     if objective.score is None or set(bound.study.space) != set(CLASS_THRESHOLDS):
         return []

@@ -1,6 +1,6 @@
-"""What a study may vary: named changes to a registry row's stage, each with a range.
+"""The parameters that a study may vary: named changes to a registry row's stage, each with a range.
 
-A change is made at the profile's scale, so a value means what it says at every profile.
+A change is applied to the row at the profile's scale, so a value is used as given at every profile.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,13 @@ from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 
 DIGITS = 4
-"""Values are rounded to so many digits, so that a trial at 0.3 and a row at 0.3 are one stage."""
+"""Values are rounded to this number of significant digits, so that a trial at 0.3 and a row at 0.3
+are the same stage."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A range and what a value in it does to a row. `read` gives a row's own value."""
+    """A range of values. `change` applies a value to a row, and `read` gives a row's own value."""
 
     name: str
     meaning: str
@@ -37,12 +38,14 @@ class Parameter:
     integer: bool = False
 
     def value(self, suggested: float) -> float:
-        """What enters a stage: rounded, and to a whole number where the range is of those."""
+        """The value that enters a stage: an integer if the parameter is one, else rounded to
+        `DIGITS` digits."""
         return int(suggested) if self.integer else float(f"{suggested:.{DIGITS}g}")
 
 
 def refinement(row: SeparationScore) -> Relabelled:
-    """The relabelled set that a row's separator is trained on."""
+    """The relabelled set on which a row's separator is trained. Raises InputError for a row without
+    one."""
     train = row.separator.trained_on
     if not isinstance(train, Relabelled):
         raise InputError("this parameter needs a row whose separator is trained on refined labels")
@@ -54,7 +57,8 @@ def with_refinement(row: SeparationScore, train: Relabelled) -> SeparationScore:
 
 
 def own_thresholds(row: SeparationScore) -> Thresholds:
-    """Of the last refinement; .5 for each class where the row chooses them on outputs."""
+    """The thresholds of the last refinement; 0.5 for each class if the row chooses them on
+    outputs."""
     thresholds = refinement(row).thresholds
     return (0.5,) * 4 if isinstance(thresholds, AdaptiveThresholds) else thresholds
 
@@ -92,8 +96,12 @@ def change_threshold(row: SeparationScore, value: float) -> SeparationScore:
 
 
 def change_iterations(row: SeparationScore, count: int) -> SeparationScore:
-    """Refines `count` times: always the original stems, with the newest classifier, each but the
-    first trained on what the one before it made single-labelled (section 3.2)."""
+    """The row with `count` refinements (section 3.2).
+
+    Each refinement labels the original stems with a new classifier. The first classifier is trained
+    on the noisy labels, each later one on the stems that the refinement before made
+    single-labelled.
+    """
     last = refinement(row)
     stems = last.probabilities.stems
     psi = replace(last.probabilities.classifier, trained_on=stems, single_labelled_only=False)
@@ -118,7 +126,7 @@ def iterations(row: SeparationScore) -> int:
 def of_classifiers(
     field: Callable[[float], dict[str, Any]],
 ) -> Callable[[SeparationScore, Any], SeparationScore]:
-    """A change of the settings of every classifier behind a row."""
+    """A change of the settings of every classifier that a row depends on."""
 
     def change(row: SeparationScore, value: float) -> SeparationScore:
         def part(found: Any) -> Any:
@@ -134,7 +142,7 @@ def of_classifiers(
 def of_effects(
     ranges: Callable[[float], dict[str, Any]],
 ) -> Callable[[SeparationScore, Any], SeparationScore]:
-    """A change of the effects of random mixing, for every classifier behind a row."""
+    """A change of random mixing's effects, for every classifier that a row depends on."""
 
     def change(row: SeparationScore, value: float) -> SeparationScore:
         def part(found: Any) -> Any:
@@ -275,7 +283,7 @@ PARAMETERS = {
 
 
 def parameter_named(name: str) -> Parameter:
-    """Raises InputError for a name that is none."""
+    """The parameter of this name. Raises InputError when there is none."""
     if name not in PARAMETERS:
         raise InputError(f"no parameter called {name!r}; choose from {', '.join(PARAMETERS)}")
     return PARAMETERS[name]

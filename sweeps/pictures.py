@@ -1,4 +1,4 @@
-"""A study as pictures: Optuna's own, and the objective against the threshold."""
+"""Pictures of a study: Optuna's own plots, and the objective against a parameter or threshold."""
 
 import logging
 import warnings
@@ -25,8 +25,8 @@ DPI = 130
 
 
 def study_pictures(study: optuna.Study, folder: Path, name: str) -> list[Path]:
-    """Importances, history, contour and parallel coordinates as far as the study has enough
-    parameters and trials for them."""
+    """Draws history, slice, importances, contour and parallel coordinates, as far as the study has
+    enough parameters and trials for them. Returns the paths of the pictures."""
     parameters = {key for trial in study.trials for key in trial.params}
     complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     varied = len({tuple(trial.params.values()) for trial in complete}) > 1
@@ -42,7 +42,7 @@ def study_pictures(study: optuna.Study, folder: Path, name: str) -> list[Path]:
         if not possible:
             continue
         try:
-            # Optuna changes matplotlib's style for good.
+            # Optuna changes matplotlib's style permanently; the context restores it.
             with warnings.catch_warnings(), plt.rc_context():
                 warnings.simplefilter("ignore")
                 axes = plot(study)
@@ -55,7 +55,7 @@ def study_pictures(study: optuna.Study, folder: Path, name: str) -> list[Path]:
 
 
 def save(axes: Any, path: Path) -> Path:
-    """Writes the figure of one or many axes, and closes it."""
+    """Writes the figure of one or several axes to `path`, and closes it."""
     first = np.ravel(np.asarray(axes, dtype=object))[0]
     figure = first.figure
     rows, columns = np.shape(axes) if np.ndim(axes) == 2 else (1, np.size(axes))
@@ -68,8 +68,8 @@ def save(axes: Any, path: Path) -> Path:
 def threshold_picture(
     frame: pd.DataFrame, marks: dict[str, dict[str, float]], title: str, path: Path
 ) -> Path:
-    """A panel per class: precision, recall, F1 and the objective against the threshold; `marks`
-    are thresholds per class by what they are, drawn as upright lines."""
+    """Draws one panel per class: precision, recall, F1 and the objective against the threshold.
+    `marks` are thresholds per class by label, drawn as vertical lines."""
     figure, axes = plt.subplots(1, len(CLASSES), figsize=(13, 3.6), sharey=True)
     for axis, name in zip(axes, CLASSES, strict=True):
         lines = frame[frame["class"] == name]
@@ -90,7 +90,7 @@ def threshold_picture(
 
 
 def trials_picture(frame: pd.DataFrame, parameter: str, meaning: str, path: Path) -> Path:
-    """The objective of each completed trial against one parameter."""
+    """Draws the objective of each completed trial against one parameter."""
     figure, axis = plt.subplots(figsize=(6.4, 4.0))
     ordered = frame.sort_values(parameter)
     axis.plot(ordered[parameter], ordered["value"], "o-", color="C0")

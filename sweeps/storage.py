@@ -1,4 +1,4 @@
-"""Where studies are kept: an SQLite file beside the results unless another storage is named."""
+"""The storage of studies: an SQLite file in the store of results, unless another one is named."""
 
 import json
 import shlex
@@ -27,7 +27,7 @@ PACKAGES = {
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
 }
-"""Whose name differs from that of the module, quoted for a shell."""
+"""Packages whose name differs from their module's, by module, quoted for a shell."""
 
 FAILURES = (
     sqlalchemy.exc.SQLAlchemyError,
@@ -35,9 +35,9 @@ FAILURES = (
     OSError,
     json.JSONDecodeError,
 )
-"""Of a storage at any time."""
+"""Errors that a storage can raise at any time."""
 OPENING = (ImportError, KeyError, RuntimeError, ValueError)
-"""Also of a storage that is being opened: no driver, a file of another kind, an old schema."""
+"""Further errors while a storage is opened: no driver, a file of another kind, an old schema."""
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -48,9 +48,10 @@ def default_url(store_root: Path) -> str:
 
 
 def open_storage(url: str) -> BaseStorage:
-    """From an SQLAlchemy or redis URL, or the path of a journal file (`journal:PATH`).
+    """Opens the storage at an SQLAlchemy URL, a redis URL, or a journal file (`journal:PATH`).
 
-    Raises InputError when it cannot be reached, or would forget the studies.
+    Raises InputError when it cannot be reached, and for a database in memory, which would lose the
+    studies.
     """
     with if_reachable(url, OPENING):
         if (path := journal_file(url)) is not None:
@@ -63,13 +64,13 @@ def open_storage(url: str) -> BaseStorage:
         try:
             return RDBStorage(url, engine_kwargs=waiting)
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.OperationalError):
-            # Two workers who make the tables at once: the later one finds them a moment later.
+            # Two workers made the tables at the same time. The second try finds them.
             time.sleep(1.0)
             return RDBStorage(url, engine_kwargs=waiting)
 
 
 def holds_studies(url: str) -> bool:
-    """Whether there is something to read, found out without making a file or a table."""
+    """Whether the storage can hold studies. This makes no file and no table."""
     with if_reachable(url, OPENING):
         if (path := journal_file(url)) is not None:
             return path.is_file()
@@ -105,20 +106,20 @@ def refuse_memory(url: str) -> None:
 
 
 def optuna_word(url: str) -> str:
-    """What `optuna --storage` and `optuna-dashboard` call the storage, quoted for a shell: of a
-    journal file they want the path alone."""
+    """The storage as an argument of `optuna --storage` and `optuna-dashboard`, quoted for a shell.
+    For a journal file these take the path alone."""
     path = journal_file(url)
     return shlex.quote(url if path is None else str(path.resolve()))
 
 
 @contextmanager
 def if_reachable(url: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turns what a storage raises when it cannot be reached, `also` counting, into one
+    """Turns the errors of a storage that cannot be reached, and those in `also`, into an
     InputError."""
     try:
         yield
     except Exception as error:
-        # redis has errors of its own, and is not there to be imported by those who do without.
+        # redis has its own error types. They cannot be imported, since redis may not be installed.
         of_redis = type(error).__module__.startswith("redis.")
         if not of_redis and not isinstance(error, (*FAILURES, *also)):
             raise
@@ -135,15 +136,16 @@ def if_reachable(url: str, also: tuple[type[Exception], ...] = ()) -> Iterator[N
 
 
 def missing_module(error: BaseException | None) -> str | None:
-    """The module that was not found; Optuna hides it behind an error of its own."""
+    """The name of the module that was not found, or None. Optuna raises its own error from that of
+    the import, so all causes are searched."""
     while error is not None and not isinstance(error, ModuleNotFoundError):
         error = error.__cause__
     return error.name if error is not None else None
 
 
 def open_study(bound: Bound, url: str) -> optuna.Study:
-    """The study, made when the storage has none of its name. Raises InputError when it was made
-    for another version of the registry."""
+    """Opens the study, or makes it if the storage has none of its name. Raises InputError when it
+    was made for another version of the registry."""
     storage = open_storage(url)
     with if_reachable(url):
         study = optuna.create_study(
@@ -161,8 +163,8 @@ def open_study(bound: Bound, url: str) -> optuna.Study:
 
 
 def existing_study(bound: Bound, url: str, run: str) -> optuna.Study:
-    """The study with at least one completed trial; makes nothing. Raises InputError when there is
-    none such, naming `run`, the command that makes it."""
+    """Opens a study that has a completed trial, and makes nothing. Raises InputError when there is
+    none; the message names `run`, the command that makes it."""
     missing = InputError(f"{url} holds no study {bound.label!r}; run it first: {run}")
     if not holds_studies(url):
         raise missing
@@ -183,8 +185,8 @@ def existing_study(bound: Bound, url: str, run: str) -> optuna.Study:
 
 
 def description(bound: Bound) -> dict[str, Any]:
-    """What optuna-dashboard shows of a study; the version comes last, for it says that the rest
-    is there."""
+    """The attributes of a study that optuna-dashboard shows. The version is written last: its
+    presence means that all others are there."""
     return {
         "row": bound.study.row,
         "objective": bound.study.judged_by.meaning,

@@ -1,7 +1,7 @@
-"""The studies: a registry row, the parameters to vary in it, and what to maximise.
+"""The studies: each has a registry row, the parameters to vary in it, and an objective to maximise.
 
-A trial is the row's stage with some fields changed, so that trials share, resume and are kept as
-rows are. Selection is on validation songs; a stage that looks at the test songs is refused.
+A trial is the row's stage with some fields changed, so trials are stored, shared and resumed like
+rows. The selection is on validation songs; a stage that uses the test songs is refused.
 """
 
 import fnmatch
@@ -26,20 +26,23 @@ from sweeps.parameters import Parameter, parameter_named
 CLASS_THRESHOLDS = tuple(f"threshold_{name}" for name in CLASSES)
 WHOLE = (1.0,)
 PROXY = (0.125,)
-"""An eighth of the training's length, in place of a small profile: four trials take two minutes of
-two cores at mini, and the differences between them are hardly more than a seed's."""
+"""An eighth of the training's length, instead of a smaller profile. Four trials at mini take two
+minutes on two cores. The differences between them are hardly larger than those between seeds."""
 QUARTER_FIRST = (0.25, 1.0)
-"""A trial is first trained for a quarter of its steps, and given up when that looks bad."""
+"""A trial is first trained for a quarter of its steps, and pruned if its value is bad then."""
 
 Suggested = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Study:
-    """`row` is a target of the registry. `rungs` are the shares of the training's length after
-    which a trial is judged; the last one's value is the trial's. `starts` are tried first, after
-    the row itself. `altered_from` names the study that this one is with other parameters or for
-    another objective."""
+    """A study that varies the parameters `space` of a row and maximises an objective.
+
+    `row` is a target of the registry. A trial is judged after each of the shares `rungs` of its
+    training's length; the value at the last one is the trial's value. The row's own values are
+    tried first, then those in `starts`. If the user has changed the parameters or the objective,
+    `altered_from` names the original study.
+    """
 
     name: str
     row: str
@@ -100,11 +103,12 @@ STUDIES = {
 }
 
 GROUPS = {"threshold": ("threshold-f1", "threshold-recall", "threshold-labels", "threshold-sdr")}
-"""What `make sweep-threshold` runs."""
+"""Names for several studies; `make sweep-threshold` runs the first."""
 
 
 def studies_named(name: str) -> list[Study]:
-    """A study, a group, or a pattern over studies. Raises InputError when nothing is called so."""
+    """The studies of a name, of a group, or of a pattern over names. Raises InputError when there
+    are none."""
     chosen = GROUPS.get(name) or [each for each in STUDIES if fnmatch.fnmatchcase(each, name)]
     if not chosen:
         raise InputError(
@@ -115,8 +119,8 @@ def studies_named(name: str) -> list[Study]:
 
 
 def altered(study: Study, over: list[str] | None, objective: str | None) -> Study:
-    """The study over other parameters or for another objective, under a name of its own. Raises
-    InputError for names that are none, or given twice."""
+    """The study with other parameters or for another objective, under a new name. Raises InputError
+    for an unknown name, and for a parameter that is given twice."""
     if not over and objective is None:
         return study
     space = tuple(parameter_named(name).name for name in over) if over else study.space
@@ -134,7 +138,8 @@ def altered(study: Study, over: list[str] | None, objective: str | None) -> Stud
 
 @dataclass(frozen=True)
 class Bound:
-    """A study at a profile's scale and on data. `label` names it in the storage and in W&B."""
+    """A study at a profile's scale and on chosen data. `label` names it in the storage and in
+    W&B."""
 
     study: Study
     profile: Profile
@@ -150,7 +155,7 @@ class Bound:
         return on_validation(scaled(registry_stage(self.study), self.profile))
 
     def stage(self, values: Suggested) -> Stage:
-        """What a trial with these values is. Raises InputError for one that sees test songs."""
+        """The stage of a trial with these values. Raises InputError if it uses test songs."""
         changed = changed_row(self.study, self.row, values)
         stage = self.study.judged_by.stage(changed, self.profile.mixtures)
         refuse_test_songs(stage)
@@ -158,12 +163,12 @@ class Bound:
         return bound
 
     def own_values(self) -> dict[str, float]:
-        """The row's values of the study's parameters."""
+        """The row's own values of the study's parameters."""
         return {each.name: each.value(each.read(self.row)) for each in self.study.parameters}
 
     def version(self) -> str:
         """Twelve hexadecimal digits that change with the row's stages, the parameters' ranges, the
-        objective, or the data."""
+        objective, the rungs, or the data."""
         ranges = [
             (each.name, each.low, each.high, each.step, each.log) for each in self.study.parameters
         ]
@@ -198,8 +203,8 @@ def refuse_test_songs(stage: Stage) -> None:
 
 
 def refuse_idle_parameters(bound: Bound) -> None:
-    """Raises InputError for a parameter that the objective cannot see, or that another one of the
-    study overwrites."""
+    """Raises InputError for a parameter that has no effect on the objective, or that another
+    parameter of the study overwrites."""
     parameters = bound.study.parameters
     for index, parameter in enumerate(parameters):
         later = parameters[index + 1 :]
@@ -217,7 +222,8 @@ def refuse_idle_parameters(bound: Bound) -> None:
 
 
 def idle(bound: Bound, parameter: Parameter, others: list[Parameter]) -> bool:
-    """Whether the trial is the same at both ends of a parameter, wherever the others stand."""
+    """Whether both ends of a parameter's range give the same trial, with the `others` at their low
+    ends and at their high ends."""
     for end in ("low", "high"):
         values = {each.name: getattr(each, end) for each in others}
         low, high = (

@@ -1,7 +1,7 @@
-"""A study as a W&B run of its own: its trials as a table, the best value over them, its winner.
+"""Records a study as a W&B run: a table of its trials, the best value so far, and its winner.
 
-The trials' stages are runs too, as all stages are; those that only apply thresholds to stored
-outputs train nothing and are in the table alone.
+The stages of the trials are runs too, like all stages. Trials that only apply thresholds to stored
+outputs run no stage, and are in the table alone.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ from sweeps.studies import Bound
 
 
 def track_study(bound: Bound, study: optuna.Study, store: Store) -> None:
-    """Writes the study as it stands. The same study is the same run, whoever ran its trials."""
+    """Records the study's current state. The same study is always the same run, whichever worker
+    ran its trials."""
     folder = store.root / "wandb"
     tracker = Tracker(
         Opening(

@@ -1,4 +1,5 @@
-"""Running a study: ask for a batch of trials, compute their stages side by side, tell."""
+"""Runs a study: asks Optuna for a batch of trials, computes their stages in parallel, and reports
+their values."""
 
 import time
 from collections import Counter
@@ -29,13 +30,14 @@ from sweeps.workers import (
 )
 
 LOOK_SECONDS = 2
-"""Between two looks at the trials of others, while nothing is left to start."""
+"""Time (s) between two looks at the trials of other workers, while none is left to start."""
 
 Compute = Callable[[list[Stage]], list[Failure]]
 
 
 def computing(bound: Bound, store: Store, workers: int | None) -> Compute:
-    """What computes the missing of some stages, tracked as the study's."""
+    """Returns a function that computes those of its stages that are missing, tracked as part of the
+    study."""
     tags = [bound.profile.name, bound.data, "sweep"]
     songs = validation_songs(bound.data, bound.profile.data, tell)
 
@@ -55,10 +57,10 @@ def run_study(
     seed: int,
     workers: int | None,
 ) -> list[str]:
-    """Runs until the study has `trials` finished ones; returns why trials failed.
+    """Runs until the study has `trials` finished trials. Returns the reasons of failed trials.
 
-    Trials that other workers are at count as long as those live: with nothing left to start, this
-    one waits for them, and takes up what a killed one left.
+    The running trials of other workers count as long as these workers live. When no trial is left
+    to start, this worker waits for them, and restarts the trials of killed workers.
     """
     if not study.get_trials(deepcopy=False):
         enqueue_starts(study, bound, store, compute)
@@ -90,8 +92,11 @@ def run_study(
 
 
 def wait(study: optuna.Study, known: set[int]) -> set[int]:
-    """A moment for the trials of others; says which they are, but for what is known. A worker that
-    waits is at no trial itself, so no two wait for each other."""
+    """Waits `LOOK_SECONDS` for the trials of other workers, and returns their numbers.
+
+    Prints those that are not yet `known`. A waiting worker runs no trial itself, so no two workers
+    wait for each other.
+    """
     others = {trial.number: trial.user_attrs.get("worker", "another") for trial in running(study)}
     for number in sorted(others.keys() - known):
         tell(f"waiting for trial {number} of worker {others[number]}")
@@ -102,7 +107,8 @@ def wait(study: optuna.Study, known: set[int]) -> set[int]:
 def run_batch(
     study: optuna.Study, bound: Bound, store: Store, compute: Compute, batch: list[Trial]
 ) -> list[str]:
-    """Judges each trial at each rung, and drops what a rung shows to be bad."""
+    """Judges each trial at each rung, and prunes those that are bad at a rung. Returns the reasons
+    of failed trials."""
     objective = bound.study.judged_by
     going: dict[int, tuple[Trial, Stage]] = {}
     for trial in batch:
@@ -164,15 +170,16 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def sampler(seed: int, study: optuna.Study) -> optuna.samplers.TPESampler:
-    """Seeded by the trial's number, so that one worker's study repeats and two workers differ."""
+    """A sampler seeded by `seed` and the number of trials: a study by one worker is repeatable, and
+    two workers draw different values."""
     number = len(study.get_trials(deepcopy=False))
     mixed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     return optuna.samplers.TPESampler(seed=mixed, n_startup_trials=5)
 
 
 def enqueue_starts(study: optuna.Study, bound: Bound, store: Store, compute: Compute) -> None:
-    """The row's own values first, then the study's starts; for thresholds on stored outputs, those
-    that are best one class at a time."""
+    """Queues the first trials: the row's own values, then the study's starts. For thresholds on
+    stored outputs, also those that are best when one class at a time is optimised."""
     ranges = {each.name: each for each in bound.study.parameters}
     starts = [bound.own_values(), *bound.study.starts]
     objective = bound.study.judged_by

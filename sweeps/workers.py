@@ -1,9 +1,9 @@
-"""Who is at which trial, signs of life, and taking up what a killed worker left.
+"""Records which worker runs which trial, and restarts the trials of killed workers.
 
-A worker renews the attribute `beat` of the trials it is at, from a thread, in every kind of
-storage. Another worker that has seen the same beat for `GRACE_SECONDS` of its own clock takes the
-trial up, so machines need not agree on the time. Optuna's heartbeats are for `Study.optimize` and
-for databases alone.
+A thread of each worker regularly updates the attribute `beat` of the worker's trials. This works in
+every kind of storage. If another worker sees an unchanged beat for `GRACE_SECONDS` of its own
+clock, it restarts the trial, so the clocks of machines need not agree. Optuna's own heartbeats work
+only with `Study.optimize` and with databases.
 """
 
 import os
@@ -24,11 +24,12 @@ GRACE_SECONDS = 60
 MOST_RETRIES = 3
 
 Beats = dict[int, tuple[float | None, float]]
-"""Of running trials, by number: the last beat and when it was first seen (s, monotonic)."""
+"""The last beat of each running trial and the time it was first seen (s, monotonic), by number."""
 
 
 def this_machine() -> str:
-    """Its name and, on Linux, its space of process numbers: containers may share a name."""
+    """The machine's name and, on Linux, its namespace of process ids, since containers may share a
+    name."""
     try:
         return f"{platform.node()}/{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
@@ -40,7 +41,8 @@ def this_worker() -> str:
 
 
 def gone(worker: str) -> bool:
-    """Whether a worker of this machine has ended; of another machine's nothing is known."""
+    """Whether the worker is of this machine and has ended. A worker of another machine never counts
+    as gone."""
     machine, _, pid = worker.rpartition(":")
     return machine == this_machine() and not alive(int(pid))
 
@@ -51,12 +53,12 @@ def alive(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
-        return True  # of another user, who may hide it
+        return True  # a process of another user, whose state may be hidden
 
 
 @contextmanager
 def beating(batch: list[Trial]) -> Iterator[None]:
-    """Shows that this worker is at its trials, however long they take."""
+    """Updates the beats of this worker's trials, however long they take."""
     over = threading.Event()
 
     def beat() -> None:
@@ -65,8 +67,8 @@ def beating(batch: list[Trial]) -> Iterator[None]:
                 try:
                     trial.set_user_attr("beat", time.time())
                 except Exception:
-                    # The trial has ended, or the storage is away: the next beat tries again, and
-                    # the worker itself says so when it tells a value.
+                    # The trial has ended, or the storage cannot be reached. The next beat tries
+                    # again, and the worker itself gets the error when it reports a value.
                     continue
 
     thread = threading.Thread(target=beat, daemon=True)
@@ -80,7 +82,7 @@ def beating(batch: list[Trial]) -> Iterator[None]:
 
 @contextmanager
 def unless_retaken(trial: Trial) -> Iterator[None]:
-    """Leaves a trial alone that another worker took up while this one was stopped."""
+    """Ignores a trial that another worker restarted while this worker was stopped."""
     try:
         yield
     except optuna.exceptions.UpdateFinishedTrialError:
@@ -88,8 +90,11 @@ def unless_retaken(trial: Trial) -> Iterator[None]:
 
 
 def retake_lost(study: optuna.Study, beats: Beats) -> None:
-    """Takes up the trials whose worker is no more: of this machine at once, of another when its
-    beat stands still. `beats` is what the caller has seen so far, and is brought up to date."""
+    """Restarts the trials of workers that have ended.
+
+    For workers of this machine this is known at once; for others the beat must have stopped.
+    `beats` holds the beats that the caller has seen, and is updated.
+    """
     now = time.monotonic()
     for trial in running(study):
         beat = trial.user_attrs.get("beat")
@@ -106,20 +111,20 @@ def running(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def retake(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Ends a trial as failed and queues its values again, but for what failed too often."""
+    """Ends a trial as failed and queues its values again, at most `MOST_RETRIES` times."""
     try:
         study.tell(trial.number, state=TrialState.FAIL)
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-        return  # it ended meanwhile, or another worker was first
+        return  # the trial has ended, or another worker was first
     retries = trial.user_attrs.get("retries", 0) + 1
-    # A worker may have died before all of the values that were queued were the trial's.
+    # A worker may have died before the trial got all of the queued values.
     values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     if retries <= MOST_RETRIES and values:
         study.enqueue_trial(values, user_attrs={"retries": retries})
 
 
 def give_back(study: optuna.Study, batch: list[Trial]) -> None:
-    """Queues what an interrupted worker had not finished."""
+    """Queues the unfinished trials of an interrupted worker again."""
     numbers = {trial.number for trial in batch}
     for trial in running(study):
         if trial.number in numbers:

@@ -1,8 +1,8 @@
-"""What trainings are expected to take on one H100 of 80 GB: a plan for whoever has none at hand.
+"""Expected time and memory of trainings on one H100 of 80 GB, for a plan without such a GPU.
 
-Nothing here was measured. Floating-point operations and memory traffic of a step were counted at
-the paper's sizes, and seconds follow from what the device can do: the middle of a range that
-reaches a third up and down. `plan` on the device itself measures.
+Nothing here was measured. The floating-point operations and the memory traffic of a training step
+were counted at the paper's sizes. The seconds follow from the speed of the device and may be a
+third too high or too low. On the device itself, `plan` measures instead.
 """
 
 from experiments.engine.slots import Machine
@@ -22,25 +22,27 @@ DEVICE = "one H100, counted and not measured"
 CORES = 16
 
 STEP_SECONDS = {"classifier": 0.325, "X-UMX": 0.155, "Demucs": 0.55}
-"""At the paper's batches of 128, 32 and 160."""
+"""Seconds of a training step at the paper's batch sizes of 128, 32 and 160."""
 
 WAITING_SHARE = {"classifier": 0.0, "X-UMX": 0.9, "Demucs": 0.0}
-"""Of a step, what does not fall with the batch: X-UMX's LSTMs go through their frames in turn."""
+"""Share of a step's time that does not fall with the batch size: X-UMX's LSTMs compute one frame
+after another."""
 
 DEMUCS_BYTES_AN_ITEM = 116e9 / 160
 LARGEST_BYTES = 72e9
 
 
 def counted_machine(name: str) -> Machine:
-    """Raises InputError for a GPU that nobody counted for."""
+    """The machine with this GPU. Raises InputError for a GPU without counted times."""
     if name != NAME:
         raise InputError(f"--gpu {name}: only {NAME} was counted for; leave it out to measure here")
-    # One training after another: what several at once would gain was not counted.
+    # One training after another: the gain of several at once was not counted.
     return Machine(CORES, True, 1)
 
 
 def counted_trial(stage: Training) -> Trial:
-    """Raises InputError for a network of another size than the paper's."""
+    """The cost of a training on the GPU. Raises InputError for a network that is not the
+    paper's."""
     settings = stage.settings
     paper: ClassifierSettings | SeparatorSettings
     if isinstance(settings, ClassifierSettings):

@@ -1,5 +1,5 @@
-"""How long a stage will take, from stages like it that were run: in this store, else in the results
-that come with the code."""
+"""Estimates the time of a stage from similar stages that were run, in this store or else in the
+results that come with the code."""
 
 import hashlib
 import json
@@ -15,21 +15,24 @@ from experiments.stages.training import Training
 from experiments.store import Store
 
 COMMITTED = Path(__file__).parents[2] / "results"
-"""Exported results, one folder each."""
+"""Folder of exported results, each in a folder of its own."""
 
 RATE = 16000
-"""Hz. At a higher rate a stage is not taken to be like one of another size."""
+"""Highest sample rate (Hz) at which a stage's time is estimated from stages of another size."""
 
 
-def cost_of_run(stage: Stage) -> dict[str, str]:
-    """What a finished run notes, so that its time can stand for others: `cost` is equal for stages
-    that take the same time, `like` for those that do the same to more or less."""
-    return {"cost": cost_mark(stage), "like": like_words(stage)}
+def cost_of_run(stage: Stage) -> dict[str, Any]:
+    """The notes of a finished run by which its time can stand for others.
+
+    `cost` is equal for stages that take the same time. `like` is equal for stages that do the same
+    to more or less `sound` (s).
+    """
+    return {"cost": cost_mark(stage), "like": like_words(stage), "sound": sound_seconds(stage)}
 
 
 def cost_mark(stage: Stage) -> str:
-    """Of what decides a stage's time: its kind and settings, how much sound goes in, and the
-    networks that it applies."""
+    """Twelve hexadecimal digits of all that determines a stage's time: its kind and settings, the
+    seconds of its input audio, and the networks that it applies."""
     own = {name: expression(value) for name, value in own_settings(stage) if name != "seed"}
     parts = [kind(stage), own, [input_cost(each) for each in inputs(stage)]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
@@ -41,8 +44,13 @@ def input_cost(stage: Stage) -> Any:
     return expression(stage.settings) if isinstance(stage, Training) else kind(stage)
 
 
+def sound_seconds(stage: Stage) -> float:
+    """Seconds of the stems that go in."""
+    return sum(each.stem_seconds() for each in inputs(stage) if isinstance(each, Songs | StemSet))
+
+
 def like_words(stage: Stage) -> str:
-    """The kind, and the networks that it trains or applies: "separator XUMX"."""
+    """The stage's kind and the networks that it trains or applies, like "separator XUMX"."""
     near = [stage, *inputs(stage)]
     names = [type(each.settings.network).__name__ for each in near if isinstance(each, Training)]
     return " ".join([kind(stage), *dict.fromkeys(names)])
@@ -50,7 +58,7 @@ def like_words(stage: Stage) -> str:
 
 @cache
 def seen_seconds(store: Store) -> dict[str, list[float]]:
-    """Seconds of the store's finished stages, by their cost."""
+    """Seconds of the store's finished stages, by their mark `cost`."""
     seen: dict[str, list[float]] = {}
     for record in store.records():
         run = record["run"]
@@ -61,7 +69,7 @@ def seen_seconds(store: Store) -> dict[str, list[float]]:
 
 @cache
 def committed_runs() -> tuple[dict[str, Any], ...]:
-    """The records of all stages of all exported results; none where there are none."""
+    """The records of all stages in all exported results. Files that cannot be read are skipped."""
     found = []
     for path in sorted(COMMITTED.glob("*/results.json")):
         try:
@@ -72,21 +80,24 @@ def committed_runs() -> tuple[dict[str, Any], ...]:
 
 
 def estimated_seconds(stage: Stage, store: Store) -> float | None:
-    """The mean over stages of the same cost, in the store or else in the exported results; for
-    small networks else scaled from stages that are like it. None where no stage is."""
+    """The mean over stages of the same cost, in the store or else in the exported results.
+
+    For a small network that is trained or applied, else a mean over stages like it, scaled by steps
+    or sound. None where there is nothing to go by.
+    """
     mark = cost_mark(stage)
     seen = seen_seconds(store).get(mark)
-    committed = [run["run"]["seconds"] for run in committed_runs() if run["run"]["cost"] == mark]
+    committed = [each["run"]["seconds"] for each in committed_runs() if each["run"]["cost"] == mark]
     if seen or committed:
         return mean(seen or committed)
+    like = [each for each in committed_runs() if each["run"]["like"] == like_words(stage)]
     rates = [getattr(each, "sample_rate", 0) for each in closure([stage])]
-    like = [run for run in committed_runs() if run["run"]["like"] == like_words(stage)]
     if max(rates) > RATE or not like:
         return None
-    if isinstance(stage, Training):
-        if stage.settings.steps is None:
-            return None
-        return stage.settings.steps * mean(
-            run["run"]["seconds"] / run["result"]["steps"] for run in like
-        )
-    return mean(run["run"]["seconds"] for run in like)
+    if isinstance(stage, Training) and stage.settings.steps is not None:
+        steps = stage.settings.steps
+        return steps * mean(each["run"]["seconds"] / each["result"]["steps"] for each in like)
+    if any(isinstance(each, Training) for each in inputs(stage)):
+        sound = sound_seconds(stage)
+        return sound * mean(each["run"]["seconds"] / each["run"]["sound"] for each in like)
+    return None

@@ -1,5 +1,5 @@
-"""What a command asks of the machine's settings before it starts a worker, so that a bad one is one
-line of its own and not every stage's failure."""
+"""Checks the machine's settings before a command starts a worker. A bad setting then gives one
+error, not one per stage."""
 
 from multiprocessing import get_context
 
@@ -8,12 +8,12 @@ from selfrefine.machine_settings import chosen_device, refuse_bad_settings
 
 
 def refuse_bad_machine() -> None:
-    """Raises InputError for a machine setting that cannot be used, and for a GPU that was asked for
-    and is not there."""
+    """Raises InputError for a machine setting that cannot be used, and for a requested GPU that
+    does not exist."""
     refuse_bad_settings()
     patience()
     if (chosen_device() or "cpu") != "cpu":
-        # Only torch knows, and a process that starts workers does without it.
+        # Only torch can tell, and the process that starts workers does not load torch.
         with get_context("spawn").Pool(1) as pool:
             pool.apply(look_for_device)
 

@@ -1,4 +1,5 @@
-"""What the runner and its workers say to each other. Free of torch: the runner never loads it."""
+"""Messages between the runner and its workers. This module does not import torch, which the runner
+never loads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,12 @@ from experiments.stages.stage import Stage
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is to do, on how many `cores`. `groups` are the tables and rows that need the
-    stage; only where it is `on_gpu` may the worker touch the GPU; a training is watched with the
-    validation songs or stems of `watched_with`."""
+    """Tells a worker to compute `stage` in the store at `root`, on `cores` cores.
+
+    `groups` are the tables and rows that need the stage, and `tags` mark its W&B run. The worker
+    uses the GPU only if `on_gpu` is true. A training is watched with the validation songs or stems
+    of `watched_with`.
+    """
 
     stage: Stage
     root: Path
@@ -23,7 +27,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Counted:
-    """What a worker is at: `done` of `total` units, and a word on how it goes."""
+    """Progress of a worker: `done` of `total` units, and a short text on its state."""
 
     done: float
     total: float
@@ -32,14 +36,14 @@ class Counted:
 
 @dataclass(frozen=True)
 class Said:
-    """Something the user should read."""
+    """A sentence that the user should read."""
 
     sentence: str
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Bytes of the GPU's memory that a training takes, and the `total` that the GPU has."""
+    """Bytes of GPU memory that a training takes, and the `total` bytes of the GPU."""
 
     memory: float
     total: float
@@ -47,7 +51,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Finished:
-    """`elsewhere` when another runner had computed it by the time the lock was free."""
+    """The end of a stage after `seconds`. `elsewhere` is true if another runner computed it while
+    this worker waited for the lock."""
 
     seconds: float
     elsewhere: bool
@@ -55,7 +60,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a stage did not end."""
+    """The failure of a stage, and its reason."""
 
     message: str
 

@@ -1,5 +1,6 @@
-"""What workers need to compute stages, imported once by the server that they fork from: several
-seconds of a core for each worker otherwise. What is missing here costs time, nothing else."""
+"""Imports the modules that workers need to compute stages, once, in the server that workers fork
+from. Otherwise each worker spends several seconds of a core on imports. A module that is missing
+here costs time but breaks nothing."""
 
 import selfrefine.band
 import selfrefine.clips.corruption

@@ -1,4 +1,4 @@
-"""Runs what is missing: independent stages side by side, each in a process of its own."""
+"""Runs the missing stages. Independent stages run in parallel, each in its own process."""
 
 import multiprocessing
 import os
@@ -25,17 +25,18 @@ from experiments.store import Store
 from experiments.trainings.validation import FOR_WATCHING
 
 QUIET_SECONDS = 30.0
-"""How often a log that is no terminal hears of a running stage."""
+"""Time (s) between two progress lines of a stage when the output is not a terminal."""
 
 DEVICES = Path("/dev")
 
 MEMORY_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-"""glibc keeps freed memory instead of handing it back: a fifth of a CPU training's time."""
+"""Settings with which glibc keeps freed memory. Returning it to the system costs a fifth of a CPU
+training's time."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A stage that did not end, and why."""
+    """A stage that failed, and why."""
 
     stage: Stage
     message: str
@@ -43,7 +44,11 @@ class Failure:
 
 @dataclass
 class Job:
-    """A running stage, on so many `cores`. `outcome` is its last word, None until it came."""
+    """A running stage on `cores` cores.
+
+    `slot` is its line on the terminal. `told` is the time of its last progress line in a log (s,
+    monotonic). `outcome` is the last message of its worker, or None while it runs.
+    """
 
     stage: Stage
     cores: int
@@ -63,11 +68,12 @@ def run_missing(
     workers: int | None,
     validation: Songs | None = None,
 ) -> list[Failure]:
-    """Computes every stage that the targets need and the store lacks; returns what failed.
+    """Computes every stage that the targets need and the store lacks. Returns the failures.
 
-    A failed stage leaves the others running; what needs it is not run. `groups` names the tables
-    and rows behind each stage; `workers` is a `Machine`'s. Trainings are watched with `validation`
-    songs, which are made first; without them they go unwatched.
+    After a failure the other stages go on, except those that need the failed one. `groups` names
+    the tables and rows that need each stage. `workers` has the meaning of `Machine.workers`.
+    Trainings are watched with the `validation` songs, which are made first; if it is None,
+    trainings are not watched.
     """
     wanted = closure(targets)
     waiting = by_urgency([stage for stage in wanted if not store.done(stage)])
@@ -102,7 +108,7 @@ def run_missing(
                 if isinstance(job.outcome, Failed):
                     if job.stage in wanted:
                         failures.append(Failure(job.stage, job.outcome.message))
-                    # What needs it can not run; neither, in turn, can what needs that.
+                    # Stages that need the failed one, directly or not, cannot run.
                     waiting = [stage for stage in waiting if job.stage not in closure([stage])]
                     lost = {s for s, by in watched.items() if by and job.stage in closure([by])}
                     watched |= dict.fromkeys(lost)
@@ -123,8 +129,10 @@ def grants(jobs: list[Job]) -> list[Grant]:
 def ready_stages(
     waiting: list[Stage], store: Store, watched: dict[Stage, Stage | None]
 ) -> list[Stage]:
-    """Those whose inputs are done, and what they are `watched` with. Not asked at every message: it
-    looks at the disk."""
+    """The waiting stages whose inputs are done, and the songs they are `watched` with.
+
+    This reads the disk, so the runner does not call it at every message.
+    """
 
     def ready(stage: Stage) -> bool:
         songs = watched.get(stage)
@@ -135,19 +143,22 @@ def ready_stages(
 
 
 def machine_here(workers: int | None) -> Machine:
-    """The cores that this process may use, and whether a GPU is among them."""
+    """This machine: the number of cores that this process may use, and whether there is a GPU."""
     return Machine(len(os.sched_getaffinity(0)), gpu_here(), workers)
 
 
 def workers_and_threads(workers: int | None) -> tuple[int, int]:
-    """How many trials of a study are computed side by side, and the threads of each."""
+    """How many trials of a study are computed in parallel, and the number of threads of each."""
     machine = machine_here(workers)
     return machine.workers or (1 if machine.gpu else machine.cores), 1
 
 
 def gpu_here() -> bool:
-    """Whether workers will train on a GPU; looks for the driver's devices, of which a container may
-    have been given any, since torch is not loaded here. WSL2 has one device for all GPUs."""
+    """Whether workers will train on a GPU.
+
+    torch is not loaded here, so this looks for the driver's device files. A container may have
+    been given any of them. WSL2 has one device file for all GPUs.
+    """
     if os.environ.get("SELFREFINE_DEVICE", "cuda").startswith("cpu"):
         return False
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
@@ -156,14 +167,17 @@ def gpu_here() -> bool:
 
 
 def nvidia_devices() -> bool:
-    """Whether the driver is Linux' own."""
+    """Whether there are device files of NVIDIA's Linux driver, which WSL2 does not have."""
     return any(DEVICES.glob("nvidia[0-9]*"))
 
 
 def allocator_settings() -> dict[str, str]:
-    """What a process that uses the GPU should have in its environment from its start: batches that
-    differ then leave fewer gaps. Nothing where the user chose, and on WSL2, where the first
-    allocation would fail."""
+    """Environment variables with which a process that uses the GPU must start.
+
+    With them batches of different sizes leave fewer gaps in GPU memory. The result is empty if the
+    user has set one of these variables, without a GPU, and on WSL2, where the first allocation
+    would fail.
+    """
     chosen = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ)
     if chosen or not (gpu_here() and nvidia_devices()):
         return {}
@@ -171,14 +185,16 @@ def allocator_settings() -> dict[str, str]:
 
 
 def fork_server(machine: Machine) -> ForkServerContext:
-    """Workers fork from a server that has loaded torch once. Its environment is set here, before
-    any library reads it."""
-    # All workers share this environment. Each asks torch for the cores that it was granted; BLAS,
-    # OpenMP and the processes that a stage starts for itself keep to one core each. Two threads
-    # beside another busy process are many times slower than one.
+    """Returns the context in which workers fork from a server that has loaded torch once.
+
+    This sets the server's environment before any library reads it.
+    """
+    # All workers share this environment. Each worker sets torch to the cores that it was granted.
+    # BLAS, OpenMP and the processes that a stage starts use one core each, since two threads next
+    # to another busy process are many times slower than one.
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
     if not machine.gpu:
-        # Where every core has a worker, a drawing thread only gets in the networks' way.
+        # If every core has a worker, a thread that draws batches only slows the networks down.
         spare = (machine.workers or machine.cores) < machine.cores
         os.environ.setdefault("SELFREFINE_DRAW_AHEAD", str(int(spare)))
     os.environ.update(allocator_settings())
@@ -190,11 +206,11 @@ def fork_server(machine: Machine) -> ForkServerContext:
 
 
 def start(context: ForkServerContext, order: Order, jobs: list[Job]) -> None:
-    """Starts a worker, with the first free place on the terminal. It is among the jobs before it
-    runs, so that an interruption at any moment finds it there."""
+    """Starts a worker on the first free line of the terminal. The worker is added to `jobs` before
+    it starts, so that an interruption at any moment can end it."""
     slot = next(place for place in count() if place not in {job.slot for job in jobs})
     receiving, sending = context.Pipe(duplex=False)
-    # A daemon could have no processes of its own.
+    # A daemon process cannot start processes of its own.
     process = context.Process(target=begin_work, args=(order, sending), daemon=False)
     bar = tqdm(
         desc=f"{describe(order.stage)[:44]:44s}",
@@ -212,10 +228,10 @@ def start(context: ForkServerContext, order: Order, jobs: list[Job]) -> None:
 
 
 def end_all(jobs: list[Job]) -> None:
-    """Ends all workers at once, with the processes that they started, and waits until they have."""
+    """Kills all workers and the processes that they started, and waits for the workers' end."""
     workers = [job.process for job in jobs if job.process.pid is not None]
     for worker in workers:
-        worker.terminate()  # it may not lead a group yet
+        worker.terminate()  # it may not have its own process group yet
         kill_group(worker)
     for worker in workers:
         worker.join()
@@ -224,26 +240,26 @@ def end_all(jobs: list[Job]) -> None:
 
 
 def kill_group(worker: BaseProcess) -> None:
-    """Ends what is left of a worker's group of processes: itself and what it started."""
+    """Kills what is left of a worker's process group: the worker and the processes it started."""
     if worker.pid is not None:
         with suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)
 
 
 def begin_work(order: Order, pipe: Connection) -> None:
-    """A worker process' first call; loads torch there unless its server already has."""
+    """The first call in a worker process. It loads torch unless the server has loaded it."""
     from experiments.engine.worker import work
 
     work(order, pipe)
 
 
 def listen(job: Job, needs: Needs) -> Needs:
-    """Takes what the worker said since, shows it, and notes its end; returns `needs` with what it
-    measured."""
+    """Reads and shows the worker's new messages, and sets the job's outcome at its end. Returns
+    `needs` with the memory that the worker measured."""
     name = describe(job.stage)
     latest: Counted | None = None
-    # Asked first: what an ended worker had to say is in the pipe. The pipe alone does not tell,
-    # since processes that it started may hold the other end.
+    # Asked before the pipe is read: the pipe of an ended worker then holds all its messages. The
+    # pipe alone does not tell its end, since processes that it started may hold the other end.
     gone = not job.process.is_alive()
     try:
         while job.outcome is None and job.pipe.poll():
@@ -277,7 +293,7 @@ def listen(job: Job, needs: Needs) -> Needs:
 
 
 def show_counted(job: Job, counted: Counted) -> None:
-    """Moves the bar; without a terminal, prints a line now and then."""
+    """Moves the progress bar. Without a terminal, prints a line every `QUIET_SECONDS`."""
     job.bar.total = counted.total
     job.bar.n = counted.done
     job.bar.set_postfix_str(counted.word)
@@ -292,7 +308,7 @@ def tell(line: str) -> None:
 
 
 def report_failures(failures: list[Failure], again: str) -> None:
-    """Says at the end what failed and the command that tries it again, from its checkpoint."""
+    """Prints all failures and the command that tries again from the last checkpoints."""
     for failure in failures:
         tell(f"\n{describe(failure.stage)} failed: {failure.message}")
     tell(f"\nTo try again from the last checkpoints: {again}")

@@ -1,8 +1,8 @@
-"""What starts next, and on how many cores: decisions without processes, which the runner and a
-simulation of it share.
+"""Decides which stage starts next, and on how many cores.
 
-A CPU machine runs one stage on each core. On a GPU machine the GPU runs as many of its stages as
-its memory holds, and stages that need no GPU share the cores that are left.
+The functions start no processes, so the runner and a simulation of it share them. A CPU machine
+runs one stage on each core. On a GPU machine the GPU runs as many stages as its memory holds, and
+stages that need no GPU share the remaining cores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,22 +14,26 @@ from experiments.stages.training import Training
 from experiments.trainings.trial import Settings
 
 CORES_OF_A_GPU_STAGE = 2
-"""One for its own thread, one for the thread that draws batches."""
+"""One core for the training thread, one for the thread that draws batches."""
 
 CORES_BEHIND_A_GPU_STAGE = 4
-"""The GPU has one stage at most for so many cores of the machine. With fewer, that gets one."""
+"""The GPU runs at most one stage per this many cores of the machine. On a machine with fewer cores
+it runs one stage, on one core."""
 
 FULL_GPU = 0.85
-"""Of the GPU's memory, what stages side by side may take."""
+"""Share of the GPU's memory that parallel stages may take together."""
 
 INFERENCE_SHARE = 0.1
-"""Of the GPU's memory, what a stage that applies a trained network is taken to need."""
+"""Assumed share of the GPU's memory for a stage that applies a trained network."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Its `cores`, and whether it has a GPU. `workers` is the user's choice of how many stages run
-    at once, on a GPU machine how many of the GPU's; None where he gave none."""
+    """A machine with `cores` cores, with or without a GPU.
+
+    `workers` is the number of stages at once that the user chose, or None. On a GPU machine it
+    counts only the stages on the GPU.
+    """
 
     cores: int
     gpu: bool
@@ -38,7 +42,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Grant:
-    """A stage, and the cores that it computes on."""
+    """A stage and the number of cores on which it computes."""
 
     stage: Stage
     cores: int
@@ -46,16 +50,16 @@ class Grant:
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of the GPU's memory: the `total` that it has, None until a worker measured it, and by
-    their settings what `trainings` take."""
+    """GPU memory in bytes: the `total` of the GPU, None until a worker has measured it, and the
+    measured need of `trainings`, by their settings."""
 
     total: float | None = None
     trainings: Mapping[Settings, float] = field(default_factory=dict)
 
 
 def with_measured(needs: Needs, stage: Stage, memory: float, total: float) -> Needs:
-    """`needs` with what a running stage was found to take. The most counts: trainings of the same
-    settings keep different stems on the GPU."""
+    """`needs` with the measured `memory` of a running stage. Of several measurements the largest
+    counts, since trainings of the same settings keep different stems on the GPU."""
     if not isinstance(stage, Training):
         return Needs(total, needs.trainings)
     most = max(memory, needs.trainings.get(stage.settings, 0.0))
@@ -63,7 +67,8 @@ def with_measured(needs: Needs, stage: Stage, memory: float, total: float) -> Ne
 
 
 def by_urgency(stages: Sequence[Stage]) -> list[Stage]:
-    """Those that most others wait for first, else in the order given."""
+    """Sorts stages by the number of stages that need them, the most needed first. Ties keep the
+    given order."""
     behind = dict.fromkeys(stages, 0)
     for stage in stages:
         for needed in closure([stage]):
@@ -75,9 +80,9 @@ def by_urgency(stages: Sequence[Stage]) -> list[Stage]:
 def next_grant(
     ready: Sequence[Stage], running: Sequence[Grant], machine: Machine, needs: Needs
 ) -> Grant | None:
-    """The first of the stages `ready` that may start beside those `running`; None where none may.
+    """The first of the stages `ready` that may start next to those `running`, or None.
 
-    Something may always start where nothing runs.
+    If nothing runs, a ready stage may always start.
     """
     if not machine.gpu:
         free = len(running) < (machine.workers or machine.cores)
@@ -94,10 +99,11 @@ def next_grant(
 
 
 def fits_on_gpu(stage: Stage, beside: list[Stage], machine: Machine, needs: Needs) -> bool:
-    """Whether a stage may join those `beside` it on the GPU. What a user chose goes unquestioned.
+    """Whether a stage may join the stages `beside` it on the GPU.
 
-    A training whose need of memory is unknown runs beside no other training; beside inference it
-    does, as a network that is applied needs little.
+    The user's number of `workers` is used without a check of the memory. A training of unknown
+    memory does not run next to another training. It may run next to inference, which needs little
+    memory.
     """
     if machine.workers:
         return len(beside) < machine.workers
@@ -113,7 +119,7 @@ def fits_on_gpu(stage: Stage, beside: list[Stage], machine: Machine, needs: Need
 
 
 def memory_share(stage: Stage, needs: Needs) -> float | None:
-    """What a stage takes of the GPU's memory; None for a training of which it is not known."""
+    """The share of the GPU's memory that a stage takes; None for a training of unknown memory."""
     if not isinstance(stage, Training):
         return INFERENCE_SHARE
     need = needs.trainings.get(stage.settings)
@@ -125,8 +131,11 @@ def cores_of_a_gpu_stage(machine: Machine) -> int:
 
 
 def cores_left(running: Sequence[Grant], machine: Machine) -> int:
-    """For further stages without GPU. The cores of one GPU stage stay free for it; less than none
-    are left after several GPU stages have started beside a full machine."""
+    """Cores left for further stages without GPU.
+
+    The cores of one GPU stage are always kept free. The result is negative if several GPU stages
+    have started while all other cores were in use.
+    """
     gpu_stages = sum(grant.stage.on_gpu for grant in running)
     shared = machine.cores - cores_of_a_gpu_stage(machine) * max(1, gpu_stages)
     taken = sum(grant.cores for grant in running if not grant.stage.on_gpu)
@@ -134,20 +143,23 @@ def cores_left(running: Sequence[Grant], machine: Machine) -> int:
 
 
 def shared_cores(stage: Stage, ready: Sequence[Stage], left: int) -> int:
-    """Of the cores `left`, what a stage without GPU gets: one, and where several cores speed it up
-    its share of what other ready stages leave, so that stages of that kind end together."""
+    """The number of the cores `left` that a stage without GPU gets.
+
+    A stage that cannot use several cores gets one. The others share the remaining cores by their
+    amount of work, so that they end at the same time.
+    """
     if not stage.many_cores:
         return 1
     many = [each for each in ready if each.many_cores]
     single = sum(not each.on_gpu and not each.many_cores for each in ready)
     free = left - single
     share = round(free * seconds_of_songs(stage) / sum(map(seconds_of_songs, many)))
-    # Every other stage of the kind gets a core at least.
+    # Every other stage that can use several cores must get at least one.
     return max(1, min(share, free - (len(many) - 1)))
 
 
 def seconds_of_songs(stage: Stage) -> float:
-    """How much work a stage is, beside others of many cores."""
+    """The amount of work of a stage that can use many cores, relative to others of that kind."""
     return stage.songs * stage.seconds if isinstance(stage, BandSongs) else 1.0
 
 
@@ -158,11 +170,11 @@ def wall_seconds(
     machine: Machine,
     needs: Needs,
 ) -> float:
-    """When the last of the stages that are not `done` ends, in seconds from the first one's start.
+    """Seconds from now until the last of the stages that are not `done` ends.
 
-    `seconds` are a stage's on one core; several cores share the work of one that can use them. A
-    GPU stage is taken to be as fast beside others as alone. An input that is not among the stages
-    is not waited for.
+    `seconds` gives a stage's time on one core; a stage that can use several cores is faster by
+    their number. A GPU stage is assumed to be as fast next to others as alone. Inputs that are not
+    among `stages` are assumed to exist.
     """
     waiting = by_urgency([stage for stage in stages if not done(stage)])
     missing = set(waiting)

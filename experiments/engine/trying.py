@@ -1,4 +1,4 @@
-"""Trials of trainings on this device, each in a process of its own."""
+"""Short trials of trainings on this device, each in its own process."""
 
 import os
 from functools import cache
@@ -15,8 +15,8 @@ from selfrefine.errors import InputError
 
 
 def measured_here(store: Store) -> TrialOf:
-    """Trials on this device, made now or kept in the store since the last time. They raise
-    InputError where a training cannot be tried."""
+    """Returns a function that gives the trial of a training on this device, made now or read from
+    the store. The function raises InputError if the training cannot be tried."""
 
     def trial_of(stage: Training) -> Trial:
         return tried(stage.settings, stage.stem_bytes(), store.root, describe(stage))
@@ -29,7 +29,7 @@ def tried(settings: Settings, stem_bytes: float, root: Path, words: str) -> Tria
     def attempt() -> Trial:
         tell(f"timing a few steps of: {words}")
         os.environ.update(allocator_settings())
-        # In a process of its own, so that planning keeps no network in memory.
+        # In its own process, so that no network stays in the memory of this one.
         with get_context("spawn").Pool(1) as pool:
             try:
                 return pool.apply(try_training, (settings, stem_bytes))
@@ -41,6 +41,7 @@ def tried(settings: Settings, stem_bytes: float, root: Path, words: str) -> Tria
 
 @cache
 def device_here() -> str:
-    """Asked in a process of its own: only torch knows a GPU, and planning does without torch."""
+    """The device in words, found in another process: only torch knows the GPU, and this process
+    does not load torch."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(device_words)

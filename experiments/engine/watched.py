@@ -1,5 +1,5 @@
-"""Which validation songs trainings are watched with. Watching changes no result, so it is no part
-of a stage."""
+"""Chooses the validation songs with which trainings are watched. Watching changes no result, so it
+is not part of a stage."""
 
 from experiments.data import bind
 from experiments.profiles import DataScale
@@ -14,8 +14,10 @@ from selfrefine.progress import Note
 
 
 def validation_songs(data: str, scale: DataScale, note: Note) -> Songs | None:
-    """The songs that trainings are watched with. None where nobody watches, and, said so, for data
-    without a validation split."""
+    """The validation songs with which trainings are watched.
+
+    None if tracking is disabled, and, with a note, for data whose validation songs cannot be used.
+    """
     if wandb_mode() == "disabled":
         return None
     try:
@@ -27,12 +29,14 @@ def validation_songs(data: str, scale: DataScale, note: Note) -> Songs | None:
 
 
 def watched_with(stage: Stage, songs: Songs | None) -> Stage | None:
-    """What of the validation `songs` a stage is watched with; None where it trains nothing."""
+    """The stage that holds the validation audio for watching `stage`: `songs` or their stems. None
+    if `stage` is not a training or `songs` is None."""
     return stage.watched_with(songs) if songs is not None and isinstance(stage, Training) else None
 
 
 def needed_to_watch(stages: list[Stage], songs: Songs | None, store: Store) -> list[Stage]:
-    """What the store lacks to watch the trainings among `stages` that are still to run."""
+    """The stages that are missing in the store for watching the unfinished trainings among
+    `stages`."""
     watched = [watched_with(stage, songs) for stage in stages if not store.done(stage)]
     needed = closure([stage for stage in watched if stage is not None])
     return [stage for stage in needed if not store.done(stage)]

@@ -1,4 +1,4 @@
-"""One stage in a process of its own: lock, compute, record."""
+"""Computes one stage in its own process: takes its lock, computes it, and records the result."""
 
 import logging
 import multiprocessing
@@ -26,17 +26,18 @@ from selfrefine.progress import Progress, StepReport
 from selfrefine.training.device import training_device
 
 CONTEXT_BYTES = 0.5e9
-"""Of the GPU's memory, what a process takes beside torch's own: CUDA's context and kernels."""
+"""GPU memory (bytes) that a process takes in addition to torch's: CUDA's context and kernels."""
 
 
 def work(order: Order, pipe: Connection) -> None:
-    """Computes one stage, telling `pipe` how it goes; its last message is Finished or Failed."""
+    """Computes one stage and sends messages to `pipe`. The last message is Finished or Failed."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # What this process starts is ended with its group, by the runner or when that is gone.
+    # The processes that this one starts are in its group. The runner kills the group, or the
+    # thread below does when the runner has ended.
     os.setpgid(0, 0)
     threading.Thread(target=end_with_parent, daemon=True).start()
     if not order.on_gpu:
-        # Before anything asks for the device: a CUDA context takes half a gigabyte of the GPU.
+        # Set before any code asks for the device: a CUDA context takes half a gigabyte of the GPU.
         os.environ["SELFREFINE_DEVICE"] = "cpu"
     torch.set_num_threads(order.cores)
     store = Store(order.root)
@@ -49,13 +50,13 @@ def work(order: Order, pipe: Connection) -> None:
             pipe.send(Finished(computed(order, store, folder, pipe), elsewhere=False))
     except InputError as error:
         pipe.send(Failed(str(error)))
-    except Exception as error:  # whatever it is, the other stages go on and the user reads of it
+    except Exception as error:  # any error: the other stages go on, and the user gets a message
         (folder / "error.log").write_text(traceback.format_exc())
         pipe.send(Failed(f"{type(error).__name__}: {error} (see {folder / 'error.log'})"))
 
 
 def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> float:
-    """Computes the stage, tracked, and records it; returns its seconds."""
+    """Computes the stage with tracking, and records its result. Returns its seconds."""
     began = time.monotonic()
     started = datetime.now(UTC)
     device = training_device()
@@ -107,15 +108,15 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
 
 
 def measured(device: torch.device) -> Measured:
-    """What this process takes of a GPU's memory, at the most so far."""
+    """The peak of GPU memory that this process has taken so far."""
     memory = torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES
     _, total = torch.cuda.mem_get_info(device)
     return Measured(memory, float(total))
 
 
 def end_with_parent() -> None:
-    """Ends this process, and those that it started, as soon as its runner is gone, however that
-    went."""
+    """Kills this process and those that it started as soon as its runner has ended for any
+    reason."""
     runner = multiprocessing.parent_process()
     assert runner is not None
     runner.join()
@@ -128,7 +129,7 @@ def device_in_words() -> str:
 
 
 def git_commit() -> str:
-    """The commit of the code, "+" behind it when files differ from it; "unknown" without git."""
+    """The commit of the code, with "+" appended if files differ from it; "unknown" without git."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(

@@ -10,10 +10,10 @@ from experiments.work import Cost, TrialOf, Work
 from selfrefine.classes import CLASSES
 
 NOISY_DOMAIN = "b"
-"""Of the band, the domain that stands for the label-noise set; "a" stands for MUSDB18."""
+"""The band's domain that stands for the label-noise set; "a" stands for MUSDB18."""
 
 PLAYED_SHARE = 4.4e-6
-"""Of a song's length and per Hz of its sample rate, what making it takes: .07 at 16 kHz."""
+"""The share of a song's length that making it takes, per Hz of its sample rate: .07 at 16 kHz."""
 
 
 @dataclass(frozen=True)

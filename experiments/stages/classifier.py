@@ -25,15 +25,16 @@ class Classifier(Training):
 
     @property
     def is_start(self) -> bool:
-        """Whether it is the one that others start from: one file, whatever they draw."""
+        """Whether others start from it. It is one file, so it has one seed."""
         return self.trained_on.start_of_others
 
     def words(self) -> str:
         return f"Psi_{self.training_words()}{self.reading_words()}"
 
     def training_words(self) -> str:
-        """What it learns from: clean, noisy, refined, refined twice (refined2) …; band for the
-        one that others start from, started, started twice … for those."""
+        """The labels that it learns from: "clean", "noisy", "refined", "refined2". "band" is one
+        that others start from; those are "started", or "started1" after another number of
+        trainings than usual."""
         if self.is_start:
             return "band"
         if self.start is not None:
@@ -45,11 +46,11 @@ class Classifier(Training):
         return "refined" if times == 1 else f"refined{times}"
 
     def trainings_from_start(self) -> int:
-        """How many classifiers, one on the labels of the other, are trained on from the start."""
+        """The number of trainings from the start on, each on the labels of the one before."""
         return 0 if self.start is None else 1 + self.trained_on.trainings_from_start()
 
     def reading_words(self) -> str:
-        """Of one made under another reading of the paper than its scale's."""
+        """A note on a classifier that reads the paper otherwise than its scale does; else ""."""
         if self.is_start or self.start is not None:
             return ""
         for scale in SCALES.values():

@@ -18,7 +18,7 @@ PATH_VARIABLES = {
     "sdxdb23": "LABELNOISE_PATH",
     "multitrack": "MULTITRACK_PATH",
 }
-"""By a data set's name, the environment variable that says where it is."""
+"""The environment variable that says where a data set is, by the data set's name."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def folder_songs(name: str, split: str, tracks: bool, sample_rate: int) -> Folde
 
 
 def data_set_folder(name: str) -> Path:
-    """Where a data set is. Raises InputError when its variable is not set, or wrong."""
+    """The folder of a data set. Raises InputError when its variable is not set, or wrong."""
     variable = PATH_VARIABLES[name]
     if not os.environ.get(variable):
         raise InputError(f"{variable} is not set; set it to the folder that holds {name}")

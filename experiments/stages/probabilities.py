@@ -12,7 +12,7 @@ from experiments.work import Cost, TrialOf, Work
 
 @dataclass(frozen=True)
 class Probabilities(Stage):
-    """What `classifier` says of `stems`, averaged over each stem's windows."""
+    """The probability of each class in each of `stems`, averaged over its windows."""
 
     unit: ClassVar[str] = "stem"
     on_gpu: ClassVar[bool] = True

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Tests = dict[str, tuple["np.ndarray", "np.ndarray"]]
-"""By test, the truth (bool) and a classifier's outputs, each `(item, class)`."""
+"""The truth (bool) and a classifier's outputs, each `(item, class)`, by test."""
 
 FILE = "outputs.csv"
 SINGLE, MULTI = "single", "multi"
@@ -39,8 +39,8 @@ PAPER_THRESHOLDS: Thresholds = (PAPER_THRESHOLD,) * 4
 
 @dataclass(frozen=True)
 class RecognitionOutputs(Stage):
-    """What `classifier` says of the single-labelled stems of a split, and of `mixtures` random
-    mixtures of them."""
+    """The outputs of `classifier` for the single-labelled stems of a split, and for `mixtures`
+    random mixtures of them."""
 
     unit: ClassVar[str] = "item"
     on_gpu: ClassVar[bool] = True
@@ -97,7 +97,7 @@ class RecognitionOutputs(Stage):
 
 @dataclass(frozen=True)
 class Output:
-    """What a classifier made of one item; `truth` and `values` are in CLASSES' order."""
+    """A classifier's outputs for one item; `truth` and `values` are in CLASSES' order."""
 
     test: str
     item: str

@@ -14,8 +14,8 @@ from selfrefine.classes import CLASSES, Labels
 from selfrefine.settings import added
 
 MOST_PROBABLE = True
-"""Whether in the registry a stem that passes no threshold keeps its most probable class; else it is
-dropped. The paper leaves it unsaid."""
+"""The registry's choice for a stem that passes no threshold: it keeps its most probable class, or
+is dropped. The paper leaves it unsaid."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Relabelled(Relabelling):
         return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
     def reading(self) -> str:
-        """What becomes of stems that pass no threshold, where it is not as in the registry."""
+        """A note on stems that pass no threshold, where the registry chooses otherwise; else ""."""
         if self.most_probable == MOST_PROBABLE:
             return ""
         return " (most probable)" if self.most_probable else " (drop)"

@@ -27,7 +27,7 @@ class Relabelling(StemSet):
         raise NotImplementedError
 
     def judged(self, store: Store) -> "list[StemProbability]":
-        """What the labels are decided from, a row a stem."""
+        """The probabilities that decide the labels, a row a stem."""
         from selfrefine.refining.probabilities import PROBABILITIES, read_probabilities
 
         return read_probabilities(store.folder(self.probabilities) / PROBABILITIES)
@@ -53,8 +53,8 @@ class Relabelling(StemSet):
         return Cost(TABLE_SECONDS)
 
     def compute(self, work: Work) -> Result:
-        """How many stems became single-labelled, multi-labelled and dropped, and where the truth
-        is known how right the labels are."""
+        """Counts the stems that became single-labelled, multi-labelled and dropped. Compares the
+        labels with the truth where it is known."""
         from selfrefine.metrics.label_sets import confusion, label_accuracy
         from selfrefine.refining.labels import count_labels
 

@@ -23,7 +23,7 @@ class Songs(Stage):
         raise NotImplementedError
 
     def is_noisy(self) -> bool:
-        """Whether they carry label noise: they were corrupted, or are the real noisy set."""
+        """Whether their labels are noisy: they were corrupted, or are the real noisy set."""
         return False
 
     def is_uncorrupted(self) -> bool:
@@ -31,7 +31,7 @@ class Songs(Stage):
         return False
 
     def tested_words(self) -> str:
-        """What a score on them is called by, beside its model."""
+        """The part of a score's name that says what it is tested on; "" for a data set's songs."""
         return "on own songs " if self.private else ""
 
 

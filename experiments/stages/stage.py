@@ -1,4 +1,4 @@
-"""What a stage is: a value that says what is computed and from what, and how it is named.
+"""A stage is a value that says what is computed, and from what. Its hash is its name.
 
 A kind of stage is a frozen dataclass in a file of its own in this folder. Its fields are settings
 and the stages that it is made from. The file also says what the kind is called in words, what it
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from experiments.work import Cost, TrialOf, Work
 
 Result = dict[str, Any]
-"""What a stage found, as a small JSON value."""
+"""The result of a stage, as a small JSON value."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,16 @@ class Stage:
 
     @property
     def version(self) -> int:
-        """Of what the stage computes; part of its identity. A kind whose computation changes gives
-        another, if possible for the stages alone whose results change."""
+        """The version of the computation; part of the identity. A kind whose computation changes
+        gives another one, if possible only for the stages whose results change."""
         return 1
 
     def words(self) -> str:
-        """What the stage is called, without its seed: "Psi_noisy", "X-UMX on noisy"."""
+        """The name of the stage without its seed: "Psi_noisy", "X-UMX on noisy"."""
         raise NotImplementedError
 
     def cost(self, trial_of: "TrialOf") -> "Cost":
-        """What computing it will take on one core, or on the GPU, before anything like it was run.
+        """The expected cost on one core, or on the GPU, where nothing like the stage was run.
 
         Raises what `trial_of` raises.
         """
@@ -58,11 +58,11 @@ class Stage:
         raise NotImplementedError
 
     def at_scale(self, profile: "Profile") -> Any:
-        """The stage at a profile's scale, where that changes more than the settings of networks."""
+        """The stage at a profile's scale. The settings of networks change elsewhere."""
         return self
 
     def with_seed(self, seed: int) -> Any:
-        """The stage trained from `seed`; itself where it trains nothing that rows repeat."""
+        """The stage trained from `seed`; the stage itself where it trains nothing."""
         return self
 
     def own_seed(self) -> int | None:
@@ -70,10 +70,10 @@ class Stage:
         return None
 
     def refinements(self) -> int | None:
-        """How many classifiers in a row stand behind the stage, each trained on the labels of the
-        one before: 1 for Psi_noisy and what is made of its outputs, 2 for Psi_refined; 0 for what
-        the noisy labels themselves made. None where no noisy labels are refined: clean data, test
-        songs, and Psi_clean, which learns from other songs than it relabels."""
+        """The self-refining iteration: the number of classifiers behind the stage, each trained on
+        the labels of the one before. Psi_noisy and what is made of its outputs are 1, Psi_refined
+        is 2, the noisy labels themselves are 0. None where no noisy labels are refined: clean data,
+        test songs, and Psi_clean, which learns from other songs than it relabels."""
         return None
 
 

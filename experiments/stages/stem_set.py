@@ -1,4 +1,4 @@
-"""What trainings draw from: stems under label sets. The base of the kinds that give them."""
+"""Stems under label sets, which trainings draw from: the base of the kinds that give them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -21,7 +21,7 @@ class StemSet(Stage):
         raise NotImplementedError
 
     def data_words(self) -> str:
-        """What a training on the set is called by: "noisy", "w/ Psi_noisy at 0.9"."""
+        """The name of the set in a training's name: "noisy", "w/ Psi_noisy at 0.9"."""
         raise NotImplementedError
 
     def clips(self, store: Store) -> "AudioSet":
@@ -31,19 +31,19 @@ class StemSet(Stage):
         return open_audio_set(store.folder(self))
 
     def relabellings(self) -> int:
-        """How many classifiers in a row gave labels: each but the first learnt from the labels of
-        the one before. 0 where the labels are as given."""
+        """The number of classifiers behind the labels, each trained on the labels of the one
+        before; 0 where the labels are as given."""
         return 0
 
     def trainings_from_start(self) -> int:
-        """How many of these were trained on from a start."""
+        """The number of these that were trained on from a start."""
         return 0
 
     @property
     def start_of_others(self) -> bool:
-        """Whether a classifier that learns from the set is one that others start from."""
+        """Whether other classifiers start from one that learns from the set."""
         return False
 
     def reading(self) -> str:
-        """In words, how the labels are made where it is not the usual way; else ""."""
+        """A note on how the labels are made, where it is not the usual way; else ""."""
         return ""

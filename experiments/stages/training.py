@@ -23,11 +23,11 @@ WEIGHTS = "model.pt"
 """The file of the trained weights in a training's folder."""
 
 LOADING_SECONDS = 5.0
-"""Until a process has its network on the device."""
+"""Passes until a process has its network on the device."""
 FORWARD_SHARE = 1 / 3
-"""Of a training step's time, what a forward pass over as much audio takes."""
+"""A forward pass over as much audio takes this share of a training step's time."""
 STORED_BYTES = 4
-"""Of a stereo pair of samples."""
+"""Bytes of a stereo pair of samples in a stem set."""
 THIN_SECONDS = 60.0
 """A class with less than this to train on is named."""
 
@@ -44,7 +44,7 @@ class Training(Stage):
     seed: int = 0
 
     def watched_with(self, songs: Songs) -> Stage:
-        """What of the validation songs the training is watched with."""
+        """The stage of the validation songs that the training is watched with."""
         raise NotImplementedError
 
     def own_seed(self) -> int | None:
@@ -54,7 +54,8 @@ class Training(Stage):
         return replace(self, seed=seed)
 
     def steps(self) -> int:
-        """Where they depend on the data, as if no class were longer than another."""
+        """The number of steps. Where it depends on the data, no class is taken to be longer than
+        another."""
         settings = self.settings
         if settings.steps is not None:
             return settings.steps
@@ -62,7 +63,7 @@ class Training(Stage):
         return math.ceil(settings.epochs * samples / settings.segment / settings.batch)
 
     def stem_bytes(self) -> float:
-        """Of the stems that it draws from."""
+        """Bytes of the stems that it draws from."""
         return self.trained_on.stem_seconds() * self.settings.sample_rate * STORED_BYTES
 
     def cost(self, trial_of: TrialOf) -> Cost:
@@ -71,7 +72,7 @@ class Training(Stage):
         return Cost(seconds, self.memory_words(trial))
 
     def applied_cost(self, heard: float, trial_of: TrialOf) -> Cost:
-        """Of putting `heard` seconds of audio through the trained network."""
+        """The cost of applying the trained network to `heard` seconds of audio."""
         settings = self.settings
         batch_seconds = settings.batch * settings.segment / settings.sample_rate
         step = trial_of(self).step_seconds
@@ -137,7 +138,7 @@ class Training(Stage):
 
 
 def inspection(work: Work, measure: "Callable[[AudioSet], Metric]") -> "Inspect | None":
-    """What looks at a training, where there are songs to watch it with."""
+    """The function that looks at the training model; None without songs to watch it with."""
     from experiments.trainings.watching import Watcher
     from selfrefine.clips.audio_set import open_audio_set
 
@@ -160,7 +161,7 @@ def note_thin_classes(stems: "AudioSet", work: Work) -> None:
 
 
 def single_labelled_seconds(stems: "AudioSet") -> dict[str, float]:
-    """By class, seconds of the stems that hold it alone."""
+    """Seconds of the stems that hold a class alone, by class."""
     return {
         name: sum(stems.seconds(clip) for clip in stems.clips if clip.label == (name,))
         for name in CLASSES

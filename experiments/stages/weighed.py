@@ -44,7 +44,7 @@ class Weighed(Relabelling):
         return mean_probabilities(judged)
 
     def verdicts(self, store: Store) -> "dict[Key, Verdict]":
-        """What is found of every stem, how sure it is, and what stands."""
+        """For every stem the label set that is found, how sure it is, and the one that stands."""
         from selfrefine.refining.decisions import verdicts
         from selfrefine.refining.evidence import weigh, weighing_of
 

@@ -1,5 +1,6 @@
-"""Each stage as a W&B run: offline unless the user is logged in, off with WANDB_MODE=disabled.
+"""Records each stage as a W&B run: offline unless the user is logged in, and not at all with
+WANDB_MODE=disabled.
 
-`mode` decides which; `run` keeps a run in a thread of its own, so that nothing W&B does or fails to
-do costs a stage; `stage` says what a stage's run is, `content` and `lineage` what it holds.
+`mode` decides between these. `run` handles a run in its own thread, so that no failure of W&B can
+fail a stage. `stage` describes a stage's run, and `content` and `lineage` fill it.
 """

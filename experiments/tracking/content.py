@@ -1,4 +1,4 @@
-"""What a finished stage shows in its W&B run: tables, curves, confusions, sound."""
+"""The content of a finished stage's W&B run: tables, curves, confusion matrices and audio."""
 
 from functools import singledispatch
 from pathlib import Path
@@ -23,7 +23,7 @@ NONE = "none"
 
 @singledispatch
 def content_of(stage: Stage, store: Store, result: dict[str, Any]) -> dict[str, Any]:
-    """By name, W&B's objects for a stage's result; nothing for most stages."""
+    """W&B's objects for a stage's result, by name. Most kinds of stages have none."""
     return {}
 
 
@@ -90,7 +90,8 @@ def table(columns: list[str], rows: list[list[Any]]) -> Any:
 
 
 def pairs_of(truth: np.ndarray, found: np.ndarray) -> list[tuple[str, str]]:
-    """Each true class of an item with each class found in it; "none" where none was."""
+    """Pairs of each true class of an item with each class found in it, or with "none" if no class
+    was found. `truth` and `found` are `(item, class)`."""
     pairs = []
     for true, said in zip(truth, found, strict=True):
         labels = [name for name, held in zip(CLASSES, said, strict=True) if held] or [NONE]
@@ -114,7 +115,8 @@ def confusion_plot(pairs: list[tuple[str, str]], title: str) -> Any:
 
 
 def precision_recall(truth: np.ndarray, outputs: np.ndarray) -> Any:
-    """W&B's precision-recall curve, a line per class, a point per threshold."""
+    """W&B's precision-recall curve: one line per class, one point per threshold. `truth` and
+    `outputs` are `(item, class)`."""
     import wandb
 
     measured = curves(truth, outputs, THRESHOLD_GRID)
@@ -138,8 +140,11 @@ def precision_recall(truth: np.ndarray, outputs: np.ndarray) -> Any:
 
 
 def examples(folder: Path) -> dict[str, Any]:
-    """A folder's sounds as "examples/1/mixture": songs are numbered, so that a dashboard finds the
-    same names whatever the songs are called. Nothing where there is no such folder."""
+    """The audio files of a folder, under names like "examples/1/mixture".
+
+    Songs are numbered, so that a dashboard finds the same names for any songs. The result is empty
+    if the folder does not exist.
+    """
     import wandb
 
     paths = sorted(p for p in folder.glob("*") if p.suffix in SOUND) if folder.is_dir() else []
@@ -152,7 +157,7 @@ def examples(folder: Path) -> dict[str, Any]:
 
 
 def song_and_part(stem: str) -> tuple[str, str]:
-    """ "a song.bass.reference" is the part "bass.reference" of "a song"."""
+    """Splits "a song.bass.reference" into "a song" and "bass.reference"."""
     for part in PARTS:
         if stem.endswith(f".{part}"):
             return stem.removesuffix(f".{part}"), part

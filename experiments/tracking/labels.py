@@ -1,5 +1,5 @@
-"""The label set of every stem of a relabelled set, as a table, and its confusion with the true ones
-or, where nobody knows those, with those that were given."""
+"""A table of the label sets of a relabelled set, and their confusion with the true label sets or,
+if these are unknown, with the given ones."""
 
 import csv
 import io
@@ -12,8 +12,8 @@ from selfrefine.classes import CLASSES, label_words
 
 
 def label_rows(stage: Relabelling, store: Store) -> list[dict[str, Any]]:
-    """A row per stem: song, stem, label as given, refined label, the true one where it is known,
-    seconds, and each class' probability."""
+    """One row per stem: song, stem, given label set, refined label set, the true one if it is
+    known, seconds, and each class' probability."""
     judged = stage.judged(store)
     labels = stage.labels(store)
     truth = stage.probabilities.stems.truth(store)
@@ -41,14 +41,14 @@ def table_text(rows: list[dict[str, Any]]) -> str:
 
 
 def compared_with(rows: list[dict[str, Any]]) -> str:
-    """The column that refined labels are compared with: "true" where the truth is known, else
+    """The column with which refined labels are compared: "true" if the truth is known, else
     "given"."""
     return "true" if rows and "true" in rows[0] else "given"
 
 
 def confusion_counts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Counts of stems by true or given label set and refined one; an empty one is a dropped
-    stem."""
+    """Counts of stems by true (or given) label set and refined label set. An empty refined label
+    set means a dropped stem."""
     known = compared_with(rows)
     pairs = Counter((row[known], row["label"]) for row in rows)
     return [

@@ -1,8 +1,8 @@
-"""Stages as W&B artifacts: what a run used and what it made.
+"""Stages as W&B artifacts: a run names the artifacts that it used and the one that it made.
 
-An artifact holds the stage's expression and its small files, never sound; weights are referred to
-by path and checksum. Equal stages make equal artifacts, so the artifact that one run made is the
-one that the next says it used.
+An artifact holds the stage's expression and its small files, and never audio. Weights are given by
+path and checksum. Equal stages give equal artifacts, so the artifact that one run made is the
+same that a later run uses.
 """
 
 import json
@@ -18,10 +18,10 @@ WEIGHTS = "model.pt"
 
 
 def log_lineage(run: Any, stage: Stage, store: Store) -> None:
-    """Says that the run used the stage's inputs and made the stage.
+    """Records that the run used the stage's inputs and made the stage.
 
-    `run.use_artifact` refuses to work offline, though the record it leaves is one that
-    `wandb sync` understands; the call underneath leaves it in both modes.
+    `run.use_artifact` refuses to work offline, although `wandb sync` understands the record that it
+    writes. The private function that it calls writes this record in both modes.
     """
     for needed in inputs(stage):
         run._log_artifact(artifact_of(needed, store), is_user_created=True, use_after_commit=True)
@@ -56,7 +56,10 @@ def artifact_name(stage: Stage) -> str:
 
 
 def label_texts(stage: Relabelling, store: Store) -> dict[str, str]:
-    """labels.csv, and confusion.csv of refined label sets against the true ones where those are
-    known, else against the given ones: its first column says which."""
+    """The texts of labels.csv and confusion.csv.
+
+    confusion.csv compares the refined label sets with the true ones if these are known, else with
+    the given ones. The name of its first column says which.
+    """
     rows = label_rows(stage, store)
     return {"labels.csv": table_text(rows), "confusion.csv": table_text(confusion_counts(rows))}

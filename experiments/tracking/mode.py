@@ -1,4 +1,4 @@
-"""Whether runs go to a W&B server, into files, or nowhere."""
+"""Decides whether runs go to a W&B server, into files, or nowhere."""
 
 import logging
 import netrc
@@ -14,23 +14,23 @@ from selfrefine.machine_settings import seconds_of
 Mode = Literal["online", "offline", "disabled", "shared"]
 
 RETRY_SECONDS = 600.0
-"""After a server was unreachable, runs go to files for so long."""
+"""After a server was unreachable, runs go to files for this many seconds."""
 
 UNTRACKED = "SELFREFINE_UNTRACKED"
-"""Set in the environment once it was said that W&B is not installed."""
+"""Environment variable that is set after the warning that W&B is not installed."""
 
 log = logging.getLogger(__name__)
 
 
 def patience() -> float:
-    """SELFREFINE_WANDB_SECONDS: how long (s) a server may take to answer, and to take what is left
-    at a run's end. Raises InputError for what is no number of seconds."""
+    """SELFREFINE_WANDB_SECONDS: the time (s) that a server has to answer, and to receive the rest
+    of the data at a run's end. Raises InputError for a value that is not a number of seconds."""
     return seconds_of("SELFREFINE_WANDB_SECONDS", 10.0)
 
 
 def wandb_mode() -> Mode:
-    """What $WANDB_MODE says; else online with a key in the environment or in .netrc, else
-    offline."""
+    """The mode in $WANDB_MODE. If it is not set: online with a key in the environment or in .netrc,
+    else offline."""
     chosen = os.environ.get("WANDB_MODE")
     for mode in get_args(Mode):
         if chosen == mode:
@@ -42,12 +42,12 @@ def wandb_mode() -> Mode:
 
 
 def tracked(mode: Mode) -> bool:
-    """Whether there are runs at all. Where only W&B is missing, says so, once for this process and
-    those that it starts."""
+    """Whether runs are recorded. If only the package W&B is missing, warns once for this process
+    and those that it starts."""
     if mode == "disabled":
         return False
     found = find_spec("wandb")
-    # A folder that is only called wandb, such as W&B makes, is found too.
+    # A plain folder called wandb, such as W&B makes for its runs, is found too; it has no origin.
     if found is not None and found.origin is not None:
         return True
     if UNTRACKED not in os.environ:
@@ -60,7 +60,7 @@ def tracked(mode: Mode) -> bool:
 
 
 def logged_in() -> bool:
-    """Whether a key for W&B's server, or for the one in $WANDB_BASE_URL, is on this machine."""
+    """Whether this machine has a key for W&B's server, or for the server in $WANDB_BASE_URL."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     server = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
@@ -71,14 +71,17 @@ def logged_in() -> bool:
 
 
 def silence() -> None:
-    """Before W&B is imported: no reports of its own errors, which it sends over the network in
-    every mode and waits for at a process' end, and no chatter."""
+    """Silences W&B; call this before it is imported.
+
+    W&B would send reports of its own errors over the network in every mode, and would wait for that
+    at the end of the process.
+    """
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     os.environ.setdefault("WANDB_SILENT", "true")
 
 
 def reachable(folder: Path) -> bool:
-    """Whether no run of this store found the server unreachable a short while ago."""
+    """Whether no run of this store found the server unreachable in the last `RETRY_SECONDS`."""
     try:
         age = time.time() - (folder / "unreachable").stat().st_mtime
     except OSError:
@@ -87,6 +90,6 @@ def reachable(folder: Path) -> bool:
 
 
 def note_unreachable(folder: Path) -> None:
-    """Sends the next runs of this store to files, so that only one waits for a dead server."""
+    """Lets the next runs of this store go to files, so that only one waits for a dead server."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "unreachable").touch()

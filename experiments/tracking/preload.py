@@ -1,5 +1,5 @@
-"""What every tracked worker needs of W&B, imported once by the server that workers fork from: 2 s
-of a core each otherwise."""
+"""Imports the modules of W&B that every tracked worker needs, once, in the server that workers fork
+from. Otherwise each worker spends 2 s of a core on imports."""
 
 from contextlib import suppress
 from importlib import import_module
@@ -10,7 +10,7 @@ MODULES = ("wandb", "wandb.sdk.artifacts.artifact", "pandas")
 
 if tracked(wandb_mode()):
     silence()
-    # With a broken W&B, each worker finds out for itself and goes on untracked.
+    # If W&B is broken, each worker warns about it and goes on untracked.
     with suppress(Exception):
         for module in MODULES:
             import_module(module)

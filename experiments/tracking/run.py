@@ -1,4 +1,4 @@
-"""A W&B run, kept by a thread of its own."""
+"""A W&B run that is handled by its own thread."""
 
 import logging
 import os
@@ -26,9 +26,9 @@ PROJECT = "selfrefine"
 STEPS_BETWEEN_LOGS = 10
 LONGEST_TAG = 64
 SLOW_DISK_SECONDS = 120.0
-"""How long writing a run's files may take on a busy machine; no server is waited for."""
+"""Time (s) that writing a run's files may take on a busy machine, without a server."""
 FLUSH_SECONDS = 5.0
-"""What a kill can cost of a run's file at most."""
+"""Time (s) between two writes of a run's file: the most that a kill can lose."""
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,11 @@ Call = Callable[[Any], object]
 
 @dataclass(frozen=True)
 class Opening:
-    """What a run is told at its beginning. Its files go to `folder`/wandb; `link` is a file that
-    gets the run's id and its address. `show` makes of a result what is told at the run's end."""
+    """The description of a run at its beginning.
+
+    The run's files go to `folder`/wandb. Its id and address are written to the file `link`. At the
+    run's end, `show` turns the result into the last calls to the run.
+    """
 
     id: str
     name: str
@@ -52,7 +55,7 @@ class Opening:
 
 
 class Tracker:
-    """Hands calls to a run in the order they came, and never waits for it but at the end."""
+    """Passes calls to a run in their order. Only `finish` waits for the run."""
 
     def __init__(self, opening: Opening) -> None:
         self.opening = opening
@@ -67,7 +70,8 @@ class Tracker:
             self.thread.start()
 
     def keep(self) -> None:
-        """The thread: begins the run, makes the calls, ends it. What fails is said once."""
+        """The body of the thread: begins the run, makes the calls, and ends it. Only the first
+        failed call is logged."""
         try:
             run = self.begin()
             failed = False
@@ -75,7 +79,7 @@ class Tracker:
                 try:
                     call(run)
                 except Exception as error:
-                    # W&B's failures are of no fixed kind; what other calls can do is still done.
+                    # W&B can raise any kind of error. The remaining calls are still made.
                     if not failed:
                         log.warning("W&B: %s: %s", self.opening.name, error)
                     failed = True
@@ -84,7 +88,7 @@ class Tracker:
             log.warning("W&B: %s; %s goes on untracked", error, self.opening.name)
 
     def begin(self) -> Any:
-        """The run; in files when the server cannot be reached. Raises whatever W&B raises."""
+        """Opens the run, in files if the server cannot be reached. Raises whatever W&B raises."""
         folder = self.opening.folder
         if self.mode == "online" and reachable(folder):
             before = set(folder.glob(f"wandb/*-{self.opening.id}"))
@@ -138,7 +142,8 @@ class Tracker:
         self.tell(lambda run: run.log(named, step=step))
 
     def finish(self, result: dict[str, Any] | None) -> None:
-        """Tells what a result shows and waits a while for the run's end; None for a failure."""
+        """Sends the content of a result, or a failure if it is None, and waits a limited time for
+        the run's end."""
         if self.thread is None:
             return
         if result is None:
@@ -155,7 +160,8 @@ class Tracker:
 
 
 def forget_attempt(folders: set[Path]) -> None:
-    """Ends W&B's own process, which holds the run's id, and removes what it began to write."""
+    """Ends W&B's own process, which holds the run's id, and removes the files of the failed
+    attempt."""
     import wandb
 
     wandb.teardown()
@@ -167,7 +173,7 @@ def open_run(opening: Opening, mode: Mode) -> Any:
     import wandb
 
     opening.folder.mkdir(parents=True, exist_ok=True)
-    # Artifacts' files wait beside the runs, not in the user's home, until they are sent.
+    # Until artifacts are sent, their files are kept next to the runs, not in the user's home.
     os.environ.setdefault("WANDB_DATA_DIR", str(opening.folder))
     labels = dict.fromkeys([*opening.tags, *opening.groups])
     run = wandb.init(
@@ -201,7 +207,7 @@ def open_run(opening: Opening, mode: Mode) -> Any:
 
 
 def flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested results with their keys joined by slashes, as W&B's tables show them."""
+    """Nested results as one dictionary, with keys joined by slashes as in W&B's tables."""
     found: dict[str, Any] = {}
     for key, entry in value.items():
         if isinstance(entry, dict):

@@ -1,4 +1,4 @@
-"""A stage as a W&B run."""
+"""Describes a stage as a W&B run."""
 
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,21 @@ from experiments.store import Store
 from experiments.tracking.run import Call, Opening, Tracker, flat
 
 LINK = "wandb.json"
-"""In a stage's folder: its run's id, and its address when it has one."""
+"""File in a stage's folder with the id of its run, and the run's address if it has one."""
 
 
 ITERATION = "iteration"
-"""Of a run's config: what tables by self-refining iteration are drawn against."""
+"""Key of a run's config for its self-refining iteration, the x axis of the plots of Tables 4 and
+5."""
 
 
 def start_tracking(
     stage: Stage, groups: list[str], root: Path, tags: list[str], origin: dict[str, Any]
 ) -> Tracker:
-    """A run for `stage`, grouped by the table that needs it first; `origin` says where it runs:
-    commit, device and the like. The same stage resumed is the same run."""
+    """Starts the run of `stage`, grouped by the first table that needs it.
+
+    `origin` says where the stage runs: commit, device and so on. A resumed stage continues its run.
+    """
     store = Store(root)
     return Tracker(
         Opening(
@@ -52,8 +55,8 @@ def run_id(stage: Stage) -> str:
 
 
 def config_of(stage: Stage, store: Store, origin: dict[str, Any]) -> dict[str, Any]:
-    """The resolved stage, its identity, its self-refining iteration, the data's fingerprints, and
-    where it runs."""
+    """The resolved stage, its identity, its self-refining iteration, the fingerprints of its data,
+    its origin and its folder."""
     songs = [
         each for each in closure([stage]) if isinstance(each, BandSongs | FolderSongs | OwnSongs)
     ]
@@ -72,7 +75,8 @@ def config_of(stage: Stage, store: Store, origin: dict[str, Any]) -> dict[str, A
 
 
 def calls_of(stage: Stage, store: Store, result: dict[str, Any]) -> list[Call]:
-    """Summary, what there is to see and hear, and lineage; what needs a server's answer last."""
+    """The calls that send the summary, the content and the lineage. Lineage is last, since it needs
+    an answer from the server."""
 
     def content(run: Any) -> None:
         from experiments.tracking.content import content_of
@@ -90,5 +94,5 @@ def calls_of(stage: Stage, store: Store, result: dict[str, Any]) -> list[Call]:
 
 
 def summary_of(result: dict[str, Any]) -> dict[str, Any]:
-    """A result for a run's summary; what is per track is in a table instead."""
+    """A result for a run's summary, without the values per track, which are in a table."""
     return flat({key: value for key, value in result.items() if key != "tracks"})

@@ -1,8 +1,8 @@
-"""What a training costs on this device, measured by a few steps on noise in a process of its own.
+"""Measures the cost of a training on this device with a few steps on noise, in its own process.
 
-Loads torch only in that process and in workers. `experiments.engine.trying` asks for trials, once
-per device and settings; the store keeps them, and a training begins with as many items at once as
-fitted.
+Only that process and workers load torch. `experiments.engine.trying` makes a trial once per device,
+settings and size of the stem set, and the store keeps it. A training begins with as many items at
+once as fitted in the trial.
 """
 
 import hashlib
@@ -24,20 +24,24 @@ FILE = "trials.json"
 GPU_STEPS = 60
 CPU_STEPS = 2
 CPU_ITEMS = 2
-"""Items of a batch tried on a CPU; time and memory are taken to grow with the batch."""
+"""Items of a batch that are tried on a CPU. Time and memory are assumed to grow with the batch."""
 
 MEMORY_SHARE = 0.8
-"""Of the host's memory, what a training may take."""
+"""Share of the host's memory that a training on the CPU may take."""
 
 STEMS_UNIT = 2**30
-"""Sizes of stem sets (bytes) that differ by less share a trial."""
+"""Sizes of stem sets are rounded to this unit (bytes). Stem sets of equal rounded size share a
+trial."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """`step_seconds` of the whole batch. `device` in words. `memory` is the most in use, in bytes:
-    on a GPU with the stems that lay there, else of the process. `items_at_once` is less than the
-    batch where the whole did not fit."""
+    """The cost of a training on `device`, which is given in words.
+
+    `step_seconds` is for the whole batch. `memory` is the peak in bytes: of the GPU, with any stems
+    on it, or of the process on a CPU. `items_at_once` is smaller than the batch if the whole batch
+    did not fit.
+    """
 
     device: str
     step_seconds: float
@@ -50,7 +54,8 @@ Settings = ClassifierSettings | SeparatorSettings
 
 
 def cost_of(settings: Settings) -> Settings:
-    """The settings without what changes neither a step's time nor its memory."""
+    """The settings with fixed values for those that change neither a step's time nor its
+    memory."""
     if isinstance(settings, ClassifierSettings):
         return replace(settings, steps=1, learning_rate=1.0, bce_share=0.0)
     return replace(settings, steps=1, learning_rate=1.0, single_share=0.0)
@@ -61,7 +66,7 @@ def mark_of(settings: Settings, device: str) -> str:
 
 
 def kept_trials(root: Path) -> dict[str, dict[str, Any]]:
-    """By a mark of settings and device and the stems' size, a Trial's fields."""
+    """The fields of the kept trials, by a key of settings, device and size of the stem set."""
     path = root / FILE
     found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
     return found
@@ -70,7 +75,7 @@ def kept_trials(root: Path) -> dict[str, dict[str, Any]]:
 def kept_or_tried(
     settings: Settings, stem_bytes: float, device: str, root: Path, attempt: Callable[[], Trial]
 ) -> Trial:
-    """The trial that the store at `root` keeps, or one made now and kept."""
+    """The trial that the store at `root` keeps, or the result of `attempt`, which is then kept."""
     key = f"{mark_of(settings, device)} {round(stem_bytes / STEMS_UNIT)}"
     kept = kept_trials(root)
     if key not in kept:
@@ -80,14 +85,16 @@ def kept_or_tried(
 
 
 def known_to_fit(settings: Settings, device: str, root: Path) -> int | None:
-    """The items at once of the trials of these settings on this device; None without one."""
+    """The smallest number of items at once in the kept trials of these settings on this device;
+    None without a trial."""
     mark = mark_of(settings, device)
     found = [t["items_at_once"] for key, t in kept_trials(root).items() if key.split()[0] == mark]
     return min(found, default=None)
 
 
 def device_words() -> str:
-    """What a timing holds for: the GPU, or this machine, and the precision. Loads torch."""
+    """The GPU, or this machine's CPU, and the precision, in words: a timing is valid for these.
+    Loads torch."""
     import platform
 
     import torch
@@ -105,7 +112,8 @@ def device_words() -> str:
 
 
 def try_training(settings: Settings, stem_bytes: float) -> Trial:
-    """On a GPU beside a stem set of so many bytes, the items at once halved until they fit."""
+    """Measures a training with a stem set of `stem_bytes` bytes. On a GPU the items at once are
+    halved until they fit."""
     import torch
 
     from selfrefine.training.device import prepare, training_device
@@ -113,7 +121,7 @@ def try_training(settings: Settings, stem_bytes: float) -> Trial:
     device = training_device()
     prepare(device)
     if device.type != "cuda":
-        # As in the runner's workers, of which each core has one.
+        # As in the runner's workers when every core has one.
         os.environ["SELFREFINE_DRAW_AHEAD"] = "0"
         return try_on_cpu(settings, device)
     seconds, trained = tried_steps(replace(settings, steps=GPU_STEPS), stem_bytes, device)
@@ -140,8 +148,8 @@ def try_on_cpu(settings: Settings, device: Any) -> Trial:
 
 
 def tried_steps(settings: Settings, stem_bytes: float, device: Any) -> tuple[float, Any]:
-    """Seconds of one of the last steps reported, after the first ones that choose algorithms; and
-    how the training ended."""
+    """Seconds per step in the last report, and how the training ended. The first steps do not
+    count, since algorithms are chosen in them."""
     from selfrefine.clips.audio_set import open_audio_set
     from selfrefine.training.classifier import train_classifier
     from selfrefine.training.loop import Place
@@ -161,8 +169,11 @@ def tried_steps(settings: Settings, stem_bytes: float, device: Any) -> tuple[flo
 
 
 def write_noise(folder: Path, settings: Settings, stem_bytes: float) -> None:
-    """Four stems of noise, one of two labels, and a hole in the file that makes it as large as the
-    real set: it takes no disk, and nothing is drawn from it."""
+    """Writes five stems of noise: one per class, and one with two labels.
+
+    A hole at the end makes the file as large as the real stem set, `stem_bytes`. The hole takes no
+    disk space, and nothing is drawn from it.
+    """
     import numpy as np
 
     from selfrefine.clips.audio_set import AudioSetWriter

@@ -1,4 +1,5 @@
-"""The file of what a training reaches on validation songs while it runs, in its own folder."""
+"""Reads and writes the file of a training's scores on validation songs, in the training's
+folder."""
 
 import csv
 from pathlib import Path
@@ -9,11 +10,11 @@ FILE = "validation.csv"
 STEP = "step"
 
 FOR_WATCHING = "validation"
-"""The group of stages that no row needs: they are made to watch trainings with."""
+"""The group of the stages that no row needs and that are made only for watching trainings."""
 
 
 def add_validation(folder: Path, step: int, values: dict[str, float]) -> None:
-    """Adds a line; what an earlier attempt had measured at this step or later is dropped."""
+    """Adds a line for `step`. Lines of an earlier attempt at this step or later are removed."""
     lines = [line for line in read_validation(folder) if line[STEP] < step]
     lines.append({STEP: step, **values})
     names = dict.fromkeys(name for line in lines for name in line)
@@ -25,8 +26,11 @@ def add_validation(folder: Path, step: int, values: dict[str, float]) -> None:
 
 
 def read_validation(folder: Path) -> list[dict[str, float]]:
-    """A line per look, by step: `step`, and measures such as "sdr" and "sdr/vocals" as far as they
-    could be measured. Nothing for a training that nobody watched, or a file that is broken."""
+    """The lines of the file in the order of steps.
+
+    A line has `step` and measures such as "sdr" and "sdr/vocals", without those that could not be
+    measured. The result is empty for a training that was not watched and for a broken file.
+    """
     try:
         with (folder / FILE).open(newline="") as file:
             return [

@@ -1,6 +1,6 @@
-"""Watches a training: recognition metrics or SDR on validation songs, now and then.
+"""Watches a training: recognition metrics or SDR on validation songs at some of its steps.
 
-The measures are those of the tables, on little audio. Nothing here can fail a training.
+The measures are those of the tables, on little audio. An error here never ends a training.
 """
 
 import time
@@ -26,27 +26,31 @@ from selfrefine.training.device import items_at_once
 from selfrefine.training.memory import is_out_of_memory
 
 SHARE = 0.025
-"""Of a training's time that looking at it may take; the look at its end is always taken."""
+"""Share of a training's time that looks at the model may take. The look at the end is always
+taken."""
 FIRST_SECONDS = 0.25
-"""What the first look is taken to cost."""
+"""Assumed cost (s) of the first look."""
 
 MIXTURES = 128
 MIXTURES_AT_ONCE = 16
 SEED = 400
 THRESHOLD = 0.5
-"""A classifier has no threshold of its own: the rows that are made from it have, each another."""
+"""A fixed threshold, since a classifier has none. Each row that uses the classifier has its own."""
 
 SONGS = 4
 SECONDS = 3.0
-"""Of audio per song: where its quietest source is loudest."""
+"""Length (s) of a song's excerpt, in which its quietest source is loudest."""
 
 Values = dict[str, float]
 Metric = Callable[[nn.Module], Values]
 
 
 class Watcher:
-    """Metrics a model when it can be afforded. `prepare` makes the measure, at the first look.
-    What goes wrong is said once, and the training goes on unwatched."""
+    """Measures a model during its training, as far as `SHARE` allows.
+
+    `prepare` makes the metric at the first look. `tell` takes a step and its values. After an
+    error, `say` gets one sentence, and the training goes on without being watched.
+    """
 
     def __init__(
         self,
@@ -72,9 +76,9 @@ class Watcher:
             if self.measure is None:
                 self.measure = self.prepare()
             self.tell(step, {k: v for k, v in self.measure(model).items() if np.isfinite(v)})
-        except Exception as error:  # whatever it is, the training is worth more than the look
+        except Exception as error:  # any error: the training matters more than the look
             if is_out_of_memory(error):
-                raise  # the training frees some and has it looked at again
+                raise  # the training frees memory and tries the look again
             self.broken = True
             reason = (str(error) or repr(error)).splitlines()[0]
             self.say(f"not watched on validation songs: {reason}")
@@ -85,9 +89,12 @@ class Watcher:
 def recognition_measure(
     stems: AudioSet, settings: ClassifierSettings, device: torch.device
 ) -> Metric:
-    """Accuracy, F1, precision and recall on random mixtures made as in training, the same at each
-    look and on each device. Raises InputError when there are no stems."""
-    # On the host: the training needs the device's memory.
+    """Accuracy, F1, precision and recall on random mixtures that are made as in training.
+
+    The mixtures are the same at each look and on each device. Raises InputError when there are no
+    stems.
+    """
+    # On the host, since the training needs the device's memory.
     pool = load_pool(stems, torch.device("cpu"))
     generator = torch.Generator().manual_seed(SEED)
     candidates = class_candidates(pool)
@@ -109,14 +116,14 @@ def recognition_measure(
 def separation_measure(
     songs: AudioSet, settings: SeparatorSettings, device: torch.device
 ) -> Metric:
-    """SDR on a few seconds of a few songs, as in the tables: medians over seconds and songs.
-    Raises InputError when no song has all sources."""
+    """SDR (dB) on a few seconds of a few songs: as in the tables, the median over frames of 1 s and
+    then over songs. Raises InputError when no song has an excerpt with all sources."""
     excerpts = [
         (references, torch.from_numpy(mixture).to(device))
         for references, mixture in fullest_excerpts(songs)
     ]
     if isinstance(settings.network, HDemucs):
-        # It pads what it hears to that length.
+        # Hybrid Demucs pads its input to this length.
         short = min(SECONDS, settings.network.inference_seconds)
         settings = replace(settings, network=replace(settings.network, inference_seconds=short))
     second = songs.sample_rate
@@ -133,7 +140,7 @@ def separation_measure(
 
 def fullest_excerpts(songs: AudioSet) -> list[tuple[np.ndarray, np.ndarray]]:
     """References `(class, channel, sample)` and mixture `(channel, sample)` of the first songs that
-    have a stretch in which all sources sound. Raises InputError when none has."""
+    have an excerpt with all sources. Raises InputError when no song has one."""
     length = round(SECONDS * songs.sample_rate)
     found = []
     for clips in by_song(songs).values():
@@ -150,7 +157,7 @@ def fullest_excerpts(songs: AudioSet) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def averaged_and_by_class(scores: dict[str, np.ndarray]) -> Values:
-    """`(class,)` each, as "f1" for the mean and "f1/vocals" for a class."""
+    """Turns scores `(class,)` into single values: "f1" is the mean, "f1/vocals" that of a class."""
     found: Values = {}
     for measure, values in scores.items():
         found[measure] = float(values.mean())

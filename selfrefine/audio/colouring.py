@@ -3,7 +3,7 @@
 import numpy as np
 
 LOWEST_HZ = 31.25
-"""Below this frequency a filter's gain is constant."""
+"""Below this frequency the random walk of the gain is constant."""
 OCTAVE_STEP_DB = 3.0
 """Standard deviation of the change of the gain from one octave to the next."""
 CUT_CHANCE = 0.3

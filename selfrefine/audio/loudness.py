@@ -144,7 +144,7 @@ def _hop_energies(audio: torch.Tensor, hop: int, weighting: _KWeighting) -> torc
     if not rest:
         return energies
     # The last, partial hop is filtered, because its ring after the end of the audio does not count.
-    # Of the past only the previous hop has an effect.
+    # Only the previous hop still rings in it.
     last = torch.nn.functional.pad(audio[..., (whole - 1) * hop :], (0, hop - rest))
     filtered = torch.fft.irfft(torch.fft.rfft(last) * weighting.response, 2 * hop)
     partial = filtered[..., hop : hop + rest].square().sum(-1, keepdim=True)

@@ -17,12 +17,11 @@ def hann_window(length: int, device: torch.device, dtype: torch.dtype) -> Tensor
 
 
 def spectrogram(audio: Tensor, fft: int, hop: int, centred: bool) -> Tensor:
-    """Spectrogram with a Hann window: `(batch, channel, sample)` to complex `(batch, channel, bin,
-    frame)`.
+    """Spectrogram with a Hann window: complex `(batch, channel, bin, frame)`.
 
-    `fft` and `hop` are in samples. Where `centred` is false, frame k covers the `fft` samples from
-    `k * hop` on. The frames of a long signal are then also those of its segments, so refining takes
-    all windows of a stem from one transform.
+    `audio` is `(batch, channel, sample)`; `fft` (window) and `hop` are in samples. Where `centred`
+    is false, frame k covers the `fft` samples from `k * hop` on. The frames of a long signal are
+    then also those of its segments, so refining takes all windows of a stem from one transform.
     """
     batch, channels, samples = audio.shape
     window = hann_window(fft, audio.device, audio.dtype)
@@ -62,8 +61,10 @@ def _moduli(pairs: np.ndarray, moduli: np.ndarray) -> None:
 
 
 def waveform(frames: Tensor, fft: int, hop: int, length: int) -> Tensor:
-    """Inverse of a centred spectrogram: `(batch, channel, bin, frame)` to `(batch, channel,
-    sample)`, with `length` samples."""
+    """Inverse of a centred spectrogram: `(batch, channel, sample)` with `length` samples.
+
+    `frames` is complex `(batch, channel, bin, frame)`.
+    """
     batch, channels = frames.shape[:2]
     window = hann_window(fft, frames.device, frames.real.dtype)
     audio = torch.istft(

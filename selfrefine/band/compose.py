@@ -62,7 +62,7 @@ class Song:
 
 
 def stream(domain: str, seed: int, index: int, purpose: str) -> np.random.Generator:
-    """The random generator of one purpose in one song. Purposes do not affect each other's draws."""
+    """The random generator of one purpose in a song. Purposes do not affect each other's draws."""
     return np.random.default_rng(
         [seed, index, *(zlib.crc32(w.encode()) for w in (domain, purpose))]
     )

@@ -1,4 +1,4 @@
-"""A drum machine: kicks from falling sines, snares and claps from noise, hats from squares."""
+"""A drum machine: kicks from falling sines, snares and claps from noise, hats from square waves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from selfrefine.band.synth import Bounds
 
 @dataclass(frozen=True)
 class DrumMachine:
-    """One kit. Frequencies in Hz, decays (time constants) in s, shares in 0-1."""
+    """One kit. Frequencies are in Hz, decays (time constants) in s, and shares in 0-1.
+
+    A kick's frequency falls from (1 + `kick_fall`) times `kick_hz` to `kick_hz`.
+    """
 
     kick_hz: float
     kick_fall: float
@@ -66,7 +69,10 @@ def play_drum_machine(
     sample_rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Audio (channel=2, sample) float32 of `samples` samples; pitches are drum keys."""
+    """Plays notes, whose pitches are drum keys, on a drum machine.
+
+    Returns float32 `(channel=2, sample)` with `samples` samples.
+    """
     shots: dict[int, np.ndarray] = {}
     audio = np.zeros((2, samples), dtype=np.float32)
     for note in notes:
@@ -83,7 +89,7 @@ def play_drum_machine(
 
 
 def _shot(machine: DrumMachine, key: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """One stroke (channel=2, sample) of the piece that a drum key names."""
+    """One stroke of a drum key's piece, `(channel=2, sample)`."""
     m = machine
     if key in (35, 36):
         kick = _drop(m.kick_hz, m.kick_fall, m.kick_decay, sample_rate)
@@ -104,13 +110,13 @@ def _shot(machine: DrumMachine, key: int, sample_rate: int, rng: np.random.Gener
         return _metal(0.7 * m.hat_hz, 0.6 * m.hat_metal, decay, sample_rate, rng)
     if key in (41, 43, 45, 47, 48, 50):
         return _drop(m.tom_hz * 2 ** ((key - 41) / 12), 0.6, m.tom_decay, sample_rate)
-    # Hand percussion: a short pitched knock, its pitch given by the key.
+    # Hand percussion is a short knock, with a pitch that the key gives.
     knock = _drop(180.0 * 2 ** ((key - 60) / 9), 0.2, 0.6 * m.tom_decay, sample_rate)
     return knock + 0.3 * _noise(knock.shape[1], 0.01, 2000.0, sample_rate, rng)
 
 
 def _drop(hz: float, fall: float, decay: float, sample_rate: int) -> np.ndarray:
-    """A sine that falls from (1 + fall) * hz to hz and fades."""
+    """A sine whose frequency falls from (1 + fall) * hz to hz, with an exponential decay."""
     time = np.arange(round(7 * decay * sample_rate)) / sample_rate
     phase = np.cumsum(hz * (1 + fall * np.exp(-time / 0.03))) / sample_rate
     wave = np.sin(2 * np.pi * phase) * np.exp(-time / decay)
@@ -129,7 +135,7 @@ def _noise(
 
 
 def _clap(decay: float, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Three short bursts and a tail."""
+    """Three short bursts of noise and a tail."""
     tail = _noise(round(7 * decay * sample_rate), decay, 700.0, sample_rate, rng)
     for k in range(1, 4):
         burst = _noise(tail.shape[1], 0.006, 700.0, sample_rate, rng)
@@ -141,7 +147,7 @@ def _clap(decay: float, sample_rate: int, rng: np.random.Generator) -> np.ndarra
 def _metal(
     hz: float, metal: float, decay: float, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise and six clashing squares above `hz`."""
+    """Noise and six inharmonic square waves, high-passed at `hz`."""
     import pedalboard
 
     length = round(7 * decay * sample_rate)

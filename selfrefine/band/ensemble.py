@@ -115,7 +115,7 @@ def _ask(performer: Performer, song: _Song) -> None:
 
 
 def _answer(performer: Performer, song: _Song) -> list[Track] | Exception:
-    """Receives a song's tracks or its error. Raises ChildProcessError when the performer is dead."""
+    """Receives a song's tracks or error. Raises ChildProcessError when the performer is dead."""
     tracks = []
     try:
         while isinstance(message := performer.pipe.recv(), Track):

@@ -8,7 +8,10 @@ from selfrefine.band.score import Plan, chord_pitches, nearest
 
 
 def draw_contour(rng: np.random.Generator, length: int, leap: float) -> list[int]:
-    """Draws the moves between `length` notes in scale steps: mostly small, `leap` a leap's chance."""
+    """Draws the moves between `length` notes, in scale steps.
+
+    Most moves are 2 steps or less; `leap` is the probability of a leap of 3 to 5.
+    """
     moves = [0]
     for _ in range(length - 1):
         if rng.random() < leap:

@@ -1,9 +1,9 @@
 """Mixes a song: effects on each track, then tone, width, pan and level of each stem.
 
-What is drawn depends on the class, as engineers' work does: basses are mono and low, kicks carry
-the drums, voices and drums stand in the middle, everything else is wide and makes room below. The
-numbers are near those measured on real multitracks (docs/log.md). All that is done to a stem as a
-whole is linear and done to each of its tracks alike: a stem stays the plain sum of its tracks.
+The settings depend on the class, as in the work of mixing engineers: basses are low and mostly
+mono, kicks are the loudest drums, voices and drums are central, and the class "other" is wide with
+less bass. The numbers are close to measurements of real multitracks (docs/log.md). The processing
+of a stem is linear and the same for all its tracks, so the stem is the sum of its tracks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from selfrefine.band.synth import Bounds
 
-LOUD_RMS = 0.1  # -20 dBFS, where compressor thresholds and drives are meant
+LOUD_RMS = 0.1  # -20 dBFS, the level that compressor thresholds and drives assume
 PEAK_RANGE: Bounds = (0.6, 0.98)
 LONGEST_DELAY_S = 0.022
 WIDEST = 6.0
@@ -26,14 +26,17 @@ TRACK_LEVEL_DB: Bounds = (-10.0, 0.0)
 
 @dataclass(frozen=True)
 class StemMix:
-    """How the stems of one class are set, in both domains.
+    """How the stems of one class are mixed, in both domains.
 
-    `level_db` is the mean and the deviation over songs. A stem is mono with the chance `mono`, else
-    the ratio of side to middle is drawn from `width_db`; `balance_db` is the deviation of left to
-    right. With the chance `highpassed` it is cut below a frequency drawn from `highpass_hz`, at
-    24 dB per octave; above one from `shelf_hz` a shelf changes it by a gain from `shelf_db`.
-    `treated` and `reverberant` are factors on the domain's chances that a track gets distortion,
-    modulation or delay, and reverb.
+    `level_db` is the mean and the standard deviation over songs, relative to `LOUD_RMS`. A stem is
+    mono with the probability `mono`; otherwise the ratio of side to mid is drawn from `width_db`.
+    `balance_db` is the standard deviation of the ratio of left to right. With the probability
+    `highpassed` a high-pass of 24 dB per octave cuts below a frequency drawn from `highpass_hz`. A
+    shelf filter changes the range above a frequency drawn from `shelf_hz` by a gain drawn from
+    `shelf_db`.
+
+    `treated` multiplies the domain's probabilities that a track gets distortion, modulation or
+    delay, and `reverberant` that of reverb.
     """
 
     level_db: tuple[float, float]
@@ -108,11 +111,11 @@ PIECE_LEVEL_DB: dict[str, Bounds] = {
 
 @dataclass(frozen=True)
 class MixRange:
-    """How a domain mixes: chances in 0-1 that a track gets an effect, and ranges of its settings.
+    """How a domain mixes: probabilities that a track gets an effect, and ranges of its settings.
 
-    Frequencies in Hz, gains in dB. `floor_db` is the noise floor relative to the track,
-    `saturation_db` a mild drive (none below 0), `tone_db` the bound on the gains of a track's
-    equaliser, `stem_tone_db` on a stem's, `bright_db` what is added to every track's treble.
+    Frequencies are in Hz and gains in dB. `floor_db` is the noise floor relative to the track.
+    `saturation_db` is a mild drive, with none below 0. `tone_db` limits the gains of a track's
+    equaliser, and `stem_tone_db` those of a stem's. `bright_db` is added to every track's treble.
     """
 
     floor_db: Bounds
@@ -138,7 +141,7 @@ class MixRange:
 def draw_track_effects(
     ranges: MixRange, stem: StemMix, rng: np.random.Generator, sample_rate: int
 ) -> list[Any]:
-    """Draws a track's chain of pedalboard effects, in order."""
+    """Draws a track's chain of pedalboard effects, in the order of processing."""
     import pedalboard as pb
 
     top = 0.45 * sample_rate
@@ -200,7 +203,7 @@ def process_track(
     sample_rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """One track (channel=2, sample) through its effects, with some width, at a drawn level."""
+    """Applies effects, some width and a drawn level to one track `(channel=2, sample)`."""
     import pedalboard as pb
 
     audio = _at_level(audio, LOUD_RMS)
@@ -217,7 +220,10 @@ def mix_stem(
     rng: np.random.Generator,
     sample_rate: int,
 ) -> list[np.ndarray]:
-    """A stem's tracks at a drawn tone, width, balance and level of their sum."""
+    """Applies a drawn tone, width, balance and level of the stem to its tracks.
+
+    The tracks are `(channel=2, sample)`; the width, balance and level are those of their sum.
+    """
     import pedalboard as pb
 
     top = 0.45 * sample_rate
@@ -231,14 +237,14 @@ def mix_stem(
         shaped = pb.Pedalboard(tone)(track, sample_rate, reset=True)
         sides.append((shaped[0] + shaped[1], shaped[0] - shaped[1]))
     mid, side = _sum([m for m, _ in sides]), _sum([s for _, s in sides])
-    # The part of the side that follows the middle is pan; what is left is width.
+    # The part of the side that is proportional to the mid is pan. The rest is width.
     mid_energy = _energy(mid)
     lean = np.float32(_product(side, mid) / mid_energy)
     rest_energy = _energy(side - lean * mid)
     widen = (
         0.0 if mono else min(math.sqrt(mid_energy / rest_energy) * 10 ** (width_db / 20), WIDEST)
     )
-    # Then left and right of the sum are balanced, and both brought to the level.
+    # The gains balance left and right of the sum, and bring both to the level.
     cross = widen * _product(side - lean * mid, mid)
     both = mid_energy + widen**2 * rest_energy
     left, right = both + 2 * cross, both - 2 * cross
@@ -258,7 +264,7 @@ def _energy(signal: np.ndarray) -> float:
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> float:
-    # Not a @ b: BLAS sums in an order that depends on its number of threads.
+    # a @ b would use BLAS, whose order of summation depends on its number of threads.
     return float(np.sum(a * b, dtype=np.float64))
 
 
@@ -270,7 +276,7 @@ def _sum(signals: list[np.ndarray]) -> np.ndarray:
 
 
 def _tone(rng: np.random.Generator, range_db: float, bright_db: float, top: float) -> list[Any]:
-    """A low shelf, a high shelf and a peak, drawn apart: tilted, smiling or frowning."""
+    """A low shelf, a high shelf and a peak filter, drawn independently."""
     import pedalboard as pb
 
     low_hz, high_hz = _between(rng, (120.0, 500.0)), _between(rng, (1500.0, 5000.0))
@@ -284,7 +290,7 @@ def _tone(rng: np.random.Generator, range_db: float, bright_db: float, top: floa
 
 
 def _band_limits(rng: np.random.Generator, ranges: MixRange, top: float) -> list[Any]:
-    """By chance a high-pass, by chance a low-pass, 12 dB per octave each."""
+    """A high-pass and a low-pass of 12 dB per octave, each by chance."""
     import pedalboard as pb
 
     chain: list[Any] = []
@@ -297,7 +303,7 @@ def _band_limits(rng: np.random.Generator, ranges: MixRange, top: float) -> list
 
 
 def _cuts(rng: np.random.Generator, stem: StemMix, top: float) -> list[Any]:
-    """The stem's place among the others: a shelf, and by chance nothing below a frequency."""
+    """The shelf filter of a stem, and by chance its high-pass, as `StemMix` describes them."""
     import pedalboard as pb
 
     shelf_hz, shelf_db = _between(rng, stem.shelf_hz), rng.uniform(*stem.shelf_db)
@@ -311,7 +317,7 @@ def _cuts(rng: np.random.Generator, stem: StemMix, top: float) -> list[Any]:
 def _noise_floor(
     samples: int, ranges: MixRange, rng: np.random.Generator, sample_rate: int
 ) -> np.ndarray:
-    """The room, the amplifier, the tape: hiss and rumble in drawn shares, (channel=1, sample)."""
+    """Noise of a room, an amplifier or a tape: hiss and rumble mixed, `(channel=1, sample)`."""
     import pedalboard as pb
 
     level = LOUD_RMS * 10 ** (rng.uniform(*ranges.floor_db) / 20)
@@ -322,7 +328,7 @@ def _noise_floor(
 
 
 def _widened(audio: np.ndarray, rng: np.random.Generator, sample_rate: int) -> np.ndarray:
-    """Adds a delayed copy of the middle to the side (Lauridsen): even a mono track gets width."""
+    """Adds a delayed copy of the mid to the side (Lauridsen), which also widens mono tracks."""
     delay = round(rng.uniform(0.006, LONGEST_DELAY_S) * sample_rate)
     share = np.float32(rng.uniform(0.1, 0.5))
     pan = np.float32(rng.uniform(-0.5, 0.5))
@@ -339,5 +345,5 @@ def _at_level(audio: np.ndarray, rms: float) -> np.ndarray:
 
 
 def _between(rng: np.random.Generator, hertz: Bounds) -> float:
-    """A frequency drawn evenly in octaves."""
+    """A frequency in Hz, drawn uniformly on a logarithmic scale."""
     return float(np.exp(rng.uniform(np.log(hertz[0]), np.log(hertz[1]))))

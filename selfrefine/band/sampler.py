@@ -1,7 +1,8 @@
 """Plays notes on the sound font's recorded instruments.
 
-What does not depend on a single note (the recording at a key's speed, its loop unrolled, its
-envelope up to the note's end) is made once per key and song; a note is then two additions.
+A key's tone (the resampled recording with its loop repeated, and the envelope up to the note's end)
+is the same for all its notes, so it is made once per key and song. A note then costs two additions
+of arrays: one up to its end and one for the release.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ QUIETEST_DB = 70.0
 class Program:
     """A General MIDI program (0-127).
 
-    `borrowed` plays each key with the recording made for a key that many semitones away, as if the
-    instrument had another body. `decay` (s) adds a fading with that time constant.
+    Each key is played with the recording for the key `borrowed` semitones below, as if the
+    instrument had another body. `decay` adds an exponential decay with this time constant in s.
     """
 
     number: int
@@ -34,7 +35,10 @@ class Program:
 
 @dataclass(frozen=True)
 class DrumKit:
-    """A General MIDI kit, `semitones` faster and higher; `ring` scales how long pieces sound."""
+    """A General MIDI drum kit.
+
+    `semitones` raises its speed and pitch. `ring` scales how long its pieces sound.
+    """
 
     number: int
     semitones: int = 0
@@ -48,8 +52,9 @@ class _Family:
     decay: float
 
 
-# The font's hats lie 20 dB under its kick and its maracas 50 dB: each family is played on its own
-# and brought to a level, with a time constant that keeps the endless ones (808 kicks) apart.
+# In the font the hats are 20 dB below the kick, and the maracas 50 dB. Each family is therefore
+# played separately and scaled to a level. Its time constant shortens very long sounds (808 kicks),
+# which would overlap otherwise.
 _FAMILIES = (
     _Family(frozenset((35, 36)), 0.0, 0.25),
     _Family(frozenset((37, 38, 39, 40)), -2.0, 0.2),
@@ -64,7 +69,7 @@ _FAMILIES = (
 def play_program(
     program: Program, notes: Sequence[ScoreNote], samples: int, sample_rate: int
 ) -> np.ndarray:
-    """Audio (channel=2, sample) float32 of `samples` samples."""
+    """Plays notes on a program: float32 `(channel=2, sample)` with `samples` samples."""
     return _play(
         zones(0, program.number),
         notes,
@@ -79,12 +84,15 @@ def play_program(
 def play_kit(
     kit: DrumKit, notes: Sequence[ScoreNote], samples: int, sample_rate: int
 ) -> np.ndarray:
-    """Audio (channel=2, sample) float32 of `samples` samples; pitches are drum keys."""
+    """Plays notes, whose pitches are drum keys, on a kit.
+
+    Returns float32 `(channel=2, sample)` with `samples` samples.
+    """
     pieces = zones(DRUM_BANK, kit.number)
     audio = np.zeros((2, samples), dtype=np.float32)
     for family in _FAMILIES:
         decay = family.decay * kit.ring
-        # A stroke rings out: it has no end of its own.
+        # A stroke's note has no meaningful end: the sound rings until it has decayed.
         strokes = [ScoreNote(n.start, 5 * decay, n.pitch, n.velocity) for n in notes]
         strokes = [n for n in strokes if n.pitch in family.keys]
         played = _play(
@@ -124,7 +132,7 @@ def _play(
                     zone, note.pitch + transposed, seconds, decay, sample_rate
                 )
             tone = tones[zone, note.pitch]
-            # Velocity to level by the standard's default modulator, about the square.
+            # The standard's default modulator makes the level about the square of the velocity.
             gain = zone.gain * (note.velocity / 127) ** 2
             left, right = np.float32(gain * (0.5 - zone.pan)), np.float32(gain * (0.5 + zone.pan))
             release = _release(zone.release, sample_rate)
@@ -144,7 +152,7 @@ def _play(
 
 
 def _answering(preset: tuple[Zone, ...], key: int, velocity: int) -> list[Zone]:
-    """The zones that a key sounds; the nearest ones where the preset has none for it."""
+    """The zones that sound for a key, or the nearest ones where the preset has none for it."""
     fitting = [z for z in preset if z.velocities[0] <= velocity <= z.velocities[1]]
     found = [z for z in fitting if z.keys[0] <= key <= z.keys[1]]
     if not found and fitting:
@@ -156,19 +164,20 @@ def _answering(preset: tuple[Zone, ...], key: int, velocity: int) -> list[Zone]:
 def _tone(
     zone: Zone, pitch: int, seconds: float, decay: float | None, sample_rate: int
 ) -> np.ndarray:
-    """A key held for `seconds` s: the recording at the key's speed under its envelope."""
+    """A key held for `seconds` s: the recording at the key's speed, with its envelope."""
     speed = 2 ** (zone.tracking * (pitch - zone.root) / 12) * zone.rate / sample_rate
     source = _bandlimited(zone, _quantised(speed))
     at = np.arange(round(seconds * sample_rate)) * speed
     if zone.loops:
-        # Unrolled in continuous time, so that short loops stay in tune.
+        # The loop is repeated in continuous time, so that short loops stay in tune.
         first, last = zone.loop_start - zone.start, zone.loop_end - zone.start
         at = np.where(at < last, at, first + (at - first) % (last - first))
     else:
         at = at[at < len(source) - 4]
     index = at.astype(np.int64)
     x = (at - index).astype(np.float32)
-    # Cubic (Catmull-Rom) between four neighbours; `source` starts one early and ends two late.
+    # Cubic (Catmull-Rom) interpolation of four neighbours. `source` has one sample before the
+    # recording and four after it.
     a, b, c, d = (source[index + k] for k in range(4))
     wave = b + 0.5 * x * (c - a + x * (2 * a - 5 * b + 4 * c - d + x * (3 * (b - c) + d - a)))
     time = np.arange(len(wave), dtype=np.float32) / np.float32(sample_rate)
@@ -182,15 +191,16 @@ def _tone(
 
 
 def _quantised(speed: float) -> float:
-    """The speed rounded up to a third of an octave, at least 1: how much must be filtered off."""
+    """The speed for the anti-aliasing filter, rounded up to a third of an octave; at least 1."""
     return float(max(1.0, 2 ** (np.ceil(3 * np.log2(speed)) / 3)))
 
 
 @lru_cache(maxsize=512)
 def _bandlimited(zone: Zone, speed: float) -> np.ndarray:
-    """The recording without what would alias at `speed`.
+    """The recording, low-pass filtered so that it does not alias at `speed`.
 
-    One sample is put before, and four after: silence, or the loop's beginning.
+    One sample of silence is added before it, and four samples after it: silence, or the beginning
+    of the loop.
     """
     wave = recording(zone)
     edge = 0.5 / speed
@@ -209,7 +219,7 @@ def _bandlimited(zone: Zone, speed: float) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def _release(release: float, sample_rate: int) -> np.ndarray:
-    """The gain after a note's end: 100 dB in `release` s."""
+    """The gain after a note's end, which falls by 100 dB in `release` s."""
     length = round(min(release * QUIETEST_DB / 100, LONGEST_RELEASE_S) * sample_rate)
     time = np.arange(max(length, 1), dtype=np.float32) / np.float32(sample_rate)
     return np.asarray(10 ** (-5 * time / np.float32(release)), dtype=np.float32)

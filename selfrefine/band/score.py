@@ -61,7 +61,7 @@ class Groove:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all parts of one song share.
+    """The plan that all parts of one song share.
 
     `swing` is the delay of each beat's second eighth, as a share of an eighth. `tonic` is a pitch
     class and `scale` its intervals in semitones. `chords` has one entry per half bar.
@@ -175,7 +175,7 @@ def draw_plan(
 def _form(rng: np.random.Generator, seconds: float, bar_s: float) -> tuple[Section, ...]:
     unit = 4 if seconds < SHORT_SONG_S else 8
     body = (("verse", 0.5), ("chorus", 0.9), ("verse", 0.55), ("chorus", 0.95), ("bridge", 0.4))
-    # An excerpt may start anywhere.
+    # A song shorter than EXCERPT_S stands for an excerpt, which may begin after the intro.
     intro = seconds >= EXCERPT_S or rng.random() < 0.4
     sections = [Section("intro", 0, unit // 2, 0.35)] if intro else []
     turn = int(rng.integers(2))

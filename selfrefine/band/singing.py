@@ -1,8 +1,8 @@
-"""Turns spoken lines into singing: the melody's pitch, the vowels stretched to the notes' lengths.
+"""Turns spoken lines into singing: gives them the melody's pitch, and stretches vowels to notes.
 
-WORLD (Morise, Yokomori, Ozawa, IEICE 2016) analyses the speech; what comes out of `_alignment` is
-sung by the vocoder. The analysis is cached by voice and line; it depends on nothing else, so the
-cache changes no sample.
+WORLD (Morise, Yokomori, Ozawa, IEICE 2016) analyses the speech. `_alignment` maps the song's time
+to its frames, and the vocoder synthesises the singing. The analysis depends only on the voice and
+the line, so it is cached by them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from selfrefine.band.voice import SPEECH_RATE, SPOKEN_HZ, Phoneme, Voice, speak
 
 FRAME_S = 0.01
 ANALYSIS_FFT = 512
-APERIODICITY_STRIDE = 2  # analysed at every second frame: the costliest step, and it varies slowly
+APERIODICITY_STRIDE = 2  # only every second frame, since this step is the slowest and varies little
 BLUR_HZ = (3200.0, 4800.0)
 BLUR_WIDTH_HZ = 2200.0
-SPEECH_TOP_HZ = 10000.0  # espeak's spectra end here; above, the envelope is continued
-FALL_DB = 9.0  # per octave, beyond
+SPEECH_TOP_HZ = 10000.0  # espeak's spectra end here; the envelope is extended above
+FALL_DB = 9.0  # fall of the envelope per octave above SPEECH_TOP_HZ
 TILT_FROM_HZ = 400.0
 LOOSENESS_S = 0.008
 LONGEST_CLUSTER = 0.45  # share of a note that the consonants before the next one may take
@@ -31,7 +31,12 @@ LONGEST_CLUSTER = 0.45  # share of a note that the consonants before the next on
 
 @dataclass(frozen=True)
 class Delivery:
-    """How a singer sings. Pitches in cents, times in s, `formants` a factor on frequency."""
+    """How a singer sings.
+
+    Pitches are in cents and times in s. `formants` is a factor on the formants' frequencies,
+    `breath` (0-1) is how breathy the voice is, and `tilt_db` is in dB per octave above
+    TILT_FROM_HZ.
+    """
 
     formants: float
     breath: float
@@ -47,9 +52,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class _Analysis:
-    """Frames of FRAME_S: log power envelope, aperiodicity (frame, bin); and the phonemes.
+    """Frames of speech, FRAME_S apart, and the phonemes.
 
-    Bins go from 0 Hz to half of SPEECH_RATE.
+    The envelope is the natural log of power. It and the aperiodicity are `(frame, bin)`, with bins
+    from 0 Hz to half of SPEECH_RATE.
     """
 
     log_envelope: np.ndarray
@@ -65,7 +71,7 @@ def sing(
     sample_rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The lines sung: float32 (sample,), at any sample rate."""
+    """Sings lines: float32 `(sample,)` with `samples` samples, at any sample rate."""
     audio = np.zeros(samples, dtype=np.float32)
     loose = rng.normal(0.0, LOOSENESS_S, len(lines))
     for line, early in zip(lines, loose, strict=True):
@@ -88,12 +94,12 @@ def _sing_line(
     sample_rate: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, float]:
-    """A line's audio and how many seconds of it (its first consonants) precede the first note."""
+    """A line's audio, and how many seconds of it (the first consonants) precede the first note."""
     analysis = _analyse(voice, line.text)
     positions, lead_in = _alignment(analysis, line.notes)
     time = np.arange(len(positions)) * FRAME_S - lead_in
-    # Read at the bins of this sample rate, the formants shifted. espeak's band ends at 10 kHz:
-    # without a continuation, singing at 44.1 kHz would give itself away.
+    # The frames are read at the bins of this sample rate, with shifted formants. espeak's band ends
+    # at 10 kHz. Without an extension, this limit would identify vocals at 44.1 kHz.
     bins = vocoder_bins(FRAME_S, sample_rate)
     hz = np.arange(bins) * sample_rate / 2 / (bins - 1)
     read = np.minimum(hz / delivery.formants, SPEECH_TOP_HZ) * ANALYSIS_FFT / SPEECH_RATE
@@ -112,8 +118,8 @@ def _sing_line(
 def _analyse(voice: Voice, text: str) -> _Analysis:
     """WORLD's frames of a spoken line.
 
-    The pitch is known (espeak was told to hold it), so no pitch tracker is needed; where speech is
-    voiceless the aperiodicity says so.
+    espeak speaks with a constant, known pitch, so no pitch tracker is needed. The aperiodicity
+    marks voiceless speech.
     """
     import pyworld
 
@@ -139,9 +145,10 @@ def _analyse(voice: Voice, text: str) -> _Analysis:
 
 
 def _blurred(log_envelope: np.ndarray) -> np.ndarray:
-    """Envelopes smoothed along frequency above BLUR_HZ.
+    """Smooths the envelopes along frequency, gradually from the lower BLUR_HZ to the upper one.
 
-    espeak's formants 6-8 sit at fixed places with a gap below: a watermark on every voice.
+    espeak's formants 6 to 8 have fixed frequencies with a gap below them, by which a classifier
+    could recognise every voice.
     """
     spacing = SPEECH_RATE / ANALYSIS_FFT
     width = round(BLUR_WIDTH_HZ / spacing) | 1
@@ -155,10 +162,11 @@ def _blurred(log_envelope: np.ndarray) -> np.ndarray:
 
 
 def _alignment(analysis: _Analysis, notes: tuple[ScoreNote, ...]) -> tuple[np.ndarray, float]:
-    """For each output frame, the analysis frame (fractional) to take; and the lead-in in s.
+    """The fractional analysis frame for each output frame, and the lead-in in s.
 
-    Each vowel starts on its note and lasts until the consonants before the next vowel, which keep
-    their spoken length where there is room.
+    Each vowel starts at its note and lasts until the consonants before the next vowel. These keep
+    their spoken length where there is room. Raises ValueError for another number of notes than
+    vowels.
     """
     phonemes = analysis.phonemes
     vowels = [k for k, p in enumerate(phonemes) if p.is_vowel]
@@ -182,7 +190,7 @@ def _alignment(analysis: _Analysis, notes: tuple[ScoreNote, ...]) -> tuple[np.nd
         else:
             coda = phonemes[vowels[k + 1]].start / SPEECH_RATE - end
         held = max(until - at - min(coda, LONGEST_CLUSTER * (until - at)), 0.02)
-        # Most of a long note stays in the vowel's first half: diphthongs glide late.
+        # Most of a long note takes the vowel's first half, because diphthongs glide late.
         for share, spoken_share in ((0.0, 0.08), (0.12, 0.25), (0.75, 0.55), (1.0, 0.95)):
             out_time.append(at + share * held)
             source.append(start + spoken_share * (end - start))
@@ -196,7 +204,7 @@ def _alignment(analysis: _Analysis, notes: tuple[ScoreNote, ...]) -> tuple[np.nd
 
 
 def _sampled(frames: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Frames (frame, bin) at fractional positions, linearly between neighbours."""
+    """Frames `(frame, bin)` at fractional positions, by linear interpolation."""
     low = positions.astype(int)
     high = np.minimum(low + 1, len(frames) - 1)
     share = (positions - low).astype(np.float32)[:, None]
@@ -205,7 +213,7 @@ def _sampled(frames: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _warped(frames: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """Frames (frame, bin) read at fractional bins, the last one repeated beyond the end."""
+    """Frames `(frame, bin)` at fractional bins. The last bin is repeated above the end."""
     last = frames.shape[1] - 1
     at = np.clip(bins, 0, last)
     low = at.astype(int)
@@ -218,7 +226,7 @@ def _warped(frames: np.ndarray, bins: np.ndarray) -> np.ndarray:
 def _pitch(
     notes: tuple[ScoreNote, ...], time: np.ndarray, delivery: Delivery, rng: np.random.Generator
 ) -> np.ndarray:
-    """The melody in Hz per frame: notes joined by portamento, with vibrato and a slow drift."""
+    """Pitch `(frame,)` in Hz: notes joined by portamento, with vibrato and a slow drift."""
     begin = notes[0].start
     starts = np.array([n.start - begin for n in notes])
     which = np.clip(np.searchsorted(starts, time + FRAME_S / 2, side="right") - 1, 0, None)
@@ -238,7 +246,10 @@ def _pitch(
 
 
 def _loudness(notes: tuple[ScoreNote, ...], time: np.ndarray) -> np.ndarray:
-    """Gain per frame: each note's velocity, blended over 50 ms, faded out at the line's end."""
+    """Gain `(frame,)`, linear between the velocities at the notes' starts.
+
+    It fades out over 50 ms at the line's end.
+    """
     begin = notes[0].start
     starts = np.array([n.start - begin for n in notes])
     levels = np.array([n.velocity / 100 for n in notes])

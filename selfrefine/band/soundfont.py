@@ -1,11 +1,12 @@
 """Reads the General MIDI sound font that the `pretty_midi` package ships (SoundFont 2.04).
 
-Only what the band needs is kept of a preset: its zones, each a recorded sample with the keys and
-velocities it answers to, its tuning, level, pan and volume envelope. Modulators, LFOs and filters
-are left out (the filters are closed at rest, and would need envelopes of their own).
+The band needs only the zones of a preset. A zone is a recorded sample with its ranges of keys and
+velocities, tuning, level, pan and volume envelope. Modulators, LFOs and filters are not read (the
+filters are closed at rest, and would need envelopes of their own).
 
-No library, because of purity: symusic 0.5.8 is quick, but reads past the ends of some looped
-samples, shares a cache between presets, and ignores decays.
+No library plays the sound font, because songs must be pure functions of their seed. symusic 0.5.8
+is fast, but it reads past the ends of some looped samples, shares a cache between presets, and
+ignores decays.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from selfrefine.errors import InputError
 SOUND_FONT = "TimGM6mb.sf2"
 DRUM_BANK = 128
 
-# Generators (SoundFont 2.04, 8.1.2) and their defaults; those of times are in timecents.
+# Generators (SoundFont 2.04, section 8.1.2) and their defaults. Times are in timecents.
 _START, _END, _LOOP_START, _LOOP_END = 0, 1, 2, 3
 _START_COARSE, _END_COARSE, _LOOP_START_COARSE, _LOOP_END_COARSE = 4, 12, 45, 50
 _PAN = 17
@@ -39,9 +40,10 @@ _DEFAULTS = {
     _SCALE: 100,
     _ROOT: -1,
 }
-# Preset generators add to the instrument's, but for those that name or select (9.4).
+# Preset generators are added to the instrument's (section 9.4), except those that are references,
+# ranges or modes.
 _NOT_ADDED = frozenset((_INSTRUMENT, _KEYS, _VELOCITIES, _SAMPLE, _MODES, _ROOT))
-# Attenuations are read as all synthesizers do: as the makers' hardware did, at 0.4 of their value.
+# All synthesizers scale attenuations by 0.4, as the hardware of the format's authors did.
 _ATTENUATION_SHARE = 0.4
 
 
@@ -49,12 +51,14 @@ _ATTENUATION_SHARE = 0.4
 class Zone:
     """One sample of a preset and how it is played.
 
-    Ranges are inclusive. `start`, `end`, `loop_start`, `loop_end` index the font's samples;
-    `loops` tells whether the sound is held. `root` is the key (fractional) at which the sample,
-    recorded at `rate` Hz, sounds as recorded, and `tracking` how far it follows the keys (1: by
-    semitones, 0: not at all). `gain` is linear, `pan` -0.5 to 0.5. The envelope: `attack` s, `hold`
-    s, then `decay` s for 100 dB, down to `sustain_db` below the peak; after the note `release` s
-    for 100 dB.
+    Ranges of keys and velocities are inclusive. `start`, `end`, `loop_start` and `loop_end` index
+    the font's samples. `loops` says whether a held note repeats the loop. `root` is the key
+    (fractional) at which the sample, recorded at `rate` Hz, has its recorded pitch. `tracking` is
+    how far the pitch follows the keys (1: by semitones, 0: not at all). `gain` is linear; `pan` is
+    -0.5 to 0.5.
+
+    The envelope rises for `attack` s, stays for `hold` s, and falls by 100 dB per `decay` s to
+    `sustain_db` below the peak. After the note's end it falls by 100 dB per `release` s.
     """
 
     keys: tuple[int, int]
@@ -83,7 +87,7 @@ class _Font:
 
 
 def zones(bank: int, program: int) -> tuple[Zone, ...]:
-    """The zones of a preset; bank 0 holds the General MIDI programs, DRUM_BANK the kits.
+    """The zones of a preset. Bank 0 has the General MIDI programs, and DRUM_BANK the drum kits.
 
     Raises InputError when the sound font is missing or has no such preset.
     """
@@ -94,14 +98,14 @@ def zones(bank: int, program: int) -> tuple[Zone, ...]:
 
 
 def recording(zone: Zone) -> np.ndarray:
-    """The zone's sample, float32 (sample,) in -1 to 1, up to the loop's end if it loops."""
+    """The zone's sample, float32 `(sample,)` in -1 to 1. A looped one ends at its loop's end."""
     end = zone.loop_end if zone.loops else zone.end
     return _font().samples[zone.start : end].astype(np.float32) / np.float32(32768)
 
 
 def sound_font_path() -> Path:
-    """Where the sound font lies. Raises InputError when it is missing."""
-    # Found without importing the package, which is slow.
+    """The path of the sound font. Raises InputError when it is missing."""
+    # An import of the package would be slow.
     spec = importlib.util.find_spec("pretty_midi")
     if spec is None or spec.origin is None:
         raise InputError("The embedded band needs pretty_midi for its sound font: install it.")
@@ -128,7 +132,7 @@ def _font() -> _Font:
 
 
 def _chunks(data: bytes, offset: int) -> dict[str, bytes]:
-    """Every leaf chunk of a RIFF file by name; names are unique in a sound font."""
+    """All leaf chunks of a RIFF file by name. Names are unique in a sound font."""
     found: dict[str, bytes] = {}
     while offset + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, offset)
@@ -146,7 +150,7 @@ def _records(chunk: bytes, layout: str) -> list[tuple]:
 
 
 def _generators(chunks: dict[str, bytes], kind: str, first: int, last: int) -> list[dict[int, int]]:
-    """The generators of the bags [first, last) of presets ("p") or instruments ("i")."""
+    """The generators of the bags [first, last) of presets (kind "p") or instruments ("i")."""
     bags = _records(chunks[f"{kind}bag"][4 * first : 4 * (last + 1)], "<HH")
     out = []
     for (begin, _), (end, _) in itertools.pairwise(bags):
@@ -214,7 +218,7 @@ def _zone(chunks: dict[str, bytes], above: dict[int, int], own: dict[int, int]) 
 
 
 def _span(amount: int | None) -> tuple[int, int]:
-    """A range generator's two bytes: low, high."""
+    """The low and high end of a range generator, in its two bytes."""
     if amount is None:
         return 0, 127
     return amount & 0xFF, (amount >> 8) & 0xFF

@@ -1,4 +1,4 @@
-"""A small synthesizer: oscillators and frequency modulation, so that timbres never run out."""
+"""A small synthesizer with oscillators and frequency modulation, for any number of timbres."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Patch:
-    """One sound. Levels are linear, times in s, frequencies in Hz.
+    """One sound. Levels are linear, times are in s, and frequencies in Hz.
 
-    Two oscillator layers run through two low-pass filters: a dull one at `cutoff` and a bright one
-    six times higher that fades with `bite_decay`, which together sound like a filter envelope.
+    The oscillators run through two low-pass filters: a dull one at `cutoff`, and a bright one at
+    six times `cutoff`, whose part fades with the time constant `bite_decay`. Together they sound
+    like a filter envelope.
     """
 
     saw: float
@@ -67,7 +68,11 @@ class PatchRange:
 
 
 def draw_patch(ranges: PatchRange, rng: np.random.Generator) -> Patch:
-    """Draws each field uniformly, the cutoff and the times on a logarithmic scale."""
+    """Draws each field uniformly.
+
+    The cutoff, attack, decay, release and bite decay are uniform on a logarithmic scale. `fm_ratio`
+    is rounded to halves.
+    """
     drawn = {}
     for field in fields(ranges):
         low, high = getattr(ranges, field.name)
@@ -87,7 +92,7 @@ def play_patch(
     sample_rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Audio (channel=2, sample) float32 of `samples` samples."""
+    """Plays notes on a patch: float32 `(channel=2, sample)` with `samples` samples."""
     import pedalboard
 
     dull = np.zeros((2, samples), dtype=np.float32)
@@ -122,7 +127,7 @@ def play_patch(
 def play_sweep(
     notes: Sequence[ScoreNote], samples: int, sample_rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise whose band climbs or falls through each note: audio (channel=2, sample) float32."""
+    """Noise whose band rises or falls during each note: float32 `(channel=2, sample)`."""
     import pedalboard
 
     noise = rng.standard_normal((2, samples), dtype=np.float32)
@@ -165,7 +170,7 @@ def _oscillators(
     frequency = 440.0 * 2 ** ((note.pitch - 69 + cents / 100) / 12)
     phase = np.float64(rng.random()) + frequency * time.astype(np.float64)
     if patch.glide > 0 and before is not None and before != note.pitch:
-        # The pitch slides from the last note: 2**(semitones/12 * exp(-t/glide)), summed up.
+        # The pitch glides from the last note: a factor of 2**(semitones/12 * exp(-t/glide)).
         bend = 2 ** ((before - note.pitch) / 12 * np.exp(-time / patch.glide))
         phase = np.cumsum(frequency * bend) / sample_rate
     step = frequency / sample_rate
@@ -188,7 +193,7 @@ def _oscillators(
 
 
 def _saw(phase: np.ndarray, step: float) -> np.ndarray:
-    """A sawtooth with its corner rounded over one sample on each side (PolyBLEP)."""
+    """A sawtooth whose corner is rounded over one sample on each side (PolyBLEP)."""
     turn = (phase % 1.0).astype(np.float32)
     wave = 2 * turn - 1
     after = turn < step

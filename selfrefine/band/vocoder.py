@@ -1,7 +1,7 @@
-"""A source-filter vocoder on short-time spectra: pulses and noise through moving filters.
+"""A source-filter vocoder on short-time spectra: pulses and noise through time-varying filters.
 
-It takes WORLD's parameters but works on all frames at once, about ten times faster than WORLD's own
-synthesis, which goes from pulse to pulse. Its noise comes from the caller's generator.
+It takes WORLD's parameters, but processes all frames at once. This is about ten times faster than
+WORLD's own synthesis, which goes from pulse to pulse. The noise comes from the caller's generator.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 SINC_HALF_WIDTH = 6
-RINGING_S = 0.012  # room left in a frame for the filters to ring
+RINGING_S = 0.012  # time added to a frame's window for the filters' ringing
 
 
 def vocoder_bins(frame_s: float, sample_rate: int) -> int:
-    """How many frequency bins `vocode` asks for: 1 + half a power of two."""
+    """The number of frequency bins that `vocode` needs: 1 + half a power of two."""
     least = 2 * round(frame_s * sample_rate) + round(RINGING_S * sample_rate)
     return int(2 ** np.ceil(np.log2(least))) // 2 + 1
 
@@ -26,10 +26,11 @@ def vocode(
     sample_rate: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Voice from frames `frame_s` s apart: float32 (sample,), one hop for each frame.
+    """Synthesises a voice from frames `frame_s` s apart: float32 `(sample,)`, one hop per frame.
 
-    `log_envelope` is the natural log of power, `aperiodicity` the share (0-1, in amplitude) of
-    noise, both (frame, bin) with bins from 0 Hz to half the sample rate; `pitch` (frame,) is in Hz.
+    `log_envelope` is the natural log of power, and `aperiodicity` the share of noise in amplitude
+    (0-1). Both are `(frame, bin)`, with bins from 0 Hz to half the sample rate. `pitch` `(frame,)`
+    is in Hz. Raises ValueError for another number of bins than `vocoder_bins`.
     """
     frames, bins = log_envelope.shape
     hop = round(frame_s * sample_rate)
@@ -46,7 +47,7 @@ def vocode(
     spectra *= _minimum_phase(log_envelope)
     pieces = np.fft.irfft(spectra, fft_size, axis=1).astype(np.float32)
     audio = np.zeros(samples + fft_size, dtype=np.float32)
-    # Overlap-add: frames that do not overlap are added in one go.
+    # Overlap-add: all frames that do not overlap each other are added together.
     stride = -(-fft_size // hop)
     for first in range(stride):
         chosen = pieces[first::stride]
@@ -67,13 +68,13 @@ def _spectra(
 
 
 def _pulses(pitch: np.ndarray, hop: int, samples: int, sample_rate: int) -> np.ndarray:
-    """A train of band-limited pulses of constant power, its pitch (Hz) gliding between frames."""
+    """Band-limited pulses of constant power, `(sample,)`. `pitch` (Hz) is linear between frames."""
     at = np.arange(samples) / hop - 1
     hertz = np.interp(at, np.arange(len(pitch)), pitch)
     phase = np.cumsum(hertz) / sample_rate
     turns = np.floor(phase)
     hits = np.flatnonzero(np.diff(turns) > 0)
-    # Where between sample `hits` and the next the phase is whole.
+    # The position between sample `hits` and the next one at which the phase is an integer.
     share = (turns[hits + 1] - phase[hits]) / (phase[hits + 1] - phase[hits])
     taps = np.arange(-SINC_HALF_WIDTH + 1, SINC_HALF_WIDTH + 1)
     distance = taps[None, :] - share[:, None]
@@ -86,7 +87,7 @@ def _pulses(pitch: np.ndarray, hop: int, samples: int, sample_rate: int) -> np.n
 
 
 def _minimum_phase(log_power: np.ndarray) -> np.ndarray:
-    """The minimum-phase spectrum (frame, bin) with this log power, through the real cepstrum."""
+    """The minimum-phase spectrum `(frame, bin)` of this log power, by the real cepstrum."""
     fft_size = 2 * (log_power.shape[1] - 1)
     cepstrum = np.fft.irfft(log_power / 2, fft_size, axis=1)
     half = fft_size // 2

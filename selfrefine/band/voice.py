@@ -1,9 +1,9 @@
-"""Speaks lines with espeak-ng, through ctypes, and says where each phoneme starts.
+"""Speaks lines with espeak-ng, through ctypes, and gives the start of each phoneme.
 
-espeak keeps state from one utterance to the next, in a hundred static variables (flutter, noise,
-wave phase, the place within recorded consonants) that no call resets. Speech here is a pure
-function of its arguments, because each line is spoken by a fresh copy of the library (5 ms), with
-a voice of ours and the pitch held constant.
+espeak keeps state between utterances in a hundred static variables (flutter, noise, wave phase,
+position in recorded consonants), and no call resets them. Each line is therefore spoken by a fresh
+copy of the library (5 ms), with a voice of our own and a constant pitch. Speech is then a pure
+function of its arguments.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PARAMETER_RATE = 1
 
 @dataclass(frozen=True)
 class Voice:
-    """A way to speak: an espeak language and the scale (percent) of formants 1-5."""
+    """An espeak language, and the scale of each of the formants 1 to 5 in percent."""
 
     language: str
     formants: tuple[int, int, int, int, int]
@@ -50,7 +50,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Phoneme:
-    """One phoneme of an utterance: espeak's mnemonic, and its samples [start, end)."""
+    """One phoneme of an utterance: espeak's mnemonic and its range of samples [start, end)."""
 
     name: str
     start: int
@@ -58,14 +58,17 @@ class Phoneme:
 
     @property
     def is_vowel(self) -> bool:
-        """Long enough to be sung: a schwa that espeak slips into a cluster is not."""
+        """Whether this is a vowel that is long enough to be sung.
+
+        A schwa that espeak inserts into a cluster of consonants is not.
+        """
         letter = self.name.lstrip("',%=|_:")[:1]
         return letter in VOWEL_LETTERS and self.end - self.start > SHORTEST_VOWEL_S * SPEECH_RATE
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """Speech at SPEECH_RATE, at a constant pitch of SPOKEN_HZ: float64 (sample,)."""
+    """Speech with a constant pitch of SPOKEN_HZ: float64 `(sample,)` at SPEECH_RATE Hz."""
 
     audio: np.ndarray
     phonemes: tuple[Phoneme, ...]
@@ -99,7 +102,7 @@ else:
 
 @lru_cache(maxsize=64)
 def speak(voice: Voice, text: str) -> Utterance:
-    """Speaks one line; text in `[[ ]]` is read as phonemes.
+    """Speaks one line. Text in `[[ ]]` is read as phonemes.
 
     Raises InputError when espeak-ng or the language is missing.
     """
@@ -121,7 +124,7 @@ def speak(voice: Voice, text: str) -> Utterance:
         flags = _INITIALIZE_PHONEME_EVENTS | _INITIALIZE_DONT_EXIT
         library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data, flags)
         library.espeak_SetSynthCallback(collect)
-        # espeak reads a voice from a file only.
+        # espeak reads a voice only from a file.
         definition = folder / "voice"
         definition.write_text(_definition(voice))
         failed = library.espeak_ng_SetVoiceByFile(str(definition).encode())
@@ -149,18 +152,19 @@ def speak(voice: Voice, text: str) -> Utterance:
 
 @lru_cache(maxsize=4096)
 def syllables(voice: Voice, text: str) -> int:
-    """How many vowels, so notes, espeak hears in a line."""
+    """How many vowels espeak speaks in a line. Each gets a note."""
     return sum(p.is_vowel for p in speak(voice, text).phonemes)
 
 
 @contextmanager
 def _fresh_library() -> Iterator[tuple[ctypes.CDLL, bytes, Path]]:
-    """espeak-ng as just loaded, its data path, and a folder for the time being."""
+    """A newly loaded copy of espeak-ng, its data path, and a temporary folder."""
     import espeakng_loader
 
     with tempfile.TemporaryDirectory(prefix="espeak-") as name:
         try:
-            # A copy: the loader hands out one library per file, statics and all.
+            # The file is copied, because the loader gives every caller of the same file the same
+            # library, with its static variables.
             original = Path(espeakng_loader.get_library_path())
             library = ctypes.CDLL(shutil.copy(original, name))
             data = str(espeakng_loader.get_data_path()).encode()
@@ -184,12 +188,12 @@ def _fresh_library() -> Iterator[tuple[ctypes.CDLL, bytes, Path]]:
 
 
 def _has_language(data: bytes, voice: Voice) -> bool:
-    """espeak does not say: what it does not know it speaks as English."""
+    """Whether espeak has the voice's language. espeak gives no error for others."""
     return (Path(data.decode()) / f"{voice.language}_dict").is_file()
 
 
 def _definition(voice: Voice) -> str:
-    """The voice as espeak's voice file."""
+    """The voice in the format of espeak's voice files."""
     lines = ["name band", f"language {voice.language}", "flutter 0", "roughness 0"]
     lines += [f"formant {k + 1} {scale}" for k, scale in enumerate(voice.formants)]
     return "\n".join(lines) + "\n"

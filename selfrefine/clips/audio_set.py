@@ -15,7 +15,7 @@ import numpy as np
 
 from selfrefine.classes import Labels, LabelSet
 from selfrefine.errors import InputError
-from selfrefine.files.atomic import write_json
+from selfrefine.files.atomic import write_text
 
 FORMAT = 1
 
@@ -129,7 +129,7 @@ class AudioSetWriter:
             "samples": self.written,
             "clips": [dataclasses.asdict(clip) for clip in self.clips],
         }
-        write_json(self.folder / "index.json", index)
+        write_text(self.folder / "index.json", json.dumps(index, indent=1))
 
 
 def open_audio_set(folder: Path) -> AudioSet:

@@ -55,10 +55,10 @@ def draw_sources(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draws a clip and the start of a segment for each target of `count` mixtures.
 
-    Returns clips and offsets (samples), both `(count, target)`, and groups `(count, target,
-    class)`. Clip and offset are -1 where a target is silent or merged into another one. With
-    probability `multi_chance` a mixture has a multi-labelled source, in the row of its first class.
-    A class without single-labelled clips is a silent target.
+    Returns clips `(count, target)`, offsets in samples `(count, target)`, and groups
+    `(count, target, class)`. Clip and offset are -1 where a target is silent or merged into another
+    one. With probability `multi_chance` a mixture has a multi-labelled source, in the row of its
+    first class. A class without single-labelled clips is a silent target.
     """
     groups = torch.eye(len(CLASSES)).repeat(count, 1, 1)
     clips = torch.full((count, len(CLASSES)), -1)

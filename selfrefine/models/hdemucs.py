@@ -59,9 +59,9 @@ class InverseSpectrum(torch.autograd.Function):
     half a hop after the signal's start, and there are as many frames as hops, as in torchaudio's
     model.
 
-    The forward and the backward pass take one pass over the data each. They transform a limited
-    number of signals at once, and make no padded, complex or transposed copies of these tensors,
-    which are the model's largest.
+    The forward and the backward pass go through the data once each. They transform a limited number
+    of signals at once, and make no padded, complex or transposed copies of these tensors, which are
+    the model's largest.
     """
 
     OVERLAP = 4
