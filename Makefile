@@ -57,7 +57,8 @@ test: $(READY)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
-	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
+	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy && \
+	  $(PYTHON) -m pytest -q --durations 0 tests/test_rooms.py
 
 # The first of these interpreters that runs and is 3.11 or 3.12. uv installs in a tenth of pip's
 # time; pip is what knows the mirror of someone who has one.

@@ -1,13 +1,12 @@
-"""All benchmarks, one after the other, on the terminal and into a file that says where they ran.
+"""Runs all benchmarks one after another, and writes their output and the machine's facts to a file.
 
     python -m benchmarks [--profile mini] [--only NAME ...] [--seconds S] [--resume]
         [--commit NAME] [--output results/benchmarks]
 
-Each one's output is kept in a file of its own, DEVICE-PROFILE.parts/NAME.md, as soon as it ends. At
-the end all that are there are joined into DEVICE-PROFILE.md, but for one that would then tell less
-than before. A run that was cut short goes on with --resume, which passes over what has ended well
-with the same code on the same device. --seconds bounds each benchmark. --commit names the commit
-where there is no git.
+When a benchmark ends, its output is written to its own file, DEVICE-PROFILE.parts/NAME.md. At the
+end these files are joined into DEVICE-PROFILE.md, unless sections of the old file would be lost.
+With --resume, benchmarks that have succeeded with the same code on the same device are skipped.
+--seconds bounds each benchmark. --commit names the commit where there is no git.
 """
 
 import argparse
@@ -41,7 +40,8 @@ AT_A_SCALE = ("refining", "mixing", "training")
 
 
 def main(words: list[str] | None = None) -> int:
-    """1 when a benchmark fails or is stopped, 2 for a machine setting that cannot be used."""
+    """Returns 1 if a benchmark fails or is stopped, 2 for a machine setting that cannot be used,
+    else 0."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -50,10 +50,10 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="mini", choices=SCALES)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, metavar="NAME")
     parser.add_argument(
-        "--seconds", type=positive_seconds, help="that a benchmark may take; all it needs"
+        "--seconds", type=positive_seconds, help="most seconds of a benchmark (default: no limit)"
     )
-    parser.add_argument("--resume", action="store_true", help="pass over what has ended well")
-    parser.add_argument("--commit", help="what to say in place of git")
+    parser.add_argument("--resume", action="store_true", help="skip benchmarks that have succeeded")
+    parser.add_argument("--commit", help="name of the commit, where there is no git")
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks"))
     args = parser.parse_args(words)
     try:
@@ -86,7 +86,7 @@ def main(words: list[str] | None = None) -> int:
     facts = [*facts, f"joined {time.strftime('%Y-%m-%d')}"]
     head = "# Speed against peers\n\n" + "".join(f"- {fact}\n" for fact in facts)
     if lost := lost_sections(path, parts):
-        print(f"{path} stays as it was, for it tells of {', '.join(lost)} too; see {folder}")
+        print(f"{path} is not changed, since it also has {', '.join(lost)}; see {folder}")
     else:
         write_text(path, joined(parts, here, head))
         print(f"written to {path}")
@@ -96,17 +96,19 @@ def main(words: list[str] | None = None) -> int:
 
 
 def output_of(command: list[str], limit_s: float | None) -> tuple[str, bool]:
-    """What a command prints, shown as it comes, and whether it ends well; if not, the last line
-    says so.
+    """Runs a command. Returns its output, which is also printed at once, and whether it succeeded.
+    If not, the last line of the output says so.
 
-    What it started ends with it: after `limit_s`, and when this process is told to end.
+    The command and the processes that it started are killed after `limit_s` seconds, and when this
+    process is terminated.
     """
     process = subprocess.Popen(
         command,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
-        # As the runner trains on a CPU, and so that no thread spins beside the one timed.
+        # The runner uses these settings too. With one OpenMP thread, none spins next to the one
+        # that is timed.
         env={**os.environ, **MEMORY_SETTINGS, **allocator_settings(), "OMP_NUM_THREADS": "1"},
         process_group=0,
     )
@@ -144,6 +146,6 @@ def positive_seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    # As an interrupt from the keyboard would: the benchmark that runs ends too.
+    # Raises SystemExit, so that the running benchmark ends too, as after a keyboard interrupt.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

@@ -1,23 +1,24 @@
-"""The embedded band beside real music.
+"""Compares the songs of the embedded band with real music.
 
     OMP_NUM_THREADS=1 python -m benchmarks.band_difficulty [--real DIR …] [--songs 48]
         [--seconds 14] [--separator [--test-dir DIR]] [--json FILE]
 
-Prints statistics of songs (`benchmarks.band_statistics` says how each is taken), a column for all
-real songs together and one for each domain of the band. The aim: the band's columns near the real
-ones. In order:
+Prints statistics of songs, which `benchmarks.band_statistics` defines. There is one column for all
+real songs together and one for each domain of the band; these are called sources here. The band's
+columns should be close to the real one. In order:
 
-- balanced accuracy of a linear classifier that tells the classes apart by trivial features, with
-  songs of its own source held out, and trained on another source; chance is .25;
-- what stems are like: centroid, width, flatness, level, how much of the time they sound;
-- how much their registers overlap, and whose the low registers are;
-- what an ideal mask reaches, and the mixture itself;
-- with --separator, what X-UMX at mini reaches that was trained on uncorrupted stems of each source.
-  Of the real songs every fifth is tested on, or those of --test-dir.
+- balanced accuracy of a linear classifier that tells the classes apart by simple features, with
+  held-out songs of its own source, and trained on another source; chance is 0.25;
+- number of songs with each class;
+- properties of stems: centroid, width, flatness, level, and the share of time in which they sound;
+- overlap of the classes' registers, and each class' share of the energy in the low registers;
+- SDR of an ideal mask, and of the mixture itself;
+- with --separator, SDR of X-UMX at mini, trained on uncorrupted stems of each source. The test is
+  on every fifth real song, or on the songs of --test-dir.
 
 A DIR holds songs as stems, <song>/<class>.<ext>, or as tracks, <song>/tracks/<class>__<instrument>;
-or such folders called train, validation and test. Expected cost on one core: 1 s a song of the
-band, 2 s a real one of 40 s; with --separator, minutes a source.
+or it holds such folders called train, validation and test. Expected cost on one core: 1 s per song
+of the band, 2 s per real song of 40 s; with --separator, minutes per source.
 """
 
 from __future__ import annotations
@@ -69,25 +70,28 @@ if TYPE_CHECKING:
 
 REAL = "real"
 TEST_EVERY = 5
-"""One real song in so many is tested on, where no folder of test songs is named."""
+"""Without a folder of test songs, one real song of this many is a test song."""
 
 NAME_WIDTH, CELL_WIDTH = 28, 10
 
 Statistics = dict[str, Summary]
-"""What a group of rows is of, and the rows' values by name."""
+"""The title of each group of rows, and the rows' values by name."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Songs to train a separator on and songs to test it on."""
+    """Songs for training a separator, and songs for testing it."""
 
     train: Sequence[DecodedSong]
     test: Sequence[DecodedSong]
 
 
 def song_of(name: str, signals: Sequence[tuple[str, np.ndarray]]) -> DecodedSong:
-    """A song of classes and their signals `(channel=2, sample)`, padded to the longest and summed.
-    Stems that are silent throughout are left out."""
+    """Makes a song from classes and signals `(channel=2, sample)`.
+
+    Signals are padded to the longest, and those of a class are summed. Completely silent stems are
+    left out.
+    """
     length = max(audio.shape[1] for _, audio in signals)
     stems = {label: np.zeros((2, length), dtype=np.float32) for label in CLASSES}
     for label, audio in signals:
@@ -96,7 +100,7 @@ def song_of(name: str, signals: Sequence[tuple[str, np.ndarray]]) -> DecodedSong
 
 
 def songs_of_folder(root: Path) -> list[DecodedSong]:
-    """The songs of a folder. What cannot be used is said.
+    """The songs of a folder, at `SAMPLE_RATE`. Prints which songs cannot be used.
 
     Raises InputError as `songs_of_root` does, and for a file that cannot be read.
     """
@@ -120,16 +124,16 @@ def songs_of_folder(root: Path) -> list[DecodedSong]:
 def band_songs(
     domain: str, seed: int, count: int, seconds: float, processes: int
 ) -> Iterator[DecodedSong]:
-    """The first songs of a domain."""
+    """Yields the first `count` songs of a domain of the band, each `seconds` s long."""
     with closing(play_songs(domain, seed, range(count), seconds, SAMPLE_RATE, processes)) as songs:
         for index, tracks in enumerate(songs):
             yield song_of(f"{domain}{index:03d}", [(track.stem, track.audio) for track in tracks])
 
 
 def split_real(folders: Mapping[Path, Sequence[DecodedSong]], test_folder: Path | None) -> Split:
-    """Holds out the songs of one folder, or every fifth of all.
+    """Splits real songs: the test songs are those of `test_folder`, or every fifth of all songs.
 
-    Raises InputError where nothing is left to train on or to test on.
+    Raises InputError if no song is left for training or for testing.
     """
     if test_folder is None:
         songs = [song for of_folder in folders.values() for song in of_folder]
@@ -149,7 +153,8 @@ def split_real(folders: Mapping[Path, Sequence[DecodedSong]], test_folder: Path 
 
 
 def classifier_accuracies(tables: Mapping[str, FeatureTable], tested: str) -> Statistics:
-    """Of classifiers trained on each source, by feature set; the source's own first."""
+    """Balanced accuracies on the source `tested`, by feature set: of a classifier of its own, on
+    held-out songs, and of a classifier trained on each other source."""
     others = {source: table for source, table in tables.items() if source != tested}
     return {
         f"balanced accuracy by {words}": {
@@ -164,7 +169,7 @@ def classifier_accuracies(tables: Mapping[str, FeatureTable], tested: str) -> St
 
 
 def statistics_of(songs: Sequence[DecodedSong], table: FeatureTable) -> Statistics:
-    """All statistics of a source but those of classifiers and separators."""
+    """All statistics of a source except those of classifiers and separators."""
     return {
         "songs with the class": {
             name: sum(name in song.stems for song in songs) for name in CLASSES
@@ -181,8 +186,8 @@ def statistics_of(songs: Sequence[DecodedSong], table: FeatureTable) -> Statisti
 def separator_scores(
     splits: Mapping[str, Split], settings: SeparatorSettings, seed: int
 ) -> dict[str, Statistics]:
-    """SDR in dB of X-UMX, trained on each source's songs, on the test songs of every source: by the
-    source tested on."""
+    """SDR (dB) of X-UMX trained on each source, on the test songs of every source. The result is by
+    the source of the test songs."""
     import torch
 
     from selfrefine.models.separator import separate_song
@@ -212,7 +217,7 @@ def trained_separator(
     folder: Path,
     device: torch.device,
 ) -> nn.Module:
-    """A separator trained on the songs' stems, silence removed, as the experiments train one."""
+    """A separator that is trained as in the experiments, on the songs' stems without silence."""
     from selfrefine.audio.silence import remove_silence
     from selfrefine.clips.audio_set import AudioSetWriter, open_audio_set
     from selfrefine.models.separator import build_separator
@@ -231,7 +236,7 @@ def trained_separator(
 
 
 def compare(args: argparse.Namespace) -> dict[str, Statistics]:
-    """The statistics by source. Raises InputError for folders and numbers that cannot be used."""
+    """All statistics by source. Raises InputError for folders and numbers that cannot be used."""
     if args.test_dir and not args.separator:
         raise InputError("--test-dir says what --separator is tested on; give --separator too")
     if args.seconds * SAMPLE_RATE < WINDOW:
@@ -267,7 +272,7 @@ def compare(args: argparse.Namespace) -> dict[str, Statistics]:
 
 
 def table_lines(found: Mapping[str, Statistics]) -> list[str]:
-    """A column a source; a line a group of values, then one a value."""
+    """The table's lines: one column per source; a title per group, and then one line per value."""
     groups: dict[str, dict[str, None]] = {}
     for statistics in found.values():
         for group, values in statistics.items():
@@ -286,7 +291,7 @@ def padded(name: str, cells: Iterable[str]) -> str:
 
 
 def cell(group: str, value: float) -> str:
-    """About three digits; a dash for what is not known."""
+    """A value with about three digits; "-" for NaN, and "mono" for the width of mono stems."""
     if math.isnan(value):
         return "-"
     if group == WIDTH_WORDS and value <= MONO_DB:
@@ -297,8 +302,10 @@ def cell(group: str, value: float) -> str:
 
 
 def write_statistics(path: Path, found: Mapping[str, Statistics]) -> None:
-    """By source, group and name; null for what is not known. The file appears whole or not at
-    all."""
+    """Writes the values as JSON, by source, group and name, with null for NaN.
+
+    The file is written completely or not at all. Raises InputError if it cannot be written.
+    """
     values = {
         source: {
             group: {name: None if math.isnan(v) else v for name, v in of_group.items()}

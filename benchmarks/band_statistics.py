@@ -1,8 +1,9 @@
-"""What songs are like, in numbers: pure functions of songs and their four stems.
+"""Statistics of songs: pure functions of songs and their four stems.
 
-All signals are float32 `(channel=2, sample)` at SAMPLE_RATE. A song may lack classes; it
-contributes the others. Windows are 3 s long; those 30 dB under the stem's loudest are left out.
-Values that sum up a source are by class, or by what else they are of; NaN where no song tells.
+All signals are float32 `(channel=2, sample)` at SAMPLE_RATE (Hz). A song may lack classes; it
+contributes the others. Windows are 3 s long; windows more than 30 dB below the stem's loudest one
+are left out. A summary has values by class, or by pair of classes. A value is NaN if no song has
+it.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ WINDOW = 3 * SAMPLE_RATE
 FRAME = SAMPLE_RATE // 10
 ACTIVE_DB = -30.0
 MONO_DB = -40.0
-"""Side to mid of what counts as mono. The width and the pan of a window go no further than this,
-so that a window with one silent channel, or without a side, does not outweigh all others."""
+"""Side to mid (dB) below which a window counts as mono. Width is limited to at least this, and pan
+to this on either side, so that a window with a silent channel or side does not outweigh all
+others."""
 
 PAUSE_FRAMES = 5
-"""Quiet frames in a row that make a pause: half a second."""
+"""Number of consecutive quiet frames that make a pause: half a second."""
 
 FFT, HOP = 1024, 256
 BAND_EDGES_HZ = (30.0, 150.0, 500.0, 1500.0, 4000.0, 8000.0)
@@ -49,7 +51,7 @@ FOLDS = 5
 REGISTER_FFT = 4096
 REGISTER_HZ = np.fft.rfftfreq(REGISTER_FFT, 1 / SAMPLE_RATE)
 THIRD_OCTAVES_HZ = 1000.0 * 2.0 ** (np.arange(-15, 9) / 3)
-"""Centres, of 31 Hz to 6.3 kHz."""
+"""Centres of third-octave bands, from 31 Hz to 6.3 kHz."""
 
 LOW_REGISTERS_HZ = {"under 150 Hz": (0.0, 150.0), "150-300 Hz": (150.0, 300.0)}
 MASK_FFT, MASK_HOP = 2048, 512
@@ -61,8 +63,8 @@ Summary = dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class DecodedSong:
-    """`stems` by class, each `(channel=2, sample)`, equally long, at least a window; none is silent
-    throughout."""
+    """A song. `stems` are by class, each `(channel=2, sample)`. They have the same length, at least
+    one window, and none is completely silent."""
 
     name: str
     stems: dict[str, np.ndarray]
@@ -75,7 +77,8 @@ class DecodedSong:
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Twelve features `(window, 12)`; each window's class as CLASSES' index, and its song."""
+    """Features of windows: `rows` `(window, 12)`, `labels` `(window,)` as indices into CLASSES, and
+    `songs` `(window,)` as numbers."""
 
     rows: np.ndarray
     labels: np.ndarray
@@ -83,7 +86,7 @@ class FeatureTable:
 
 
 def sounding_windows(stem: np.ndarray) -> list[slice]:
-    """Where the windows lie that are within 30 dB of the loudest."""
+    """The windows that are within 30 dB of the stem's loudest one."""
     starts = range(0, stem.shape[1] - WINDOW + 1, WINDOW)
     pieces = [slice(start, start + WINDOW) for start in starts]
     powers = np.array([_power(stem[:, piece]) for piece in pieces])
@@ -92,11 +95,12 @@ def sounding_windows(stem: np.ndarray) -> list[slice]:
 
 
 def window_features(window: np.ndarray, mixture: np.ndarray) -> np.ndarray:
-    """The twelve features of one window of a stem, beside the same window of its mixture.
+    """The twelve features `(12,)` of a window of a stem; `mixture` is the same window of its song.
 
-    Level relative to the mixture, pan (left to right) and width (side to mid) in dB; the energies
-    of five bands relative to their sum in dB; spectral flatness in dB and centroid in octaves over
-    1 Hz, both of the mean power spectrum; zero crossings a sample; onsets a second.
+    They are: level relative to the mixture, pan (left to right) and width (side to mid) in dB; the
+    energies of five bands relative to their sum in dB; spectral flatness in dB and centroid in
+    octaves above 1 Hz, both of the mean power spectrum; zero crossings per sample; onsets per
+    second.
     """
     mid = window.mean(axis=0)
     frames = _frames(mid, FFT, HOP)
@@ -124,13 +128,13 @@ def window_features(window: np.ndarray, mixture: np.ndarray) -> np.ndarray:
 
 
 def width_db(audio: np.ndarray) -> float:
-    """Energy of the side signal to that of the mid signal in dB."""
+    """Energy of the side signal relative to that of the mid signal, in dB."""
     side = (audio[0] - audio[1]) / 2
     return float(_db(_power(side)) - _db(_power(audio.mean(axis=0))))
 
 
 def feature_table(songs: Sequence[DecodedSong]) -> FeatureTable:
-    """The features of every window of every stem."""
+    """The features of all windows that sound, of all stems."""
     rows, labels, numbers = [], [], []
     for number, song in enumerate(songs):
         mixture = song.mixture
@@ -143,7 +147,8 @@ def feature_table(songs: Sequence[DecodedSong]) -> FeatureTable:
 
 
 def own_accuracy(table: FeatureTable, columns: slice) -> float:
-    """Balanced accuracy of a linear classifier of windows, songs held out in up to five folds."""
+    """Balanced accuracy of a linear classifier on the windows of held-out songs, by
+    cross-validation with up to five folds."""
     folds = GroupKFold(min(FOLDS, len(np.unique(table.songs))))
     x = table.rows[:, columns]
     found = cross_val_predict(_classifier(), x, table.labels, groups=table.songs, cv=folds)
@@ -151,14 +156,18 @@ def own_accuracy(table: FeatureTable, columns: slice) -> float:
 
 
 def accuracy_across(trained: FeatureTable, tested: FeatureTable, columns: slice) -> float:
-    """Balanced accuracy of a linear classifier on the windows of another source."""
+    """Balanced accuracy, on the windows of `tested`, of a linear classifier trained on those of
+    `trained`."""
     model = _classifier().fit(trained.rows[:, columns], trained.labels)
     return _balanced_accuracy(tested.labels, model.predict(tested.rows[:, columns]))
 
 
 def timbre(table: FeatureTable) -> dict[str, Summary]:
-    """Centroid (power-weighted mean frequency), width and flatness: means over a song's windows,
-    the centroid's geometric, then medians over songs. Last the share of windows that are mono."""
+    """Centroid (power-weighted mean frequency), width, share of mono windows, and flatness.
+
+    Each is a mean over a song's windows, geometric for the centroid, and then a median over songs;
+    the share of mono windows is a mean over songs.
+    """
     centroids = _by_class(table, CENTROID, np.median)
     mono = replace(table, rows=table.rows <= MONO_DB)
     return {
@@ -170,7 +179,8 @@ def timbre(table: FeatureTable) -> dict[str, Summary]:
 
 
 def levels(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
-    """Energy of the whole stem to that of the mixture: mean and standard deviation over songs."""
+    """Energy of the whole stem relative to that of the mixture in dB: mean and standard deviation
+    over songs."""
     of_class: dict[str, list[float]] = {name: [] for name in CLASSES}
     for song in songs:
         whole = _db(_power(song.mixture))
@@ -187,7 +197,7 @@ def levels(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
 
 
 def sounding_frames(audio: np.ndarray) -> np.ndarray:
-    """Which whole frames of 0.1 s lie within 30 dB of the loudest frame: bool `(frame,)`."""
+    """Whether each frame of 0.1 s is within 30 dB of the loudest frame, bool `(frame,)`."""
     count = audio.shape[1] // FRAME
     frames = audio[:, : count * FRAME].reshape(len(audio), count, FRAME)
     power = np.mean(np.square(frames, dtype=np.float64), axis=(0, 2))
@@ -195,15 +205,16 @@ def sounding_frames(audio: np.ndarray) -> np.ndarray:
 
 
 def pauses(sounding: np.ndarray) -> np.ndarray:
-    """Lengths in s of the pauses, half a second or longer, in frames of 0.1 s `(frame,)`."""
+    """Lengths (s) of the pauses of half a second or more, `(pause,)`. `sounding` `(frame,)` says
+    which frames of 0.1 s sound."""
     edges = np.flatnonzero(np.diff(~sounding, prepend=False, append=False))
     lengths = edges[1::2] - edges[::2]
     return lengths[lengths >= PAUSE_FRAMES] * FRAME / SAMPLE_RATE
 
 
 def activity(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
-    """Share of 0.1 s frames that sound and pauses a minute, means over songs; the median length of
-    a pause."""
+    """Share of 0.1 s frames that sound and pauses per minute, both as means over songs, and the
+    median length (s) of all pauses."""
     shares, rates, lengths = {}, {}, {}
     for name in CLASSES:
         sounding = [sounding_frames(song.stems[name]) for song in songs if name in song.stems]
@@ -221,21 +232,22 @@ def activity(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
 
 
 def mean_power(audio: np.ndarray) -> np.ndarray:
-    """Power spectrum `(bin,)` at REGISTER_HZ: mean over frames, sum over channels."""
+    """Power spectrum `(bin,)` at the frequencies REGISTER_HZ: mean over frames, sum over
+    channels."""
     channels = [_frames(channel, REGISTER_FFT, REGISTER_FFT // 2) for channel in audio]
     powers = [(np.abs(np.fft.rfft(frames, axis=1)) ** 2).mean(axis=0) for frames in channels]
     return np.sum(powers, axis=0) + 1e-12
 
 
 def third_octaves(audio: np.ndarray) -> np.ndarray:
-    """Power in third-octaves `(band,)` about THIRD_OCTAVES_HZ."""
+    """Power `(band,)` in the third-octave bands around THIRD_OCTAVES_HZ."""
     power = mean_power(audio)
     edges = THIRD_OCTAVES_HZ[:, None] * 2.0 ** (np.array([-1, 1]) / 6)
     return np.array([power_between(power, low, high) for low, high in edges])
 
 
 def power_between(power: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Sum of spectra `(..., bin)` from `low` Hz up to but without `high` Hz: `(...,)`."""
+    """Sum `(...,)` of spectra `(..., bin)` from `low` Hz up to, but not including, `high` Hz."""
     inside = (low <= REGISTER_HZ) & (high > REGISTER_HZ)
     return power[..., inside].sum(axis=-1)
 
@@ -246,7 +258,8 @@ def shared_area(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def register_overlap(songs: Sequence[DecodedSong]) -> Summary:
-    """Overlap of two classes' third-octave spectra: mean over all windows in which both sound."""
+    """Overlap of two classes' third-octave spectra, as a mean over all windows in which both
+    sound."""
     pairs: dict[tuple[str, str], list[float]] = {p: [] for p in itertools.combinations(CLASSES, 2)}
     for song in songs:
         spectra = {
@@ -262,8 +275,8 @@ def register_overlap(songs: Sequence[DecodedSong]) -> Summary:
 
 
 def low_register_shares(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
-    """A class' share of the stems' energy in a low register, mean over the songs that have all
-    four classes."""
+    """Each class' share of the stems' energy in a low register, as a mean over the songs that have
+    all four classes."""
     spectra = [
         np.stack([mean_power(song.stems[name]) for name in CLASSES])
         for song in songs
@@ -281,8 +294,8 @@ def low_register_shares(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
 
 
 def ideal_mask(song: DecodedSong) -> dict[str, np.ndarray]:
-    """The stems as the ideal ratio mask of magnitudes takes them out of the mixture, per channel:
-    `(channel=2, sample)` by class."""
+    """Estimates `(channel=2, sample)` by class from the ideal ratio mask of magnitudes, which is
+    applied to each channel of the mixture."""
     import torch
 
     from selfrefine.audio.spectrogram import spectrogram, waveform
@@ -296,9 +309,10 @@ def ideal_mask(song: DecodedSong) -> dict[str, np.ndarray]:
 
 
 def song_sdr(song: DecodedSong, estimates: dict[str, np.ndarray]) -> np.ndarray:
-    """SDR in dB of estimates `(channel=2, sample)`, median over frames of 1 s: `(class,)`.
+    """SDR (dB) `(class,)` of estimates `(channel=2, sample)`, as a median over frames of 1 s.
 
-    A class that the song lacks is NaN and keeps no frame of the others from counting."""
+    A class that the song lacks is NaN and does not exclude any frame of the others.
+    """
     references = np.stack(list(song.stems.values()))
     found = np.stack([estimates[name] for name in song.stems])
     frames = frame_sdr(references, found, SAMPLE_RATE, SAMPLE_RATE)
@@ -307,13 +321,13 @@ def song_sdr(song: DecodedSong, estimates: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def sdr_summary(scores: Sequence[np.ndarray]) -> Summary:
-    """Medians over songs of SDRs `(class,)`, and their mean."""
+    """Medians over songs of the SDR (dB) `(class,)`, and the mean of these medians."""
     medians = median_over_tracks(np.array(scores))
     return dict(zip((*CLASSES, "avg"), [*medians.tolist(), float(np.mean(medians))], strict=True))
 
 
 def separability(songs: Sequence[DecodedSong]) -> dict[str, Summary]:
-    """SDR in dB of the ideal ratio mask, and of a quarter of the mixture for every class."""
+    """SDR (dB) of the ideal ratio mask, and of a quarter of the mixture as every estimate."""
     quarter = [song_sdr(song, dict.fromkeys(CLASSES, song.mixture / 4)) for song in songs]
     return {
         "ideal ratio mask, SDR (dB)": sdr_summary([song_sdr(s, ideal_mask(s)) for s in songs]),
@@ -328,7 +342,7 @@ def _classifier() -> Pipeline:
 
 
 def _balanced_accuracy(labels: np.ndarray, found: np.ndarray) -> float:
-    """Mean recall over the classes that there are."""
+    """Mean recall over the classes that occur in `labels`."""
     return float(recall_score(labels, found, labels=np.unique(labels), average="macro"))
 
 
@@ -350,7 +364,7 @@ def _summed_up(values: list[float], by: Callable[[list[float]], Any]) -> float:
 
 
 def _frames(signal: np.ndarray, size: int, hop: int) -> np.ndarray:
-    """`(frame, sample)` of `(sample,)`, Hann window."""
+    """Frames `(frame, sample)` of a signal `(sample,)`, with a Hann window."""
     return np.lib.stride_tricks.sliding_window_view(signal, size)[::hop] * np.hanning(size)
 
 
@@ -359,5 +373,5 @@ def _power(audio: np.ndarray) -> float:
 
 
 def _db(power: Any) -> Any:
-    """Of a number or an array."""
+    """The power in dB, for a number or an array."""
     return 10 * np.log10(power + 1e-12)

@@ -1,11 +1,11 @@
-"""`selfrefine check-data` against only reading the same files.
+"""Compares the speed of `selfrefine check-data` with that of reading the same files.
 
     OMP_NUM_THREADS=1 python -m benchmarks.check_data [--songs 6] [--minutes 3] [--folder DIR]
 
-Writes 16-bit stereo WAV songs (mixture and four stems; 160 MB a song of 3 minutes) and prints MB/s
-of the whole check, headers, energies and all, beside reading the files' bytes (the disk's, or the
-page cache's, speed) and decoding them with soundfile on as many threads. Best of three rounds taken
-in turn. Expected cost: half a minute, 1 GB of disk.
+Writes 16-bit stereo WAV songs (mixture and four stems; 160 MB per song of 3 minutes). Prints MB/s
+of three ways on the same number of threads: reading the files' bytes (the speed of the disk or of
+the page cache), decoding them with soundfile, and the whole check. The ways take turns, and the
+best of three rounds counts. Expected cost: half a minute, 1 GB of disk.
 """
 
 import argparse

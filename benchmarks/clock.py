@@ -1,4 +1,4 @@
-"""How long things take here, and where "here" is."""
+"""Measures times, and describes the machine and the code that were measured."""
 
 import hashlib
 import importlib
@@ -21,8 +21,8 @@ DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Processor time on a CPU, so that busy neighbours count less; on a GPU, time that passed until
-    it had done everything."""
+    """The time (s) of `work`: on a CPU processor time, so that other busy processes matter less; on
+    a GPU the wall time until it has finished."""
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     wait_for_device(device)
     began = clock()
@@ -34,13 +34,13 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 def least_seconds(
     works: list[Callable[[], object]], rounds: int, device: torch.device
 ) -> list[float]:
-    """Of each, the least over rounds in which they take turns."""
+    """The least time (s) of each work, over rounds in which they take turns."""
     times = [[seconds(work, device) for work in works] for _ in range(rounds)]
     return [min(column) for column in zip(*times, strict=True)]
 
 
 def imported(peer: str) -> ModuleType | None:
-    """A peer's package; None where it cannot be imported."""
+    """The package of a peer; None if it cannot be imported."""
     try:
         return importlib.import_module(peer)
     except ImportError:
@@ -60,10 +60,10 @@ def device_name() -> str:
 
 
 def origin(commit: str | None = None) -> tuple[str, ...]:
-    """What a result has to be read with: device, software and code, a fact each.
+    """The facts that belong to a result: its device, software and code.
 
-    `commit` is what to say in place of git. The code has a number of its own, which tells two
-    working trees apart where the commit is unknown or files differ from it.
+    `commit` replaces the commit that git names. The code also has a digest of its own, which tells
+    two working trees apart if the commit is unknown or files differ from it.
     """
     device = training_device()
     gpu = (gpu_facts(device),) if device.type == "cuda" else ()
@@ -76,7 +76,7 @@ def origin(commit: str | None = None) -> tuple[str, ...]:
 
 
 def gpu_facts(device: torch.device) -> str:
-    """Its memory, and the versions that decide which kernels run on it."""
+    """The GPU's memory, and the versions that determine which kernels run on it."""
     memory = torch.cuda.get_device_properties(device).total_memory
     driver = driver_version(DRIVER.read_text()) if DRIVER.exists() else "unknown"
     cudnn = torch.backends.cudnn.version()
@@ -87,13 +87,13 @@ def gpu_facts(device: torch.device) -> str:
 
 
 def driver_version(text: str) -> str:
-    """The version in what the driver tells of itself under /proc."""
+    """The version in the text that the driver gives under /proc; "unknown" if there is none."""
     found = re.search(r"\s(\d+\.\d+(\.\d+)?)\s", text)
     return found[1] if found else "unknown"
 
 
 def described_commit() -> str:
-    """As `git describe` has it; "unknown" without git and outside a repository."""
+    """The commit by `git describe`; "unknown" without git and outside a repository."""
     try:
         return subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
@@ -107,7 +107,8 @@ def described_commit() -> str:
 
 
 def code_digest(packages: tuple[str, ...] = MEASURED_CODE) -> str:
-    """Twelve hexadecimal digits of the packages' code: the benchmarks' and what they measure."""
+    """Twelve hexadecimal digits of the packages' code; by default of the benchmarks and of the code
+    that they measure."""
     digest = hashlib.sha256()
     for path in sorted(path for name in packages for path in (ROOT / name).rglob("*.py")):
         content = path.read_bytes()

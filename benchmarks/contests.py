@@ -1,4 +1,4 @@
-"""What is compared with what: each network, ours and the plain one, and a batch for both."""
+"""The comparisons of `benchmarks.training`: for each network ours, the plain one, and a batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ Batch = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Side:
-    """One of those that are compared. `build` gives its network on the CPU, with the same weights
-    each time; `loss(model, *batch)` is the mean over the items of a batch."""
+    """One of the compared networks. `build` makes it on the CPU, with the same weights each time.
+    `loss(model, *batch)` is the mean over the items of a batch."""
 
     build: Callable[[], nn.Module]
     loss: Callable[..., Tensor]
@@ -38,7 +38,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Contest:
-    """`draw` makes a batch on a device; all of `ours` are compared with `plain`."""
+    """A comparison. `draw` makes a batch on a device. Each of `ours` is compared with `plain`."""
 
     draw: Callable[[torch.device], Batch]
     ours: dict[str, Side]
@@ -107,5 +107,5 @@ def separator_contest(name: str, settings: SeparatorSettings, device: torch.devi
 
 
 def without_groups(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Each source on its own is all that the plain losses know."""
+    """Drops the argument `groups`: the plain losses always compare each source on its own."""
     return lambda model, mixture, targets, groups: loss(model, mixture=mixture, targets=targets)

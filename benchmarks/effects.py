@@ -1,10 +1,10 @@
-"""Speed of the batched effect chain against pedalboard, side by side on one CPU thread; ours on a
-GPU when there is one.
+"""Compares our batched effect chain with pedalboard, both on one CPU thread; ours runs on a GPU if
+there is one.
 
     python -m benchmarks.effects
 
-Prints a Markdown table: milliseconds per item, the ratio, and how far the two agree; one line where
-there is no pedalboard. Expected cost: under a minute.
+Prints a Markdown table with milliseconds per item, their ratio, and the deviation of the results.
+Without pedalboard it prints one line. Expected cost: under a minute.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from selfrefine.training.device import training_device
 SIZES = ((16_000, 48_000), (44_100, 131_072))  # Hz, samples
 BATCHES = (1, 16, 64)
 ROUNDS = 5
-PEDALBOARD_ITEMS = 8  # it works item by item, so a few tell its cost
+PEDALBOARD_ITEMS = 8  # pedalboard processes one item at a time, so a few items show its cost
 
 
 def _row(pedalboard: ModuleType, sample_rate: int, length: int, batch: int) -> str:
     generator = torch.Generator().manual_seed(batch)
     parameters = draw_effects(batch, EffectRanges(), generator)
-    # Noise that comes and goes, wider than mono: every part of the chain has work to do.
+    # Stereo noise whose level rises and falls, so that every part of the chain has work to do.
     swell = torch.sin(3 * torch.arange(length) / sample_rate).abs()
     audio = 0.2 * swell * torch.randn(batch, 2, length, generator=generator)
     audio[:, 1] += audio[:, 0]

@@ -1,14 +1,17 @@
-"""SDR and BSS Eval v4 against museval, side by side.
+"""Compares our SDR and BSS Eval v4 with museval, in speed and values.
 
     OMP_NUM_THREADS=1 python -m benchmarks.evaluation [--seconds 30] [REFERENCES ESTIMATES]
 
-REFERENCES and ESTIMATES are folders of one song's stems, as REFERENCES/vocals.wav. Without them
-four stereo stems and flawed estimates of them are made, on the grid of 16-bit samples. Prints
-Markdown tables: CPU seconds (of all threads: busy neighbours count less than in wall time, waiting
-threads count in full, hence OMP_NUM_THREADS) and their ratio; then, over all sources and frames,
-the worst deviation of each metric, and how many ratios are defined in one of the two only.
+REFERENCES and ESTIMATES are folders of one song's stems, like REFERENCES/vocals.wav. Without them
+four stereo stems and imperfect estimates are made, as multiples of a 16-bit step.
+
+Prints Markdown tables. The first has CPU seconds and their ratio. CPU time is the sum over all
+threads: other busy processes matter less than for wall time, but waiting threads count in full,
+hence OMP_NUM_THREADS. The second has, over all sources and frames, the worst deviation of each
+metric, and how many values only one of the two programs defines.
+
 Expected cost: half a minute for 30 s of audio, all but one second of it in museval. Without museval
-or ffmpeg, which `import museval` asks for, only our own times are shown.
+or ffmpeg, which `import museval` needs, only our own times are shown.
 """
 
 from __future__ import annotations
@@ -42,8 +45,9 @@ FoundT = TypeVar("FoundT")
 def make_stems(samples: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """References and estimates `(source, channel=2, sample)`, float32 multiples of 2**-15.
 
-    A reference is coloured noise that comes and goes; an estimate is its reference through a
-    short filter, with some of every other stem, later by up to 300 samples, and noise.
+    A reference is coloured noise with a level that rises and falls. An estimate is the sum of its
+    reference through a short filter, of every other stem at a low level and delayed by less than
+    300 samples, and of noise.
     """
     references = np.empty((SOURCES, 2, samples))
     swell_hz = generator.uniform(0.2, 2, SOURCES)
@@ -66,7 +70,8 @@ def make_stems(samples: int, generator: np.random.Generator) -> tuple[np.ndarray
 
 
 def read_stems(references: Path, estimates: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """One song's stems and their estimates `(source, channel, sample)`, and the rate in Hz."""
+    """Reads one song's stems and estimates, both `(source, channel, sample)`, and their sample rate
+    (Hz). Raises InputError for a folder without stems."""
     song = SongFiles(references.name, tuple(stem_files(references)))
     if not song.files:
         raise InputError(f"{references}: no stems in it; expected files as vocals.wav")
@@ -129,7 +134,8 @@ def main() -> None:
 def _museval(
     references: np.ndarray, estimates: np.ndarray, rate: int
 ) -> tuple[float, np.ndarray] | str:
-    """Seconds and `(metric, source, frame)` of museval, or the name of what it lacks here."""
+    """museval's CPU seconds and metrics `(metric, source, frame)`, or the name of the missing
+    program."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         return "ffmpeg"
     with warnings.catch_warnings():
@@ -143,7 +149,7 @@ def _museval(
 
 
 def _best_of(rounds: int, work: Callable[[], FoundT]) -> tuple[float, FoundT]:
-    """Least CPU time of the rounds, and the result."""
+    """The least CPU time (s) of the rounds, and the result of the work."""
     times = []
     for _ in range(rounds):
         start = time.process_time()

@@ -1,15 +1,15 @@
-"""All that only a GPU can show, in one command, on a machine that may lack a network and `.venv`.
+"""All work that needs a GPU, in one command, for a machine that may have no network and no `.venv`.
 
     make gpu-day [MINUTES=9]        (python3 -m benchmarks.gpu_day [--minutes 9] [--output DIR])
 
-Checks what is installed, runs the GPU tests, the benchmarks at the paper's sizes, `plan` of the
-paper by trials on the device, and Table 2 at `lite`, its X-UMX rows first. Every step has a time
-within which it is ended. The command may be stopped and given again: what is done is not done
-again, and trainings go on from their checkpoints. With --minutes it ends itself in time, and the
-next call goes on.
+Checks the installed packages. Then runs the GPU tests, the benchmarks at the paper's sizes, Table 2
+at `lite` with its X-UMX rows first, and the paper's `plan` by trials on the device. Every step has
+a time limit. The command can be stopped and started again: finished steps are not repeated, and
+trainings resume from their checkpoints. With --minutes it ends within that time, and the next call
+continues.
 
-The output folder gets few and small files that can be committed: summary.md, log.txt, the
-benchmarks' table, the plan, and Table 2 with its results.
+The output folder gets a few small files that can be committed: summary.md, log.txt, the benchmarks'
+table, the plan, and Table 2 with its results.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from selfrefine.files.atomic import write_text
 
 ROOT = Path(__file__).parent.parent
 CODE = ("benchmarks", "experiments", "reports", "selfrefine", "tests")
-"""What a step's outcome may depend on."""
+"""Packages on which a step's outcome may depend."""
 
 REQUIRED = {
     "torch": "everything", "torchaudio": "Hybrid Demucs", "timm": "the classifier",
@@ -45,7 +45,7 @@ REQUIRED = {
     "jinja2": "reports", "matplotlib": "reports", "pedalboard": "the band, and tests of effects",
     "pyloudnorm": "tests of loudness",
 }  # fmt: skip
-"""Modules, and what needs them."""
+"""Modules, and the purpose of each."""
 USEFUL = {
     "triton": "effects on the GPU", "openunmix": "the peer of X-UMX",
     "pretty_midi": "the band", "espeakng_loader": "the band", "pyworld": "the band",
@@ -53,24 +53,24 @@ USEFUL = {
 }  # fmt: skip
 
 BAND = ("pretty_midi", "espeakng_loader", "pyworld")
-"""What lite's songs need."""
+"""Modules that the songs of `lite` need."""
 
 LONG_BENCHMARKS = {"mixing": 480, "training": 500}
-"""Seconds within which they end, where two minutes would not do."""
+"""Time limits (s) of the benchmarks that need more than two minutes."""
 
 QUIET = {"WANDB_MODE": "disabled", "PYTHONUNBUFFERED": "1"}
 LOG_LINES = 300
-"""Kept of a step's output: its last ones."""
+"""Number of last lines that are kept of a step's output."""
 GRACE_SECONDS = 10.0
-"""Between asking a step to end and ending it."""
+"""Time (s) between asking a step to end and killing it."""
 LEAST_SECONDS = 60.0
-"""What is left of --minutes, if a step that goes on from checkpoints is to begin."""
+"""Time (s) that must be left of --minutes to begin a step that resumes from checkpoints."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command, ended after `seconds`. One that `goes_on` from where it was ended may begin in
-    less time than that. It `needs` these modules, beside the required ones."""
+    """A command with a limit of `seconds`. If it `goes_on` from checkpoints, it may begin with less
+    time left. It `needs` these modules in addition to the required ones."""
 
     name: str
     seconds: float
@@ -81,7 +81,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`code` is the exit code, None when its time was over."""
+    """The outcome of a step. `code` is its exit code, or None if it ran out of time. `tail` is the
+    end of its output."""
 
     code: int | None
     seconds: float
@@ -126,18 +127,18 @@ def pytest_words(*words: str) -> tuple[str, ...]:
 def run_day(
     steps: list[Step], folder: Path, commit: str, seconds: float | None
 ) -> dict[str, Outcome]:
-    """Runs what is not done yet, within `seconds` where they are given; returns all outcomes.
+    """Runs the unfinished steps, within `seconds` if given. Returns all outcomes.
 
-    A step that failed or ran out of time is run again by the next call, and does not keep the
-    others from running. One that needs more time than is left waits for the next call, unless
-    it is this call's first. Outcomes are kept in `folder` after each step.
+    A step that failed or ran out of time is run again by the next call; the other steps still run.
+    A step that needs more time than is left waits for the next call, unless it is the first of this
+    call. Outcomes are written to `folder` after each step.
     """
     began = time.monotonic()
     known = read_outcomes(folder)
     ran = {name for name, outcome in known.items() if outcome.commit == commit}
     done = {name for name in ran if known[name].code == 0}
     begun = False
-    # What was never run goes first: a step that fails each time would leave the others no time.
+    # Steps that never ran come first: a step that always fails would leave no time for the others.
     for step in sorted(steps, key=lambda step: step.name in ran):
         if step.name in done:
             continue
@@ -161,7 +162,8 @@ def run_day(
 
 
 def run_step(step: Step, limit: float, commit: str) -> Outcome:
-    """Its output is shown as it comes, and the end of it kept."""
+    """Runs a step for at most `limit` seconds. Prints its output at once, and keeps the end of
+    it."""
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", *step.words],
@@ -178,7 +180,7 @@ def run_step(step: Step, limit: float, commit: str) -> Outcome:
 
     def interrupt() -> None:
         over.set()
-        # Asked first: the runner then ends its workers, which have groups of their own.
+        # SIGINT first, so that the runner ends its workers, which have their own process groups.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -228,7 +230,7 @@ def write_output(
     output: Path,
     origin: tuple[str, ...],
 ) -> None:
-    """What can be committed. `origin` says where all of it ran, a fact each."""
+    """Writes the files that can be committed. `origin` has the facts of the machine and code."""
     output.mkdir(parents=True, exist_ok=True)
     rows = ["| step | outcome | s | at most, s |", "|---|---|---|---|"]
     log = []
@@ -252,7 +254,8 @@ def write_output(
 
 
 def installed() -> int:
-    """Says what is there; 1 when something required is missing, or there is no GPU."""
+    """Prints the installed modules. Returns 1 if a required one is missing or there is no GPU, else
+    0."""
     missing = []
     for name, purpose in (REQUIRED | USEFUL).items():
         there = find_spec(name) is not None
@@ -283,7 +286,7 @@ def module_version(name: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.gpu_day", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--minutes", type=float, help="ends itself within so many")
+    parser.add_argument("--minutes", type=float, help="time limit of this call in minutes")
     parser.add_argument("--output", type=Path, help="default: results/gpu/<device>")
     parser.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
     parser.add_argument("--list", action="store_true", help="the steps and their times; runs none")
@@ -292,7 +295,7 @@ def main() -> int:
         for step in steps_of(args.store, Path("results/gpu")):
             print(f"{step.seconds:6.0f} s  {step.name}")
         return 0
-    # Before what follows needs torch.
+    # Checked first, since the imports below need torch.
     if installed():
         return 1
     from benchmarks.clock import code_digest, described_commit, device_name, origin

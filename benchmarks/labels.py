@@ -1,16 +1,21 @@
-"""What refining does to the labels of real songs, and how often it harms.
+"""Measures how refining changes the labels of real songs, and how often it makes them worse.
 
     python -m benchmarks.labels TRACKS --output labels.csv [--noise swapped moved none]
         [--songs 0 10 5] [--draws 3] [--start FILE] [--trainings N]
 
-TRACKS is any folder of songs as instrument tracks under their true classes
-(`<song>/tracks/<class>__<instrument>.<ext>`). For each noise, number of songs (0: all) and draw, it
-files them wrongly as `selfrefine corrupt --seed DRAW` does, refines them as `selfrefine refine
---seed DRAW` does, and writes a line: the share of stems exactly right as given, as found by the
-start and after each training, and as it stands; how many given labels were changed; seconds, with
-reading and silence removal. What a file of before holds is not run again. At the end: medians, the
-worst draw, and how many are right of those found with so much certainty. Without SELFREFINE_DEVICE
-it runs where training would. Expected cost on 2 cores: 2 minutes for 29 songs of 40 s.
+TRACKS is a folder of songs as instrument tracks under their true classes
+(`<song>/tracks/<class>__<instrument>.<ext>`). For each label noise, number of songs (0: all) and
+draw, the songs are corrupted as by `selfrefine corrupt --seed DRAW` and refined as by `selfrefine
+refine --seed DRAW`. A line is then written with
+
+- the share of stems whose label set is exactly right: as given, as found by the start and after
+  each training, and as it stands at the end;
+- the share of given labels that were changed;
+- the seconds, including reading and silence removal.
+
+Results in an existing file are not computed again. At the end medians, the worst draw, and the
+share of right label sets by their certainty are printed. Without SELFREFINE_DEVICE the GPU is used
+if there is one. Expected cost on 2 cores: 2 minutes for 29 songs of 40 s.
 """
 
 import argparse
@@ -55,8 +60,13 @@ SILENT = Progress(note=ignore)
 
 @dataclass(frozen=True)
 class DrawLine:
-    """A draw. Shares of stems exactly right; `found` has the start's and each training's, joined by
-    spaces; `sure_right` pairs of how many stems, and how many of them right, by SURENESS."""
+    """The result of one draw.
+
+    `given`, `found` and `stands` are shares of stems whose label set is exactly right; `found` has
+    those of the start and of each training, joined by spaces. `changed` is the share of changed
+    labels, and `noise_found` the estimated share of wrong given labels. `sure_right` has a pair for
+    each group of SURENESS: the number of stems, and of those that are right.
+    """
 
     noise: str
     songs: int
@@ -122,8 +132,8 @@ def song_set(songs: list[SongFiles], folder: Path, sample_rate: int) -> AudioSet
 def corrupted_stems(
     tracks: AudioSet, noise: Corruption, seed: int, chosen: set[str], folder: Path
 ) -> tuple[AudioSet, Labels]:
-    """The stems of the chosen songs as `selfrefine corrupt` files them, silence removed, and the
-    true label sets. A song is filed alike whichever others are chosen."""
+    """The stems of the chosen songs, corrupted as by `selfrefine corrupt` and without silence, and
+    their true label sets. A song's corruption does not depend on the other chosen songs."""
     truth: Labels = {}
     with AudioSetWriter(folder, tracks.sample_rate) as writer:
         for number, (song, clips) in enumerate(by_song(tracks).items()):
@@ -141,7 +151,7 @@ def corrupted_stems(
 
 
 def chosen_songs(tracks: AudioSet, count: int, draw: int) -> set[str]:
-    """`count` of the songs, all for 0."""
+    """The names of `count` random songs, or of all songs for 0."""
     names = sorted(by_song(tracks))
     if not count:
         return set(names)
@@ -159,7 +169,7 @@ def refined_draw(
     device: torch.device,
     reading: float,
 ) -> DrawLine:
-    """One draw; `reading` is how long a song takes to read, in s."""
+    """Corrupts and refines the songs of one draw. `reading` is the time (s) to read a song."""
     began = time.monotonic()
     chosen = chosen_songs(tracks, songs, draw)
     stems, truth = corrupted_stems(tracks, NOISES[noise], draw, chosen, folder / "stems")
@@ -193,7 +203,7 @@ def refined_set(
     folder: Path,
     device: torch.device,
 ) -> list[Iteration]:
-    """As `selfrefine refine` does it."""
+    """Refines the stems as `selfrefine refine` does."""
     count = usual_trainings(len(stems.clips)) if trainings is None else trainings
     settings = training_on(start.settings, len(stems.clips))
     run = Refinement(stems, settings, Refining(), seed, folder, device, SILENT)
@@ -201,7 +211,8 @@ def refined_set(
 
 
 def sure_and_right(found: dict[Key, Verdict], truth: Labels) -> Iterator[tuple[int, int]]:
-    """By group of certainty: how many stems, and of how many the found label set is right."""
+    """For each group of certainty, the number of stems, and of those whose found label set is
+    right."""
     groups = {group.least: group for group in reliability(found, truth)}
     for least in SURENESS:
         group = groups.get(least)
@@ -209,8 +220,8 @@ def sure_and_right(found: dict[Key, Verdict], truth: Labels) -> Iterator[tuple[i
 
 
 def label_summary(lines: list[DrawLine]) -> str:
-    """Markdown: a row for each noise and number of songs, medians over its draws, then how sure
-    is right."""
+    """Two Markdown tables: medians and worst values over draws for each noise and number of songs,
+    and the share of right label sets by their certainty."""
     rows = [
         "| noise | songs | draws | given | stands | least gain | most changed | s |",
         "|---|---|---|---|---|---|---|---|",
@@ -244,7 +255,7 @@ def read_lines(path: Path) -> list[DrawLine]:
 
 
 def write_lines(path: Path, lines: list[DrawLine]) -> None:
-    """All of it or nothing."""
+    """Writes the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial, partial.open("w", newline="") as file:
         table = csv.DictWriter(

@@ -1,19 +1,20 @@
-"""Random mixing: ours, batched, against a PyTorch DataLoader with pedalboard and pyloudnorm.
+"""Compares our batched random mixing with a PyTorch DataLoader that uses pedalboard and pyloudnorm.
 
     python -m benchmarks.mixing [--profile mini] [--examples 384] [--steps N]
 
-Both draw the same kind of examples (a random mixture of effected segments at a loudness, and its
-magnitude spectrogram) from the same memory-mapped stems, the DataLoader with as many workers as
-there are cores, ours in as many processes of one thread, as the runner starts them, or in one on a
-GPU. There the DataLoader's mixtures are copied from pinned memory and transformed on the GPU, and
-its time begins once every worker has made a batch. Prints examples per second and their ratio (aim:
-5) and, that they are alike, the mean level of both.
+Both draw the same kind of examples from the same memory-mapped stems: a random mixture of segments
+with effects, at a fixed loudness, and its magnitude spectrogram. The DataLoader has one worker per
+core. Our mixing runs in the same number of one-thread processes, as the runner starts them, or in
+one process on a GPU. On a GPU the DataLoader's mixtures are copied from pinned memory and
+transformed there, and its time begins once every worker has made a batch. Prints examples per
+second, their ratio (aim: 5) and, as a check, the mean level of both.
 
-Then per network, from trainings of N steps (30 on a CPU; 60 at least on a GPU) without the first
-third, in which algorithms are chosen: a step, and the share of it that goes to data (aim: 15% at
-mini on a CPU, 5% on a GPU), drawn by the network's own thread and by one beside it; of the latter,
-GFLOP/s, their share of what a large matrix product reaches here, on a GPU the most memory in use,
-the stems with it, and how many items of a batch went through the network together.
+The second table has one line per network, from trainings of N steps (30 on a CPU, at least 60 on a
+GPU) without the first third, in which algorithms are chosen. It has the time of a step and the
+share of it that goes to data (aim: 15% at mini on a CPU, 5% on a GPU), first with data drawn by the
+training's own thread, then by a second thread. The rest is for the latter: GFLOP/s, their share of
+the speed of a large matrix product, on a GPU the peak of memory with the stems, and how many items
+of a batch went through the network together.
 """
 
 import argparse
@@ -54,18 +55,18 @@ LUFS = -14.0
 SONGS, SECONDS = 12, 20
 PEERS = ("pedalboard", "pyloudnorm")
 LEVEL_BATCHES = {"cpu": 24, "cuda": 8}
-"""Of so many batches the level is measured; all of them would not fit beside each other."""
+"""Number of batches whose level is measured. Memory does not hold all of them."""
 
 CPU_STEPS, LEAST_GPU_STEPS = 30, 60
 GPU_DRAWS = 40
-"""On a GPU so many batches are drawn at least; a few take no time."""
+"""Least number of batches drawn on a GPU, since a few are too fast to time."""
 GPU_BATCHES_A_WORKER = 6
 PREFETCHED = {"cpu": 2, "cuda": 4}
-"""Batches that each worker makes ahead. torch's default is 2."""
+"""Batches that each worker prepares in advance. torch's default is 2."""
 
 
 def noise_stems(folder: Path, rate: int) -> AudioSet:
-    """Songs of four stems of noise that comes and goes."""
+    """Writes songs with four stems of noise whose level rises and falls."""
     rng = np.random.default_rng(0)
     swell = np.abs(np.sin(3 * np.arange(SECONDS * rate) / rate)).astype(np.float32)
     with AudioSetWriter(folder, rate) as writer:
@@ -77,8 +78,8 @@ def noise_stems(folder: Path, rate: int) -> AudioSet:
 
 
 class Examples(IterableDataset[Tensor]):
-    """One random mixture after another, made as suites make them: item by item, with pedalboard's
-    effects and pyloudnorm's loudness. `finish` has the last word on each `(1, channel, sample)`."""
+    """Random mixtures made item by item, as in other training code, with pedalboard's effects and
+    pyloudnorm's loudness. `finish` is applied to each mixture `(1, channel, sample)`."""
 
     def __init__(
         self,
@@ -121,7 +122,7 @@ class Examples(IterableDataset[Tensor]):
 
 
 def mean_level(examples: list[Tensor]) -> float:
-    """dB: of magnitudes `(batch, channel, bin, frame)`, the root of the mean square."""
+    """Level (dB) of magnitudes `(batch, channel, bin, frame)`: 10 log10 of their mean square."""
     power = torch.stack([batch.double().square().mean() for batch in examples]).mean()
     return float(10 * torch.log10(power))
 
@@ -129,8 +130,10 @@ def mean_level(examples: list[Tensor]) -> float:
 def peer_rate(
     stems: AudioSet, settings: ClassifierSettings, workers: int, examples: int
 ) -> tuple[float, float]:
-    """Examples per second of a DataLoader with `workers` processes, its start left out, and their
-    level. On a GPU with the copy to it."""
+    """Examples per second of a DataLoader with `workers` processes, and their level (dB).
+
+    The DataLoader's start is not counted. On a GPU, the copy to it is.
+    """
     batch, device = settings.batch, training_device()
     on_gpu = device.type == "cuda"
     spectra = partial(magnitudes, settings=settings)
@@ -144,7 +147,7 @@ def peer_rate(
         prefetch_factor=PREFETCHED[device.type],
     )
     batches = iter(loader)
-    # On a CPU as measured ever since: one batch.
+    # On a CPU only one batch is waited for, as in all earlier results.
     for _ in range(workers if on_gpu else 1):
         next(batches)
     began = time.perf_counter()
@@ -163,7 +166,7 @@ def peer_rate(
 def draw_ours(
     folder: Path, settings: ClassifierSettings, examples: int, seed: int
 ) -> tuple[float, int, float]:
-    """Seconds in which one process draws, how many examples, and their level."""
+    """The seconds that one process draws for, the number of examples, and their level (dB)."""
     torch.set_num_threads(1)
     device = training_device()
     stems = open_audio_set(folder)
@@ -193,7 +196,7 @@ def draw_ours(
 def our_rate(
     folder: Path, settings: ClassifierSettings, workers: int, examples: int
 ) -> tuple[float, float]:
-    """Examples per second of `workers` one-thread processes side by side, and their level."""
+    """Examples per second of `workers` one-thread processes in parallel, and their level (dB)."""
     with multiprocessing.get_context("spawn").Pool(workers) as processes:
         work = [(folder, settings, examples, seed) for seed in range(workers)]
         found = processes.starmap(draw_ours, work)
@@ -203,7 +206,7 @@ def our_rate(
 
 @dataclass(frozen=True)
 class TimedTraining:
-    """`seconds` of a step, `data_share` of them for data; `memory` in bytes, the most in use."""
+    """The `seconds` of a step, the `data_share` of them, and the peak of `memory` in bytes."""
 
     seconds: float
     data_share: float
@@ -214,7 +217,7 @@ class TimedTraining:
 def short_training(
     stems: AudioSet, settings: ClassifierSettings | SeparatorSettings, steps: int, folder: Path
 ) -> TimedTraining:
-    """The first third of the steps is not counted."""
+    """Times a training of `steps` steps without the first third of them."""
     reports: list[StepReport] = []
     device = training_device()
     folder.mkdir()
@@ -259,7 +262,7 @@ def peer_rate_or_why_not(
     try:
         return peer_rate(stems, settings, workers, examples)
     except RuntimeError as error:
-        # How torch reports one that was killed, most often for want of shared memory.
+        # torch reports a killed worker so; the cause is most often too little shared memory.
         if "DataLoader worker" not in str(error):
             raise
         return "a worker was killed; is /dev/shm too small?"
@@ -283,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Random mixing against a DataLoader.")
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
     parser.add_argument("--examples", type=int, default=384)
-    parser.add_argument("--steps", type=int, help="of each training")
+    parser.add_argument("--steps", type=int, help="steps of each training")
     args = parser.parse_args()
     scale = scale_named(args.profile)
     steps = args.steps or CPU_STEPS

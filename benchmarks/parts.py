@@ -1,7 +1,7 @@
-"""A file for each benchmark's output, and the one that they are joined into.
+"""The file of each benchmark's output, called a part, and the file into which parts are joined.
 
-A part's first line says whether the benchmark ended well and what it has to be read with, so that a
-later run knows which it need not do again.
+A part's first line says whether the benchmark succeeded, and names its device, software and code. A
+later run reads it to skip benchmarks that are done.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ DONE, FAILED = "done", "failed"
 
 @dataclass(frozen=True)
 class Part:
-    """`origin` is on one line; `text` is Markdown."""
+    """The output of a benchmark. `ended` is `DONE` or `FAILED`, `origin` is one line with the facts
+    of `benchmarks.clock.origin` and the profile, and `text` is Markdown."""
 
     ended: str
     origin: str
@@ -29,7 +30,7 @@ def write_part(folder: Path, name: str, part: Part) -> None:
 
 
 def read_part(folder: Path, name: str) -> Part | None:
-    """None where there is none, or a file that `write_part` did not write."""
+    """Reads a part. None if there is none, or for a file that `write_part` did not write."""
     path = folder / f"{name}.md"
     if not path.exists():
         return None
@@ -39,7 +40,7 @@ def read_part(folder: Path, name: str) -> Part | None:
 
 
 def joined(parts: dict[str, Part], origin: str, head: str) -> str:
-    """The parts under `head`, which is of `origin`; a part of another origin says so."""
+    """Joins the parts under `head`, which describes `origin`. A part of another origin says so."""
     sections = [head]
     for name, part in parts.items():
         elsewhere = "" if part.origin == origin else f"From another run: {part.origin}.\n\n"
@@ -48,7 +49,7 @@ def joined(parts: dict[str, Part], origin: str, head: str) -> str:
 
 
 def lost_sections(path: Path, parts: dict[str, Part]) -> list[str]:
-    """What the file at `path` tells of and `parts` do not."""
+    """The sections of the file at `path` that `parts` lack."""
     lines = path.read_text().splitlines() if path.exists() else []
     told = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
     return [name for name in told if name not in parts]

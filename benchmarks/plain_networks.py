@@ -1,6 +1,6 @@
-"""The networks as one would write them first, out of the libraries that they come from.
+"""Plain forms of the networks, written directly with the libraries that they come from.
 
-Each starts from our network's weights, so that its first loss is ours.
+Each starts with the weights of our network, so that its first loss equals ours.
 """
 
 import copy
@@ -19,11 +19,11 @@ from selfrefine.settings import XUMX, ConvNeXt, HDemucs, SeparatorSettings
 
 
 class PlainClassifier(nn.Module):
-    """timm's ConvNeXt in torch's usual memory format. Magnitudes `(batch, channel=2, bin, frame)`
-    to logits `(batch, class=4)`.
+    """timm's ConvNeXt in torch's usual memory format. Maps magnitudes
+    `(batch, channel=2, bin, frame)` to logits `(batch, class=4)`.
 
-    At the paper's size it is `timm.create_model("convnext_tiny", in_chans=2, num_classes=4)`. That
-    takes no None for an argument, hence the function which it calls.
+    At the paper's size it is `timm.create_model("convnext_tiny", in_chans=2, num_classes=4)`.
+    `create_model` does not pass on arguments that are None, so the function that it calls is used.
     """
 
     def __init__(self, ours: InstrumentClassifier, network: ConvNeXt) -> None:
@@ -56,8 +56,8 @@ def plain_classifier_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> T
 
 
 class PlainCrossNet(nn.Module):
-    """Open-Unmix's layers four times, the two averages between them: X-UMX as one would write it
-    first. Magnitudes `(batch, channel, bin, frame)` to `(batch, class, channel, bin, frame)`."""
+    """X-UMX in its plain form: Open-Unmix's layers four times, with the two averages between them.
+    Maps magnitudes `(batch, channel, bin, frame)` to `(batch, class, channel, bin, frame)`."""
 
     def __init__(self, ours: CrossNet) -> None:
         super().__init__()
@@ -130,5 +130,5 @@ def plain_hdemucs(ours: nn.Module, settings: SeparatorSettings) -> nn.Module:
 
 
 def plain_hdemucs_loss(model: nn.Module, mixture: Tensor, targets: Tensor) -> Tensor:
-    """Mean absolute error in time, summed over the four sources."""
+    """Mean absolute error of the waveforms, summed over the four sources."""
     return (model(mixture) - targets).abs().mean(dim=(0, 2, 3)).sum()

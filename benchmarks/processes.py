@@ -1,4 +1,4 @@
-"""Commands that end with all that they started."""
+"""Ends commands together with the processes that they started."""
 
 import contextlib
 import os
@@ -6,6 +6,6 @@ import signal
 
 
 def end_group(group: int) -> None:
-    """Ends a group of processes at once, if there is one."""
+    """Kills a process group, if it exists."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)

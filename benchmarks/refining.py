@@ -1,11 +1,12 @@
-"""Refining inference: one transform a stem and slices of it, against a transform a window.
+"""Compares two ways of inference in refining: one spectrogram per stem that is cut into windows,
+and one spectrogram per window.
 
     python -m benchmarks.refining [--profile mini]
 
-Prints seconds for one 60 s stem, the ratio, the hours of audio in a minute, the cost over the
-network's own forward passes (aim: at most 10%), and how far the probabilities differ (aim: 1e-5).
-On a GPU matrix products are in TF32, as they are when stems are refined; the probabilities then
-differ by 1e-3 or less.
+Prints the seconds for one stem of 60 s, their ratio, the hours of audio per minute, the extra cost
+over the network's forward passes alone (aim: at most 10%), and the largest difference of the
+probabilities (aim: 1e-5). On a GPU matrix products are in TF32, as in refining; the probabilities
+then differ by 1e-3 or less.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def main() -> None:
     with torch.inference_mode():
         outputs = sliced()
         difference = float((outputs - one_by_one()).abs().max())
-        network_alone()  # Chooses algorithms, as the two above have.
+        network_alone()  # The first call chooses algorithms; the other two ways have run already.
         ours, theirs, network = least_seconds([sliced, one_by_one, network_alone], ROUNDS, device)
     columns = (
         "windows", "sliced, s", "window by window, s", "ratio", "hours a minute",
@@ -71,14 +72,15 @@ def main() -> None:
 
 
 def noise(samples: int) -> Tensor:
-    """Stereo noise `(2, sample)` that swells and changes its colour, so that windows differ."""
+    """Stereo noise `(2, sample)` whose level and colour change, so that windows differ."""
     time = torch.linspace(0, 40, samples)
     white = 0.1 * torch.randn(2, samples) * time.sin().abs()
     return white + (0.3 * time.cos()).clamp(min=0) * torch.roll(white, 1, dims=1)
 
 
 def decided(model: nn.Module) -> nn.Module:
-    """An untrained network says nearly the same of everything; with larger weights it does not."""
+    """Enlarges the weights of an untrained network, whose outputs would be almost the same for all
+    inputs."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -1,20 +1,22 @@
-"""Label noise that lasts seconds: whole-stem labels beside segments, on songs of the band.
+"""Compares labels of whole stems with labels of segments, for label noise that lasts seconds.
 
     OMP_NUM_THREADS=1 python -m benchmarks.segments --classifier FILE [--songs 12] [--seconds 30]
         [--first 3100] [--domain b] [--rate 0.4] [--rounds 3]
 
-Plays songs, moves stretches of 3 to 8 s between their stems, and nothing else, so that about a
-third of the stems hold one, and classifies every stem as refining does; in every round other
-stretches of the same songs. Prints
+Plays songs of the band and moves stretches of 3 to 8 s between their stems, so that about a third
+of the stems hold one. There is no other label noise. Every stem is then classified as in refining.
+Each round moves other stretches of the same songs. Prints
 
-- the share of the sounding time that is under exactly the right label set, with a label for the
-  whole stem and with segments; first what no whole-stem label can exceed;
-- how far a true change of classes is from the found one that is nearest, where one is within 2 s;
-- precision and recall of stretches of a second or more: a found one counts where it and a true one
-  overlap by half of what they cover together, and once more where its label set is right too.
+- the share of the sounding time with exactly the right label set, for the best possible whole-stem
+  label, for the whole-stem label that refining finds, and for segments;
+- the distance of a true change of classes from the nearest found change, if there is one within
+  2 s;
+- precision and recall of stretches of a second or more. A found stretch is a hit if its
+  intersection with a true one is at least half of their union. The second line also asks for the
+  right label set.
 
-Give songs that the classifier was not trained on. Expected cost on one core: 3 s a song
-and 1 s more a round.
+Choose songs on which the classifier was not trained. Expected cost on one core: 3 s per song, and
+1 s more per round.
 """
 
 import argparse
@@ -48,7 +50,7 @@ OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Stem:
-    """A corrupted stem without its silence, and what it holds when."""
+    """A corrupted stem without silence, and the true label sets of its pieces."""
 
     trimmed: TrimmedStem
     pieces: Sequence[Piece]
@@ -56,8 +58,8 @@ class Stem:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Label sets at moments of a stem, GRID_SECONDS apart, where it sounds: the true ones, one for
-    the whole stem, and those of its segments."""
+    """Label sets of a stem at the moments at which it sounds, GRID_SECONDS apart: the `true` ones,
+    the one found for the `whole` stem, and those of its `found` segments."""
 
     true: list[LabelSet]
     whole: LabelSet
@@ -66,7 +68,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Run:
-    """From one moment to before another of a timeline, one label set."""
+    """A run of moments of a timeline with the same label set, from `start` to before `end`."""
 
     start: int
     end: int
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a song")
     parser.add_argument("--first", type=int, default=3100, help="index of the first song")
     parser.add_argument("--domain", default="b", choices=DOMAINS)
-    parser.add_argument("--rate", type=float, default=0.4, help="chance of a stem to lose one")
+    parser.add_argument("--rate", type=float, default=0.4, help="chance of a misfiled stretch")
     parser.add_argument("--rounds", type=int, default=3, help="how often a song is corrupted")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -104,7 +106,7 @@ def main() -> None:
 def write_songs(
     folder: Path, domain: str, indices: range, seconds: float, sample_rate: int
 ) -> None:
-    """Songs of the band as a set of instrument tracks."""
+    """Writes songs of the band as a set of instrument tracks."""
     played = play_songs(domain, 0, indices, seconds, sample_rate, 1)
     with closing(played), AudioSetWriter(folder, sample_rate) as writer:
         for index, tracks in zip(indices, played, strict=True):
@@ -113,7 +115,7 @@ def write_songs(
 
 
 def corrupt(tracks: AudioSet, noise: Corruption, seed: int, folder: Path) -> list[Stem]:
-    """Writes the corrupted stems without their silence as a set into `folder`."""
+    """Writes the corrupted stems without silence as a set into `folder`, and returns them."""
     rate = tracks.sample_rate
     stems = []
     with AudioSetWriter(folder, rate) as writer:
@@ -132,7 +134,8 @@ def corrupt(tracks: AudioSet, noise: Corruption, seed: int, folder: Path) -> lis
 
 
 def classified(classifier: ClassifierFile, audio: AudioSet, stems: list[Stem]) -> list[Timeline]:
-    """Classifies the stems and lays truth, whole-stem label and segments side by side."""
+    """Classifies the stems. Returns a timeline of each, with truth, whole-stem label and
+    segments."""
     settings, refining = classifier.settings, Refining()
     thresholds = (classifier.threshold,) * len(CLASSES)
     per_segment = refining.windows_per_segment
@@ -147,8 +150,8 @@ def classified(classifier: ClassifierFile, audio: AudioSet, stems: list[Stem]) -
 
 
 def timeline(stem: Stem, whole: LabelSet, segments: Sequence[Segment]) -> Timeline:
-    """Moments at which nothing sounds in truth are left out: fades, and what silence removal keeps
-    between notes."""
+    """The timeline of a stem, without moments whose true label set is empty: fades, and the quiet
+    time between notes that silence removal keeps."""
     spans = [np.arange(start, end, GRID_SECONDS) for start, end in stem.trimmed.stretches]
     moments = np.concatenate(spans) + GRID_SECONDS / 2
     true = labels_at(moments, stem.pieces)
@@ -158,7 +161,7 @@ def timeline(stem: Stem, whole: LabelSet, segments: Sequence[Segment]) -> Timeli
 
 
 def labels_at(moments: np.ndarray, parts: Sequence[Piece] | Sequence[Segment]) -> list[LabelSet]:
-    """The label sets at moments of a file, in s: of the last part that has begun."""
+    """The label sets at moments (s) of a file: those of the last part that has begun."""
     begun = np.searchsorted([part.start for part in parts], moments, side="right") - 1
     return [parts[place].label for place in begun.clip(min=0)]
 
@@ -170,19 +173,19 @@ def runs(labels: Sequence[LabelSet]) -> list[Run]:
 
 
 def main_label(labels: Sequence[LabelSet]) -> LabelSet:
-    """What is held longest."""
+    """The label set that holds for most moments."""
     return max(dict.fromkeys(labels), key=labels.count)
 
 
 def departures(labels: Sequence[LabelSet]) -> list[Run]:
-    """The runs of a second or more whose label set is not the one held longest."""
+    """The runs of a second or more whose label set is not the main one."""
     least = SHORTEST_SECONDS / GRID_SECONDS
     home = main_label(labels)
     return [run for run in runs(labels) if run.label != home and run.end - run.start >= least]
 
 
 def overlap(one: Run, other: Run) -> float:
-    """Of what two runs cover together, how much both cover."""
+    """Intersection over union of two runs; 0 if they do not meet."""
     common = min(one.end, other.end) - max(one.start, other.start)
     return max(0, common) / (max(one.end, other.end) - min(one.start, other.start))
 

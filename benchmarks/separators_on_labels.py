@@ -1,16 +1,18 @@
-"""What refined labels of real songs are worth to a separator, on songs that it has not heard.
+"""Measures how refined labels of real songs change a separator's SDR on test songs.
 
     python -m benchmarks.separators_on_labels TRACKS --test TEST --output sdr.csv
         [--noise swapped] [--draws 3] [--labels given stands true uncorrupted] [--profile mini]
 
-TRACKS is a folder of songs as instrument tracks under their true classes, TEST one of songs in any
-form that `TEST_PATH` takes. For each draw,
-TRACKS is filed wrongly and refined as in `benchmarks.labels`, and X-UMX is trained, with the draw
-as its seed, on the stems under each kind of labels: as given, as they stand after refining, the
-true ones, and on the songs as they were before. Prints the SDR on TEST (dB, medians over songs,
-averaged over classes) and the share of the gap between given and uncorrupted that refining closes.
-A line is written as soon as it is there; what a file of before holds is not run again. Expected
-cost at mini on 2 cores: 3 minutes a training.
+TRACKS is a folder of songs as instrument tracks under their true classes. TEST is a folder of songs
+in any form that `TEST_PATH` takes. For each draw, TRACKS gets label noise and is refined as in
+`benchmarks.labels`. X-UMX is then trained, with the draw as its seed, on four kinds of data: stems
+under the given labels, under the labels after refining ("stands"), and under the true labels, and
+stems of the uncorrupted songs.
+
+Prints the SDR on TEST (dB, medians over songs, averaged over classes) and the share of the gap
+between given and uncorrupted that each kind closes. Each result is written to the output file at
+once. Results in an existing file are not computed again. Expected cost at mini on 2 cores: 3
+minutes per training.
 """
 
 import argparse
@@ -87,7 +89,7 @@ def main() -> None:
 def labelled_stems(
     tracks: AudioSet, noise: str, draw: int, labels: str, folder: Path, device: torch.device
 ) -> AudioSet:
-    """The stems to train on."""
+    """The training stems under one kind of labels."""
     songs = chosen_songs(tracks, 0, draw)
     kind = NOISES["none" if labels == "uncorrupted" else noise]
     stems, truth = corrupted_stems(tracks, kind, draw, songs, folder / "stems")
@@ -110,7 +112,7 @@ def trained_sdr(
     folder: Path,
     device: torch.device,
 ) -> np.ndarray:
-    """`(class,)`: a separator's median SDR in dB over the test songs."""
+    """Trains a separator. Returns its median SDR (dB) over the test songs, `(class,)`."""
     train_separator(stems, settings, seed, Place(folder, device))
     model = load_model(build_separator(settings), folder / "model.pt", device)
     scores = []
@@ -123,7 +125,8 @@ def trained_sdr(
 
 
 def gain_summary(rows: dict[tuple[str, str, str], list[str]]) -> str:
-    """Markdown: the median over draws of each kind of labels, and the share of the gap."""
+    """A Markdown table of the median SDR over draws for each kind of labels, and its share of the
+    gap."""
     lines = ["| noise | labels | draws | SDR avg, median | gap closed |", "|---|---|---|---|---|"]
     for noise in dict.fromkeys(key[0] for key in rows):
         averages = {
@@ -152,7 +155,7 @@ def read_rows(path: Path) -> dict[tuple[str, str, str], list[str]]:
 
 
 def write_rows(path: Path, rows: dict[tuple[str, str, str], list[str]]) -> None:
-    """All of it or nothing."""
+    """Writes the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial, partial.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")

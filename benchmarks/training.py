@@ -1,21 +1,22 @@
-"""A training step of each network against the plain use of the library that it comes from.
+"""Compares a training step of each network with the plain use of the library that it comes from.
 
     python -m benchmarks.training [--profile mini] [--steps N]
 
-The classifier against timm's ConvNeXt in torch's usual memory format, X-UMX against four of
-Open-Unmix's own models bridged layer by layer, Hybrid Demucs against torchaudio's model. Both start
-from the same weights and see the same batch, that of a training. On a CPU the peers are in float32
-with an optimiser that is not fused. On a GPU they have what ours have, TF32, a bf16 autocast and
-cuDNN's choice of algorithms, and AdamW's defaults. cuDNN's LSTMs then run in float16, ours in
-float32, so the first losses of X-UMX and Demucs may differ in the third digit. X-UMX is also
-measured with one branch after another there.
+The peer of the classifier is timm's ConvNeXt in torch's usual memory format. That of X-UMX is four
+of Open-Unmix's own models bridged layer by layer, and that of Hybrid Demucs is torchaudio's model.
+Our network and its peer start from the same weights and see the same batch, of a training's size.
 
-Ours and the peer take turns, one in memory at a time. Where a batch does not fit, half of what went
-through the network together is tried, of each by itself; gradients are summed. The first steps of a
-turn, in which algorithms are chosen, do not count. Prints per step the least time (on a CPU of the
-processor) over N steps, their ratio, ours in GFLOP/s and as a share of what a large matrix product
-reaches here, on a GPU the most memory in use, the batch with it, then the items that went through
-together and the losses of the first step.
+On a CPU the peers are in float32 with an optimiser that is not fused. On a GPU they use TF32, bf16
+autocast and cuDNN's choice of algorithms, as ours do, and AdamW's defaults. cuDNN's LSTMs then run
+in float16 and ours in float32, so the first losses of X-UMX and Demucs may differ in the third
+digit. On a GPU X-UMX is also measured with one branch after another.
+
+The networks take turns, with one in memory at a time. If a batch does not fit, the network gets
+half as many items at once, and gradients are summed; this is decided for each network separately.
+The first steps of a turn, in which algorithms are chosen, do not count. Prints the least time of a
+step over N steps (processor time on a CPU), the ratio, our GFLOP/s and their share of the speed of
+a large matrix product, on a GPU the peak of memory with the batch, the items at once, and the
+losses of the first step.
 """
 
 import argparse
@@ -43,13 +44,14 @@ from selfrefine.training.speed import peak_flops, peak_memory, step_flops
 STEPS = {"cpu": 6, "cuda": 20}
 WARM_STEPS = {"cpu": 1, "cuda": 3}
 STEPS_BETWEEN_WAITS = {"cpu": 1, "cuda": 5}
-"""A GPU is behind what it is told to do; a training waits for it now and then."""
+"""A GPU works asynchronously, and a training waits for it only once in several steps."""
 TURNS = 2
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What a network did in one turn: its least seconds a step, the bytes it had of a GPU."""
+    """One turn of a network: its least `seconds` per step, and its peak of GPU `memory` (bytes; 0
+    on a CPU)."""
 
     seconds: float
     first_loss: float
@@ -67,12 +69,13 @@ def set_precision(plain: bool, device: torch.device) -> None:
 def plain_adamw(model: nn.Module, plain: bool, device: torch.device) -> torch.optim.AdamW:
     if not plain:
         return torch.optim.AdamW(model.parameters(), fused=True)
-    # torch's own choice on a GPU; on a CPU that is one weight after another.
+    # None lets torch choose on a GPU. On a CPU its choice is False: one weight after another.
     return torch.optim.AdamW(model.parameters(), foreach=None if device.type == "cuda" else False)
 
 
 def in_bf16(side: Side, batch: Batch, at_once: int, device: torch.device) -> bool:
-    """Whether a network multiplies in bf16: ours where its training does, a plain one on a GPU."""
+    """Whether a network multiplies in bf16: ours if its training does so, a plain one on a GPU that
+    has bf16."""
     if not multiplies_in_bf16(device) or (side.plain and device.type == "cpu"):
         return False
     if side.plain or not is_doubtful(device):
@@ -89,7 +92,8 @@ def in_bf16(side: Side, batch: Batch, at_once: int, device: torch.device) -> boo
 def gradients(
     side: Side, model: nn.Module, batch: Batch, at_once: int, short: bool, device: torch.device
 ) -> Tensor:
-    """Adds a batch's gradients to the model's, so many items at once; its loss."""
+    """Adds a batch's gradients to the model's, computed on `at_once` items at a time. Returns the
+    batch's loss."""
     loss = torch.zeros((), device=device)
     items = len(batch[0])
     for piece in slices(items, at_once):
@@ -102,12 +106,12 @@ def gradients(
 
 
 def take_turn(side: Side, batch: Batch, at_once: int, steps: int, device: torch.device) -> Turn:
-    """Builds the network, trains it for some steps, and leaves nothing of it."""
+    """Builds the network, trains it for some steps, and keeps nothing of it in memory."""
     set_precision(side.plain, device)
     short = in_bf16(side, batch, at_once, device)
     model = side.build().to(device).train()
     optimiser = plain_adamw(model, side.plain, device)
-    torch.manual_seed(0)  # The same dropout for all.
+    torch.manual_seed(0)  # The same dropout for all networks.
 
     def step() -> Tensor:
         optimiser.zero_grad(set_to_none=True)
@@ -130,8 +134,8 @@ def take_turn(side: Side, batch: Batch, at_once: int, steps: int, device: torch.
 
 
 def fitting_turn(side: Side, batch: Batch, at_once: int, steps: int, device: torch.device) -> Turn:
-    """A turn with `at_once` items, or so many fewer that memory lasts. Raises InputError where it
-    does not for one."""
+    """A turn with `at_once` items at a time, halved until they fit in memory. Raises InputError if
+    one item does not fit."""
     while True:
         free_memory(device)
         turn = unless_out_of_memory(partial(take_turn, side, batch, at_once, steps, device))
@@ -146,7 +150,8 @@ def fitting_turn(side: Side, batch: Batch, at_once: int, steps: int, device: tor
 
 
 def best(turns: list[Turn]) -> Turn:
-    """The least time and the most memory of those with as many items at once as the last."""
+    """The least time and the most memory of the turns with the same number of items at once as the
+    last turn."""
     last = turns[-1]
     alike = [turn for turn in turns if turn.items_at_once == last.items_at_once]
     memory = max(turn.memory for turn in alike)
@@ -165,7 +170,7 @@ def flops_of(side: Side, batch: Batch, at_once: int, device: torch.device) -> fl
 
 
 def rows(contest: Contest, steps: int, device: torch.device, product: float) -> list[str]:
-    """Lines of the table. `product` is what a matrix product reaches here, in FLOP/s."""
+    """Lines of the table. `product` is the speed of a large matrix product in FLOP/s."""
     torch.manual_seed(0)
     batch = contest.draw(device)
     sides = [*contest.ours.values(), contest.plain]
@@ -203,7 +208,7 @@ def gigabytes(memory: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training steps against their plain forms.")
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
-    parser.add_argument("--steps", type=int, help="that are measured; 6 on a CPU, 20 on a GPU")
+    parser.add_argument("--steps", type=int, help="steps to measure (CPU: 6, GPU: 20)")
     args = parser.parse_args()
     scale = scale_named(args.profile)
     device = training_device()

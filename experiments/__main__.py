@@ -58,7 +58,7 @@ def add_data_and_test(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--test",
         default="band",
-        help="band: the test songs of --data; folder: the songs under $TEST_PATH beside them",
+        help="band: the test songs of --data; folder: also the songs under $TEST_PATH",
     )
 
 

@@ -1,4 +1,5 @@
-"""`python -m reports TARGET…`: results as tables, figures, claims and one page; runs nothing."""
+"""`python -m reports TARGET…`: shows results as tables, figures, claims and one page; runs no
+stage."""
 
 import argparse
 import sys
@@ -14,7 +15,7 @@ from selfrefine.errors import InputError
 from selfrefine.optional import from_extra
 
 ALONE = ("export", "wandb-dashboard")
-"""Targets that stand alone: the small result files, and the report at W&B."""
+"""Targets that must be given alone: the small result files, and the report at W&B."""
 
 
 def parser(reports: Sequence[str]) -> argparse.ArgumentParser:
@@ -68,7 +69,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def chosen(targets: list[str], reports: Sequence[str]) -> list[str]:
-    """Those of the reports that targets name. Raises InputError for a name that is none."""
+    """The reports that targets name. Raises InputError for an unknown name."""
     if len(targets) == 1 and targets[0] in ALONE:
         return []
     unknown = [name for name in targets if name not in (*reports, "all")]

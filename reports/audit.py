@@ -1,4 +1,4 @@
-"""How right the label sets are that rows were trained on, where the truth is known."""
+"""Accuracy of the label sets on which rows were trained, if the truth is known."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ SURE_HEAD = ("labels", "how sure", "stems", "mean", "right")
 
 @dataclass(frozen=True)
 class Audited:
-    """A label set's name, its accuracy against the truth, and how many stems became what."""
+    """The labels of a set of stems: their name, their accuracy against the truth, and the numbers
+    of single-labelled, multi-labelled and dropped stems."""
 
     name: str
     shares: tuple[float, float, float, float]
@@ -21,7 +22,8 @@ class Audited:
 
 
 def label_audit(results: Results, table: str = "") -> list[Audited]:
-    """Of the label sets behind a table's rows (all rows for ""), as given first; seed 0 only."""
+    """Audits the labels on which a table's rows depend (all rows for ""), for seed 0 only. The
+    given labels come first."""
     records: dict[str, Record] = {}
     for label in results.rows:
         run = results.first(label)
@@ -43,8 +45,8 @@ def audited(record: Record) -> Audited:
 
 
 def reliability_markdown(results: Results, table: str) -> str:
-    """How sure the labels behind a table's rows are, and how many of those so sure are right; empty
-    where none were weighed. Seed 0 only."""
+    """A table of the confidence of the labels on which a table's rows depend, and of the share that
+    is right at each confidence. For seed 0 only. Empty if no label has a confidence."""
     rows = []
     for label in results.rows:
         run = results.first(label)

@@ -1,8 +1,9 @@
 """The paper's ten claims, each a small function from the results to the numbers that decide it.
 
-A claim is made of comparisons, each a difference that the claim says lies on one side of a bound,
-paired over seeds and test items. Its 95% interval over both decides: wholly on that side it speaks
-for the claim, wholly on the other side against it.
+A claim has one or more comparisons. A comparison is a difference, paired over seeds and test items,
+that lies on one side of a bound if the claim is true. Its 95% interval over seeds and items
+decides: an interval wholly on that side supports the claim, one wholly on the other side refutes
+it.
 """
 
 from collections.abc import Callable
@@ -23,17 +24,20 @@ UNDECIDED = "undecided"
 NOT_RUN = "not run"
 
 ABOUT_A_POINT = 1.5
-"""Points of accuracy that still round to "about 1"; the paper's own difference is 1.0."""
+"""Difference in accuracy (points) that still counts as "about 1"; the paper's own is 1.0."""
 NOTICEABLE = 0.1
-"""dB; below the smallest difference that the paper calls a degradation (0.16 dB)."""
+"""Smallest noticeable difference (dB). The smallest one that the paper calls a degradation is
+0.16 dB."""
 NETWORKS = ("demucs", "x-umx")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`measure` is a difference that the claim puts above `above` and below `below`, whichever are
-    given; None when a row that it needs was not run. `paper` is the same of the printed cells,
-    `noun` names the test items."""
+    """A difference that lies above `above` and below `below` if the claim is true.
+
+    `measure` is our difference, or None if a row that it needs was not run. `paper` is the same
+    difference of the paper's values. `noun` names the test items.
+    """
 
     name: str
     unit: str
@@ -55,19 +59,19 @@ class Comparison:
         return UNDECIDED
 
     def margin(self, effect: float) -> float:
-        """How far an effect lies from the nearest bound."""
+        """Distance of an effect from the nearest bound."""
         return min(abs(effect - self.above), abs(effect - self.below))
 
     @property
     def needed(self) -> Needed:
-        """What it would take to decide, were the effect as it is here."""
+        """The seeds and items that would decide the comparison if the true effect were ours."""
         assert self.measure is not None
         return enough(self.measure, self.margin(self.measure.value))
 
     @property
     def power(self) -> str:
-        """Half the deciding interval against the paper's effect; what it would take to see that,
-        and, while undecided, to decide."""
+        """The power in words: half the deciding interval against the paper's effect, the seeds and
+        items needed to see that effect, and, if undecided, those needed to decide."""
         if self.measure is None:
             return ""
         unit = f" {self.unit}" if self.unit else ""
@@ -90,7 +94,7 @@ class Comparison:
 
     @property
     def bound(self) -> str:
-        """The side that the claim names, as text: "> 0", "-0.1 to 0.1"."""
+        """The claimed range as text, like "> 0" or "−0.1 to 0.1"."""
         if np.isfinite(self.above) and np.isfinite(self.below):
             return interval_text(self.above, self.below, 1)
         if np.isfinite(self.above):
@@ -100,7 +104,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim decided: it holds when each of its comparisons does, and fails when one fails."""
+    """A claim with its comparisons. It holds if all of them hold, and fails if one fails."""
 
     number: int
     text: str
@@ -116,8 +120,8 @@ class Claim:
 
     @property
     def lacking(self) -> str:
-        """What it would take to decide an undecided claim: what its hardest comparison takes. ""
-        for others."""
+        """The seeds and items needed to decide an undecided claim, which are those of its hardest
+        comparison. "" for other claims."""
         if self.verdict != UNDECIDED:
             return ""
         found = [each for each in self.comparisons if each.verdict == UNDECIDED]
@@ -126,7 +130,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Cells by `table/row`, ours and the paper's."""
+    """Our values and the paper's, by `table/row` and cell."""
 
     measures: Measures
 
@@ -144,7 +148,7 @@ class Numbers:
     def sdr_gain(
         self, name: str, row: str, other: str, above: float = -np.inf, below: float = np.inf
     ) -> Comparison:
-        """How much higher the average SDR of `row` is than that of `other`."""
+        """The comparison of the average SDR (dB) of `row` minus that of `other`."""
         paper = self.paper(row) - self.paper(other)
         return Comparison(name, "dB", self.difference(row, other), paper, above, below)
 
@@ -208,7 +212,7 @@ def threshold_makes_no_difference(numbers: Numbers) -> tuple[Comparison, ...]:
 
 
 def worse_than_proposed(row: str) -> Callable[[Numbers], tuple[Comparison, ...]]:
-    """The claim that a row of Table 3 lies below the proposal."""
+    """The claim that a row of Table 3 has a lower average SDR than the proposed method."""
 
     def compare(numbers: Numbers) -> tuple[Comparison, ...]:
         label = TARGETS["table3"].row(row).labels[0]
@@ -233,8 +237,8 @@ def more_iterations_gain_nothing(numbers: Numbers) -> tuple[Comparison, ...]:
 
 
 def recall_matters_more(numbers: Numbers) -> tuple[Comparison, ...]:
-    """Over the refiners, how much closer the separator's SDR follows the refiner's recall than its
-    precision on random mixtures: the difference of the two correlations."""
+    """Compares two correlations over the refiners: that of the separator's SDR with the refiner's
+    recall on random mixtures, minus that with its precision."""
     refiners = {
         "table4/clean": "table2/x-umx-psi-clean",
         **{f"table4/iteration-{k}": f"table5/refined-{k}" for k in range(1, 6)},
@@ -254,7 +258,7 @@ def recall_matters_more(numbers: Numbers) -> tuple[Comparison, ...]:
             "correlation of SDR with recall − with precision, over six refiners",
             "",
             combined(recall_over_precision, *measures) if whole else None,
-            # The refiners whose recall and precision on mixtures the paper's text gives away.
+            # The refiners whose recall and precision on mixtures are in the paper's text.
             recall_over_precision(
                 *map(np.array, (3.53, 3.74, 4.28, 0.896, 0.913, 0.921, 0.918, 0.862, 0.882))
             ).item(),
@@ -264,14 +268,17 @@ def recall_matters_more(numbers: Numbers) -> tuple[Comparison, ...]:
 
 
 def recall_over_precision(*values: np.ndarray) -> np.ndarray:
-    """Correlation of the first third (SDR) with the second (recall) less that with the last
-    (precision), over the values of a third; 0 where one does not vary."""
+    """Correlation of SDR with recall, minus that of SDR with precision.
+
+    `values` are all SDRs, then all recalls, then all precisions. A correlation with a constant
+    counts as 0.
+    """
     sdr, recall, precision = np.array(values).reshape(3, -1, *np.shape(values[0]))
     return correlation(sdr, recall) - correlation(sdr, precision)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's, along the first axis."""
+    """Pearson's correlation along the first axis; 0 if one of the two is constant."""
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     spread = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
     return np.divide((a * b).sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 0)
@@ -300,7 +307,7 @@ CLAIMS: dict[str, Callable[[Numbers], tuple[Comparison, ...]]] = {
 
 
 def decide(measures: Measures) -> list[Claim]:
-    """All ten, in the order of the paper."""
+    """All ten claims in the paper's order."""
     numbers = Numbers(measures)
     return [
         Claim(place, text, compare(numbers))
@@ -324,8 +331,8 @@ HOW = (
 
 
 def comparison_rows(claim: Claim) -> list[list[str]]:
-    """Per comparison: its name, the side that the claim names, ours, the intervals, the paper's
-    difference, the verdict."""
+    """One row per comparison: its name, the claimed range, our difference, the intervals, the
+    paper's difference, and the verdict."""
     rows = []
     for each in claim.comparisons:
         cells = [NOT_RUN, "", "", ""]
@@ -361,7 +368,7 @@ COMPARISON_HEAD = (
 
 
 def claims_markdown(claims: list[Claim], where: str) -> str:
-    """The verdicts at a glance, then the numbers behind each."""
+    """The claims as Markdown: a table of the verdicts, then the numbers of each claim."""
     glance = [[str(each.number), each.text, each.verdict, each.lacking] for each in claims]
     head = ["", "claim", "here", "to decide"]
     lines = [

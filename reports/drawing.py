@@ -1,4 +1,4 @@
-"""What every figure is made with: its colours and style, its numbers as CSV, and its files."""
+"""The parts that all figures share: colours and style, their numbers as CSV, and their files."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, the numbers behind it as CSV, and a sentence on what it shows."""
+    """A figure, its numbers as CSV, and its caption."""
 
     figure: Figure
     csv: str
@@ -59,7 +59,7 @@ def csv_of(head: list[str], rows: list[list[object]]) -> str:
 
 
 def write_figure(name: str, drawing: Drawing, folder: Path) -> None:
-    """`name`.png, .svg and .csv."""
+    """Writes `name`.png, `name`.svg and `name`.csv into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(STYLE):
         drawing.figure.savefig(folder / f"{name}.png", dpi=160)

@@ -1,8 +1,8 @@
 """Results as a few small files, which a person can open and `python -m reports --results` reads.
 
-`results.json` has every stage's result and run; `rows.csv`, for a person, a line a row and seed;
-`outputs.csv` what classifiers say of the test items; `validation.csv` what trainings reached while
-they ran; `examples/` a few seconds of sound.
+`results.json` has every stage's result and run. `rows.csv` is for people and has one line per row
+and seed. `outputs.csv` has the classifiers' outputs for the test items, `validation.csv` the scores
+of trainings on validation songs, and `examples/` a few seconds of audio.
 """
 
 import json
@@ -27,16 +27,16 @@ FORMAT = 3
 RESULTS, ROWS, OUTPUTS, VALIDATION = "results.json", "rows.csv", "outputs.csv", "validation.csv"
 
 STAGE = "stage"
-"""The column of a stage's identity."""
+"""Name of the column with a stage's identity."""
 CELLS = (*CLASSES, "avg", "single avg F1", "multi avg F1")
 RUN = ("seconds", "commit", "device", "started")
 IN_TABLES = ("outputs", "looks", "examples")
-"""Of Results, what `results.json` leaves to the other files."""
+"""Fields of Results that are in the other files, not in `results.json`."""
 
 
 def export(results: Results, folder: Path, listened: list[str]) -> None:
-    """Writes what `load_results` needs, with the audio examples of the rows `listened` to; none of
-    a user's own songs."""
+    """Writes the files that `load_results` reads. Audio examples are exported for the rows in
+    `listened`, but not for a user's own songs."""
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(folder / ROWS, ("row", "seed", STAGE, *CELLS, *RUN), row_lines(results))
     write_csv(folder / OUTPUTS, (STAGE, "test", "labels", *CLASSES), output_lines(results))
@@ -55,7 +55,7 @@ def export(results: Results, folder: Path, listened: list[str]) -> None:
 
 
 def row_lines(results: Results) -> Iterator[list[object]]:
-    """What a person looks for: SDR in dB by class, or a classifier's F1, and where it ran."""
+    """The lines of `rows.csv`: SDR in dB by class or a classifier's F1, and where the stage ran."""
     for label in results.rows:
         for record in results.runs(label):
             found = record.result
@@ -84,8 +84,11 @@ def validation_lines(results: Results, columns: Sequence[str]) -> Iterator[list[
 
 
 def copy_examples(source: Path, folder: Path, label: str) -> None:
-    """What a row's separator makes of the songs, into a folder named after the row; mixtures and
-    references, the same for every row, into `folder` itself, from the first row that has them."""
+    """Copies a row's estimates into a folder named after the row.
+
+    Mixtures and references are the same for every row. They are copied into `folder` itself, from
+    the first row that has them.
+    """
     own = folder / label.partition("/")[2]
     own.mkdir(parents=True)
     for path in sorted(source.glob("*.ogg")):
@@ -96,7 +99,7 @@ def copy_examples(source: Path, folder: Path, label: str) -> None:
 
 
 def load_results(folder: Path) -> Results:
-    """Raises InputError for a folder that `export` did not write."""
+    """Reads the files of an export. Raises InputError for a folder that `export` did not write."""
     path = folder / RESULTS
     try:
         found = json.loads(path.read_text())
@@ -138,7 +141,7 @@ def read_outputs_table(path: Path) -> dict[str, Tests]:
 
 
 def read_validation_table(path: Path) -> dict[str, list[dict[str, float]]]:
-    """Nothing where nobody watched a training."""
+    """The scores on validation songs, by stage. Empty if no training was watched."""
     rows = read_csv(path, (STAGE,)) if path.exists() else []
     return {
         id: [
@@ -150,7 +153,7 @@ def read_validation_table(path: Path) -> dict[str, list[dict[str, float]]]:
 
 
 def example_folders(folder: Path, rows: dict[str, tuple[str, ...]]) -> dict[str, Path]:
-    """By the identity of a row's first run, where its examples are."""
+    """The folders of the rows' audio examples, by the identity of a row's first run."""
     return {
         ids[0]: own
         for label, ids in rows.items()

@@ -1,8 +1,7 @@
-"""The paper's Figure 4, the figures it speaks of, and how trainings went: each as PNG, SVG and the
-CSV behind it.
+"""The figures: the paper's Figure 4, its tables as figures, and the course of trainings.
 
-A figure is a function from the results to a drawing and its numbers, None when what it needs was
-not run.
+A figure is a function from the results to a drawing with its numbers. It returns None if the stages
+that it needs were not run.
 """
 
 from collections.abc import Callable
@@ -22,12 +21,12 @@ from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import curves, unsure_share
 
 LINE_COLOURS = ("#15803d", "#a16207", "#0f766e", MUTED, "#7dd3fc", "#1d4ed8", "#c2410c")
-"""Of the rows of a panel, in their order."""
+"""Colours of a panel's rows, in their order."""
 PAPER_THRESHOLD = 0.9
 
 
 def figure4(results: Results, measures: Measures) -> Drawing | None:
-    """Precision and recall against the threshold, a panel an instrument."""
+    """Draws precision and recall against the threshold, one panel per class."""
     record = results.first("figure4/outputs")
     if record is None:
         return None
@@ -40,7 +39,7 @@ def figure4(results: Results, measures: Measures) -> Drawing | None:
     rows: list[list[object]] = []
     for test, width in ((MULTI, 1.8), (SINGLE, 0.9)):
         points = curves(*tests[test], thresholds)
-        # Where nothing is found any more there is no precision.
+        # Precision is undefined where nothing is found.
         precision = np.where(points.recall > 0, points.precision, np.nan)
         for c, (name, axis) in enumerate(zip(CLASSES, axes, strict=True)):
             colour, style = CLASS_COLOURS[name], "-" if test == MULTI else ":"
@@ -96,7 +95,7 @@ def figure4(results: Results, measures: Measures) -> Drawing | None:
 
 
 def refining(results: Results, measures: Measures) -> Drawing | None:
-    """Table 5 as curves: average and per class against the number of refinements."""
+    """Draws Table 5 as curves: SDR, averaged and per class, against the number of refinements."""
     names = [f"table5/refined-{count}" for count in range(6)]
     found = {k: measures[name] for k, name in enumerate(names) if measures.get(name)}
     if not found:
@@ -141,7 +140,8 @@ def refining(results: Results, measures: Measures) -> Drawing | None:
 
 
 def tracks(results: Results, measures: Measures) -> Drawing | None:
-    """Each test song's SDR, averaged over the four classes, of every separator of the paper."""
+    """Draws each test song's SDR, averaged over the classes, for every separator of the paper and
+    for our reference rows of Table 2."""
     shown = [
         (f"{row.labels[0]}: {row.labels[1]}{f' {MARK}' if row.ours else ''}", record)
         for row in TABLE2.rows
@@ -190,7 +190,7 @@ def tracks(results: Results, measures: Measures) -> Drawing | None:
 
 
 def labels(results: Results, measures: Measures) -> Drawing | None:
-    """Label sets against the truth: as given, refined once, refined twice."""
+    """Draws label sets against the truth: as given, refined once, refined twice."""
     panels = label_panels(results)
     if not panels:
         return None
@@ -232,7 +232,8 @@ def labels(results: Results, measures: Measures) -> Drawing | None:
 
 
 def label_panels(results: Results) -> list[tuple[str, dict[str, dict[str, int]]]]:
-    """Title and label-set counts by true set, of the sets behind the proposed row."""
+    """Titles and counts of label sets by true label set, for the labels on which the proposed row
+    depends."""
     panels = []
     proposed = results.first("table2/x-umx-psi-refined")
     before = results.first("table2/x-umx-psi-noisy")
@@ -251,7 +252,8 @@ def label_panels(results: Results) -> list[tuple[str, dict[str, dict[str, int]]]
 
 
 def training(results: Results, measures: Measures) -> Drawing | None:
-    """Validation while the trainings of Tables 2 and 4 ran: a panel a network, a line a row."""
+    """Draws the scores on validation songs during the trainings of Tables 2 and 4: one panel per
+    network, one line per row."""
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.9))
     rows: list[list[object]] = []
     for axis, (table, network, measure) in zip(

@@ -1,8 +1,9 @@
 """The share of a gap that a row closes: (row - noisy) / (uncorrupted - noisy), with its intervals.
 
-Across seeds the interval is Fieller's (1954): every share r for which row - noisy - r (uncorrupted
-- noisy) may be 0 by Student's t, seeds paired. Over test songs it is the bootstrap's. Where the gap
-itself may be 0, neither has an end, and no share is told.
+The interval across seeds is Fieller's (1954): it holds every share r for which
+row - noisy - r (uncorrupted - noisy) may be 0 by Student's t, with paired seeds. The interval over
+test songs is by bootstrap. If the gap itself may be 0, both intervals are unbounded, and no share
+is given.
 """
 
 import math
@@ -17,9 +18,11 @@ from reports.measures import LEVEL, Interval, Measure, Measures, combined, t_qua
 
 @dataclass(frozen=True)
 class Share:
-    """A share of a gap, in %, with its intervals over `seeds` and over `items` test songs. `value`
-    is None where none can be told, and `reason` says why. At the gap's ends, 0% and 100% by
-    definition, there are no intervals."""
+    """A share of a gap in %, with its intervals over `seeds` seeds and over `items` test songs.
+
+    `value` is None if no share can be given; `reason` then says why, except for a row that was not
+    run. The two rows at the gap's ends have 0% and 100% by definition, without intervals.
+    """
 
     value: float | None
     seeds: int = 0
@@ -30,7 +33,7 @@ class Share:
 
 
 def gap_shares(table: Table, measures: Measures) -> dict[str, Share]:
-    """By row, the shares of those rows that have a gap, of the average SDR."""
+    """The shares of the gap in average SDR, by row, for the rows that have a gap."""
     found = {
         row.name: measures.get(f"{table.name}/{row.name}", {}).get("avg") for row in table.rows
     }
@@ -38,8 +41,8 @@ def gap_shares(table: Table, measures: Measures) -> dict[str, Share]:
 
 
 def row_share(row: Row, gap: tuple[str, str], found: Mapping[str, Measure | None]) -> Share:
-    """A row's share of a gap between two rows, from the averages by row; None for a row that was
-    not run."""
+    """A row's share of the gap between two rows. `found` has the averages by row, None for a row
+    that was not run."""
     own, noisy, uncorrupted = found[row.name], found[gap[0]], found[gap[1]]
     if noisy is None or uncorrupted is None:
         return Share(None, reason="the noisy or the uncorrupted row was not run")
@@ -57,7 +60,7 @@ def row_share(row: Row, gap: tuple[str, str], found: Mapping[str, Measure | None
 
 
 def share_of(gain: Measure, gap: Measure) -> Share:
-    """`gain` / `gap`, two differences of the same seeds and songs."""
+    """The share `gain` / `gap`. Both are differences over the same seeds and songs."""
     reason = unbounded(gap)
     if reason:
         return Share(None, reason=reason)
@@ -71,10 +74,10 @@ def share_of(gain: Measure, gap: Measure) -> Share:
 
 
 def unbounded(gap: Measure) -> str:
-    """Why a share of a gap cannot be told: an interval of it reaches 0; "" where none does."""
+    """Why no share of a gap can be given: an interval of the gap reaches 0. "" if none does."""
     across, over = gap.across_seeds, gap.over_items
     for interval, what in ((across, f"{len(gap.seeds)} seeds"), (over, f"{gap.items} songs")):
-        # Not above 0 also where an end is not a number.
+        # `not ... > 0` is also true for NaN.
         if interval is not None and not interval.low > 0:
             return (
                 f"the gap itself, {gap.value:.2f} dB, may be 0: its 95% interval over {what} is "
@@ -84,8 +87,8 @@ def unbounded(gap: Measure) -> str:
 
 
 def fieller(numerators: np.ndarray, denominators: np.ndarray) -> Interval | None:
-    """Fieller's interval in % of the ratio of two means over seeds, each `(seed,)`, paired; None
-    for a single seed. The denominators' t interval must not reach 0."""
+    """Fieller's interval in % of the ratio of two paired means over seeds, each `(seed,)`. None for
+    a single seed. The t interval of the denominators must not reach 0."""
     count = len(numerators)
     if count < 2:
         return None
@@ -100,8 +103,8 @@ def fieller(numerators: np.ndarray, denominators: np.ndarray) -> Interval | None
 
 
 def over_songs(gains: np.ndarray, gaps: np.ndarray) -> Interval:
-    """Percentiles in % of the ratio of two bootstrapped means over seeds, each `(draw,)`. A draw
-    without a gap says nothing: it stands beyond both ends."""
+    """Percentile interval in % of the ratio of two bootstrapped means over seeds, each `(draw,)`. A
+    draw whose gap is not above 0 counts as lying beyond both ends."""
     finite = np.isfinite(gains) & np.isfinite(gaps)
     gains, gaps = gains[finite], gaps[finite]
     known = gaps > 0

@@ -1,4 +1,4 @@
-"""Table 2 as a picture: each row's average SDR between the noisy row and the uncorrupted one."""
+"""Table 2 as a figure: each row's average SDR, between the noisy and the uncorrupted row."""
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ NETWORK_COLOURS = {"Demucs": "#c2410c", "X-UMX": "#1d4ed8"}
 
 
 def gap(results: Results, measures: Measures) -> Drawing | None:
-    """A panel a network, a line a row; the shares of the gap stand at the right."""
+    """Draws one panel per network with one line per row, and the shares of the gap at the right."""
     shown = [
         (row, found["avg"])
         for row in TABLE2.rows
@@ -101,7 +101,7 @@ def panel(
 
 
 def words_of(share: Share) -> str:
-    """The share, and its interval across seeds."""
+    """The share and its interval across seeds."""
     across = share.across_seeds
     brackets = f"  [{interval_text(across.low, across.high, 0)}]" if across else ""
     return share_text(share.value) + brackets

@@ -1,8 +1,8 @@
-"""A number with its spread: one value a seed, and what resampling the test items makes of each.
+"""Measures with their uncertainty: one value per seed, and each value's bootstrap over test items.
 
-Two intervals answer two questions. Across seeds: would another training say the same? Over test
-items (songs; for recognition, stems or mixtures), by bootstrap: would other items? A third covers
-both at once.
+Two intervals answer two questions. The interval across seeds shows whether another training would
+give the same value. The interval over test items (songs; for recognition, stems or mixtures) shows
+by bootstrap whether other items would. A third interval covers both.
 """
 
 import math
@@ -26,7 +26,8 @@ RECOGNITION_MEASURES = {
     "precision": "precision",
     "recall": "recall",
 }
-"""Name in a result and in a table; accuracy is in per cent, the others are shares."""
+"""Names of the measures in a table, by their names in a result. In tables accuracy is in per cent,
+the others are shares."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Measure:
-    """`values` `(seed,)` beside their `seeds`; `resampled` `(seed, draw)`, the same draws of items
-    for every measure of a test, so that differences are paired. `items` counts the test items that
-    have a value."""
+    """One number of a table.
+
+    `values` are `(seed,)`, in the order of `seeds`. `resampled` are the bootstrap's values
+    `(seed, draw)`; all measures of a test use the same draws of items, so that differences are
+    paired. `items` is the number of test items that have a value.
+    """
 
     seeds: tuple[int, ...]
     values: np.ndarray
@@ -56,7 +60,7 @@ class Measure:
 
     @property
     def across_seeds(self) -> Interval | None:
-        """Student's t interval of the mean; None for a single run."""
+        """Student's t interval of the mean over seeds; None for a single run."""
         count = len(self.values)
         if count < 2:
             return None
@@ -65,24 +69,25 @@ class Measure:
 
     @property
     def over_items(self) -> Interval:
-        """Percentiles of the bootstrapped mean over seeds."""
+        """Percentile interval of the bootstrapped mean over seeds."""
         tail = 100 * (1 - LEVEL) / 2
         low, high = np.nanpercentile(self.resampled.mean(axis=0), [tail, 100 - tail])
         return Interval(float(low), float(high))
 
     @property
     def over_both(self) -> Interval:
-        """Covers the value over all seeds and all test items; over all items alone for a single
-        run."""
+        """Interval for the value over all possible seeds and test items. For a single run it is for
+        items alone."""
         half = self.half_width(len(self.seeds), self.items)
         return Interval(self.value - half, self.value + half)
 
     def half_width(self, seeds: int, items: int) -> float:
-        """Of `over_both`, as expected of that many seeds and items.
+        """The expected half width of `over_both` with this many seeds and items.
 
-        Two variances of the mean add up: across seeds, and over items. Student's t has the harmonic
-        mean of both sides' degrees of freedom, weighted by their shares of the variance. Welch's
-        squares the shares, and with 3 seeds covers down to 92% instead of 95%.
+        The variance of the mean is the sum of the variances across seeds and over items. Student's
+        t has the harmonic mean of the degrees of freedom of both parts, weighted by their shares of
+        the variance. Welch's formula squares the shares; with 3 seeds its coverage falls to 92%
+        instead of 95%.
         """
         count = len(self.seeds)
         across = 0.0 if count < 2 else float(self.values.var(ddof=1)) / seeds
@@ -95,9 +100,11 @@ class Measure:
 
     @cached_property
     def items_variance(self) -> float:
-        """Of the bootstrapped mean, that which other items would change in every training alike:
-        the mean covariance of two seeds' draws. What a training makes of a single item differs
-        from seed to seed, and is in the variance across seeds already."""
+        """Variance over items of the bootstrapped mean: the part that all seeds have in common,
+        which is the mean covariance of two seeds' draws. For a single run, the whole variance.
+
+        The rest differs from seed to seed. The variance across seeds already contains it.
+        """
         count = len(self.seeds)
         draws = self.resampled[:, np.isfinite(self.resampled).all(axis=0)]
         own = draws.var(axis=1, ddof=1).sum()
@@ -108,13 +115,13 @@ class Measure:
 
 
 def t_quantile(freedom: float) -> float:
-    """Student's t that a share LEVEL lies within, on both sides together."""
+    """The two-sided quantile of Student's t at `LEVEL`, for `freedom` degrees of freedom."""
     return float(stats.t.ppf(0.5 + LEVEL / 2, freedom))
 
 
 def combined(function: Callable[..., np.ndarray], *measures: Measure) -> Measure | None:
-    """`function` of several measures, seed by seed and draw by draw, over the seeds that all of
-    them have; None when there is none."""
+    """Applies `function` to several measures, seed by seed and draw by draw, for the seeds that all
+    of them have. None if they have no seed in common."""
     seeds = [s for s in measures[0].seeds if all(s in each.seeds for each in measures)]
     if not seeds:
         return None
@@ -130,20 +137,20 @@ def combined(function: Callable[..., np.ndarray], *measures: Measure) -> Measure
 
 @cache
 def drawn_items(count: int) -> np.ndarray:
-    """Int `(draw, item)`: the bootstrap's picks, the same for every test of that size."""
+    """The items of each bootstrap draw, int `(draw, item)`, the same for all tests of this size."""
     return np.random.default_rng(0).integers(0, count, (DRAWS, count))
 
 
 @cache
 def drawn_weights(count: int) -> np.ndarray:
-    """Float `(draw, item)`: how often each item was picked."""
+    """How often each draw contains each item, float `(draw, item)`."""
     flat = drawn_items(count) + count * np.arange(DRAWS)[:, None]
     counts = np.bincount(flat.ravel(), minlength=DRAWS * count)
     return counts.reshape(DRAWS, count).astype(np.float32)
 
 
 def separation_measures(records: list[Record]) -> dict[str, Measure]:
-    """SDR (dB) by class and "avg" of a row's runs; empty when there are none."""
+    """SDR (dB) of a row's runs, by class and "avg". Empty without runs."""
     if not records:
         return {}
     values, resampled = [], []
@@ -157,7 +164,8 @@ def separation_measures(records: list[Record]) -> dict[str, Measure]:
 
 
 def class_medians(tracks: np.ndarray) -> np.ndarray:
-    """`(…, track, class)` to `(…, class)`: over the songs that have a class, NaN where none has."""
+    """Medians `(…, class)` of `(…, track, class)` over the songs that have a class; NaN if none
+    has."""
     if not np.isnan(tracks).any():
         return np.median(tracks, axis=-2)
     with warnings.catch_warnings():
@@ -166,14 +174,14 @@ def class_medians(tracks: np.ndarray) -> np.ndarray:
 
 
 def track_table(record: Record) -> np.ndarray:
-    """SDR `(track, class)` in dB, of the songs that could be scored."""
+    """SDR `(track, class)` in dB of the songs that could be scored."""
     rows = [[row[name] for name in CLASSES] for row in record.result["tracks"].values()]
     table = np.array(rows, dtype=float)
     return table[~np.isnan(table).all(axis=1)]
 
 
 def recognition_measures(records: list[Record], results: Results) -> dict[str, Measure]:
-    """By cells like "multi avg F1", of a RecognitionScore's runs; empty when there are none."""
+    """Measures of a RecognitionScore's runs, by cells like "multi avg F1". Empty without runs."""
     found: dict[str, Measure] = {}
     if not records:
         return found
@@ -198,7 +206,7 @@ def recognition_measures(records: list[Record], results: Results) -> dict[str, M
 
 
 def with_average(values: np.ndarray) -> np.ndarray:
-    """The last axis, classes, longer by their mean."""
+    """Appends the mean over classes to the last axis, `(…, class)`."""
     return np.concatenate([values, values.mean(axis=-1, keepdims=True)], axis=-1)
 
 
@@ -209,8 +217,8 @@ def by_name(
     resampled: np.ndarray,
     items: tuple[int, ...],
 ) -> dict[str, Measure]:
-    """`values` `(seed, name)`, `resampled` `(seed, draw, name)` and the count of `items` by name as
-    one measure a name."""
+    """One measure per name, from `values` `(seed, name)`, `resampled` `(seed, draw, name)` and the
+    numbers of `items` `(name,)`."""
     seeds = tuple(record.seed for record in records)
     return {
         name: Measure(seeds, values[:, place], resampled[:, :, place], items[place])
@@ -219,12 +227,12 @@ def by_name(
 
 
 Measures = Mapping[str, Mapping[str, Measure]]
-"""By `table/row` and cell."""
+"""Measures by `table/row` and cell."""
 
 
 def all_measures(results: Results) -> dict[str, dict[str, Measure]]:
-    """Every row of every table; a row that was not run is empty. Rows that share their stages
-    share the work."""
+    """The measures of every row of every table. A row that was not run has none. Rows with the same
+    stages are computed once."""
     known: dict[tuple[str, ...], dict[str, Measure]] = {(): {}}
     found = {}
     for label, ids in results.rows.items():

@@ -1,4 +1,4 @@
-"""The whole report as one HTML file that asks for nothing beside itself."""
+"""The whole report as one HTML file that loads no other files."""
 
 import base64
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ VERDICT_STYLES = {HOLDS: "holds", FAILS: "fails", NOT_RUN: "missing"}
 
 @dataclass(frozen=True)
 class Player:
-    """What one audio element plays, as a data URI."""
+    """An audio element: its caption, and its audio as a data URI."""
 
     caption: str
     source: str
@@ -43,7 +43,7 @@ class Player:
 
 @dataclass(frozen=True)
 class HeardSong:
-    """A test song's mixture, and per instrument its reference and every row's estimate."""
+    """A test song's mixture, and per class its reference and every row's estimate."""
 
     name: str
     mixture: Player
@@ -52,7 +52,10 @@ class HeardSong:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run of a row comes from: its score or outputs, and the training it tests."""
+    """The origin of a row's run: the stage that scored it, and the training that it tests.
+
+    `seconds` are the training's, `chain_seconds` those of all stages that the run needed.
+    """
 
     row: str
     anchor: str
@@ -77,8 +80,8 @@ def page(
     listened: list[str],
     folder: Path,
 ) -> str:
-    """The page's text. `captions` names the figures whose SVG files lie in `folder`, beside what
-    was shown of sweeps."""
+    """The HTML text of the page. The figures named in `captions` have SVG files in `folder`, which
+    also holds the shown studies."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["anchor"] = anchor
     template = environment.from_string(TEMPLATE.read_text())
@@ -114,7 +117,7 @@ def page(
 
 
 def facts(results: Results, claims: list[Claim]) -> list[tuple[str, str]]:
-    """Numbers at the head of the page: value and what it counts."""
+    """The numbers at the head of the page: each a value and a description."""
     kinds = [record.kind for record in results.stages.values()]
     runs = [len(ids) for ids in results.rows.values() if ids]
     seeds = (
@@ -139,12 +142,13 @@ def anchor(row: str) -> str:
 
 
 def heading(name: str) -> str:
-    """ "Table 2" for table2, "Options" for options."""
+    """The heading of a sheet: "Table 2" for table2, "Options" for options."""
     return f"Table {name[-1]}" if name.startswith("table") else name.capitalize()
 
 
 def shown_cell(cell: Cell | ShareCell, line: Line) -> Markup:
-    """Ours, and below it the paper's and the difference; a share, and below it its interval."""
+    """Our value, and below it the paper's value and the difference; or a share, and below it its
+    interval."""
     if isinstance(cell, ShareCell):
         return share_markup(cell)
     if cell.ours is None:
@@ -171,7 +175,7 @@ def share_markup(cell: ShareCell) -> Markup:
 
 
 def cell_title(cell: Cell | ShareCell, line: Line) -> str:
-    """The intervals and what they are over, shown when a pointer rests on a cell."""
+    """The intervals of a cell with their numbers of seeds and items, for its tooltip."""
     if isinstance(cell, ShareCell):
         share, unit, decimals = cell.share, "%", 0
         if share.over_items is None:
@@ -204,7 +208,7 @@ def data_uri(path: Path, media_type: str) -> str:
 
 
 def heard_songs(results: Results, listened: list[str]) -> list[HeardSong]:
-    """What can be heard: the examples of the rows that were run; nothing of a user's own songs."""
+    """The audio examples of the rows that were run. There are none for a user's own songs."""
     if results.on_folder:
         return []
     heard = [
@@ -220,8 +224,8 @@ def heard_songs(results: Results, listened: list[str]) -> list[HeardSong]:
 
 
 def shared_examples(folder: Path) -> Path:
-    """Where a row's mixtures and references are: beside its estimates, or a folder higher where
-    exported rows share them."""
+    """The folder of a row's mixtures and references: that of its estimates, or the folder above,
+    where exported rows share them."""
     return folder if any(folder.glob(f"*{MIXTURE}")) else folder.parent
 
 
@@ -245,7 +249,7 @@ def row_title(label: str) -> str:
 
 
 def origins(results: Results) -> list[Origin]:
-    """One a row and seed, in the order of the tables."""
+    """One origin per row and seed, in the order of the tables."""
     return [
         row_origin(label, record, results)
         for label in results.rows

@@ -1,4 +1,4 @@
-"""How much a comparison can tell, and what it would take to tell more."""
+"""Statistical power: the numbers of seeds and test items that a comparison needs."""
 
 import bisect
 import math
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from reports.measures import Measure
 
 MOST = 100
-"""Times the seeds or items there are, beyond which a number says nothing."""
+"""Largest factor on the present number of seeds or items; beyond it a number means nothing."""
 
 FACTORS = [*(1 + k / 100 for k in range(900)), *(float(k) for k in range(10, MOST + 1))]
 
 
 @dataclass(frozen=True)
 class Needed:
-    """Seeds and items that an interval would be narrow enough with, of either where more are
-    needed than there are; both None where even MOST would not do."""
+    """The numbers of seeds and items with which an interval is narrow enough. A number is None if
+    no more are needed. Both are None if even the factor `MOST` is not enough."""
 
     seeds: int | None
     items: int | None
 
     def text(self, noun: str) -> str:
-        """ "about 11 seeds", "about 11 seeds and 200 songs"."""
+        """The numbers in words, like "about 11 seeds" or "about 11 seeds and 200 songs"."""
         known = [
             f"{count} {what}"
             for count, what in ((self.seeds, "seeds"), (self.items, noun))
@@ -36,8 +36,11 @@ class Needed:
 
 
 def enough(measure: Measure, margin: float) -> Needed:
-    """What brings half the interval over seeds and items below `margin`: more seeds or more items,
-    whichever needs the smaller factor; both by one factor where neither does it alone."""
+    """The seeds or items that bring half the interval over seeds and items below `margin`.
+
+    This is more seeds or more items, whichever needs the smaller factor. If neither is enough
+    alone, it is both, by the same factor.
+    """
     seeds, items = len(measure.seeds), measure.items
 
     def times(count: int, factor: float) -> int:
@@ -45,7 +48,7 @@ def enough(measure: Measure, margin: float) -> Needed:
 
     by_items = smallest(lambda f: measure.half_width(seeds, times(items, f)) < margin)
     by_seeds = by_both = math.inf
-    # Nothing is known of other seeds after a single run.
+    # A single run tells nothing about other seeds.
     if seeds > 1:
         by_seeds = smallest(lambda f: measure.half_width(times(seeds, f), items) < margin)
         by_both = smallest(lambda f: measure.half_width(times(seeds, f), times(items, f)) < margin)
@@ -59,13 +62,14 @@ def enough(measure: Measure, margin: float) -> Needed:
 
 
 def smallest(enough: Callable[[float], bool]) -> float:
-    """The smallest factor that is enough, where larger ones are too; infinite for none."""
+    """The smallest of `FACTORS` that is enough, if all larger ones are too; infinite if none is."""
     place = bisect.bisect_left(FACTORS, True, key=enough)
     return FACTORS[place] if place < len(FACTORS) else math.inf
 
 
 def hardest(found: list[Needed]) -> Needed:
-    """The most seeds and the most items of several; nothing is enough where it is not for one."""
+    """The most seeds and the most items of several needs. If one need cannot be met, the result
+    cannot be met either."""
     if any(each == Needed(None, None) for each in found):
         return Needed(None, None)
     return Needed(

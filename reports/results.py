@@ -1,5 +1,5 @@
-"""All that the reports read, in one value. It is collected from a store here, or loaded from the
-small files that `python -m reports export` writes (`reports.exported`)."""
+"""All results that the reports read, in one value. It is collected from a store here, or loaded
+from the small files that `python -m reports export` writes (`reports.exported`)."""
 
 import json
 from collections.abc import Mapping
@@ -31,15 +31,15 @@ from experiments.trainings.validation import read_validation
 from selfrefine.errors import InputError
 
 LINK = "wandb.json"
-"""Tracking's file in a stage's folder, with the address of its run."""
+"""The file that tracking writes into a stage's folder, with the address of its run."""
 MOST_SEEDS = 10
-"""Seeds from 0 that are looked for in a store."""
+"""Number of seeds, from 0, that are looked for in a store."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished stage. `inputs` are identities; `run` says where and when it ran, `link` is its
-    page at W&B, "" without one."""
+    """A finished stage. `inputs` are the identities of its inputs. `run` says where and when it
+    ran. `link` is its page at W&B, or ""."""
 
     id: str
     kind: str
@@ -53,15 +53,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Results:
-    """`rows` has by `table/row` the identities of the finished stages, one a seed; `stages` every
-    finished stage behind them.
+    """All results of one choice of data, profile and test.
 
-    By identity, `outputs` has what classifiers say of the test items, by test the truth and the
-    outputs `(item, class)`; `looks` what trainings reached on validation songs; `examples` the
-    folders of sound.
+    `rows` has the identities of a row's finished stages, one per seed, by `table/row`. `stages` has
+    every finished stage that these depend on, by identity.
 
-    `test` is "folder" where the rows were tested on a user's own songs. `data_rows` then has the
-    same separators tested on the data's own test songs.
+    Three fields are by identity. `outputs` has a classifier's tests: by test, the truth and the
+    outputs, each `(item, class)`. `looks` has a training's scores on validation songs. `examples`
+    has the folders of audio examples.
+
+    `test` is "folder" if the rows were tested on a user's own songs. `data_rows` then has the same
+    separators tested on the data's own test songs.
     """
 
     data: str
@@ -82,12 +84,12 @@ class Results:
 
     @property
     def name(self) -> str:
-        """Of the folder that reports go to."""
+        """Name of the folder of the reports."""
         return f"{self.data}-{self.profile}{'-on-folder' if self.on_folder else ''}"
 
     @property
     def test_songs(self) -> str:
-        """What the separators are tested on, as text: "36 songs of a folder"."""
+        """The songs on which separators are tested, in words, like "36 songs of a folder"."""
         if not self.on_folder:
             return "the data's own test songs"
         scores = (each for each in map(self.first, self.rows) if each is not None)
@@ -100,15 +102,15 @@ class Results:
         return replace(self, test="band", rows=self.data_rows, data_rows={})
 
     def runs(self, label: str) -> list[Record]:
-        """A row's finished stages by seed; none when it was not run."""
+        """A row's finished stages in the order of seeds. Empty if it was not run."""
         return [self.stages[id] for id in self.rows.get(label, ())]
 
     def first(self, label: str) -> Record | None:
-        """The run from the lowest seed."""
+        """The row's run from the lowest seed, or None."""
         return next(iter(self.runs(label)), None)
 
     def trained(self, label: str) -> Record | None:
-        """The training that a row's first run tests."""
+        """The training that a row's first run tests, or None."""
         record = self.first(label)
         if record is None:
             return None
@@ -116,7 +118,7 @@ class Results:
         return next((each for each in reversed(self.behind(record)) if each.kind in kinds), None)
 
     def behind(self, record: Record) -> list[Record]:
-        """The record and every stage that it was made from, inputs first."""
+        """The record and every stage on which it depends, inputs first."""
         found: dict[str, Record] = {}
 
         def visit(each: Record) -> None:
@@ -130,13 +132,13 @@ class Results:
 
     @cached_property
     def wall_seconds(self) -> float:
-        """Of all stages together, as if one had run after another."""
+        """Sum of the seconds of all stages."""
         return sum(record.run.get("seconds", 0.0) for record in self.stages.values())
 
 
 def collect(store: Store, profile: Profile, data: str, test: str = "band") -> Results:
-    """Every row's finished stages of seeds 0 to 9. Raises InputError for a test that is none, and
-    for own songs that cannot be used."""
+    """Reads every row's finished stages of seeds 0 to 9 from a store. Raises InputError for an
+    unknown test, and for own songs that cannot be used."""
     tests_of(test)
     stages: dict[str, Record] = {}
     rows = finished_rows(resolved_rows(["*"], profile, data, test), store, stages)
@@ -164,7 +166,7 @@ def collect(store: Store, profile: Profile, data: str, test: str = "band") -> Re
 
 
 def folders_with(name: str, stages: dict[str, Record], store: Store) -> dict[str, Path]:
-    """By identity, the folders of the stages that left a file or folder of that name."""
+    """The folders of the stages that have a file or folder of this name, by identity."""
     folders = {id: store.root / record.kind / id for id, record in stages.items()}
     return {id: folder for id, folder in folders.items() if (folder / name).exists()}
 
@@ -172,14 +174,14 @@ def folders_with(name: str, stages: dict[str, Record], store: Store) -> dict[str
 def finished_rows(
     rows: Mapping[str, tuple[Row, Stage]], store: Store, stages: dict[str, Record]
 ) -> dict[str, tuple[str, ...]]:
-    """By `table/row`, the identities of the finished stages; `stages` gets all that is behind
-    them."""
+    """The identities of the rows' finished stages, by `table/row`. The stages on which these depend
+    are added to `stages`."""
     found: dict[str, tuple[str, ...]] = {}
     for label, (_, stage) in rows.items():
         seeds = dict.fromkeys(seeded(stage, seed) for seed in range(MOST_SEEDS))
         done = [each for each in seeds if store.done(each)]
         found[label] = tuple(identity(each) for each in done)
-        # A row that did not end still shows what came before its end.
+        # An unfinished row still contributes its finished inputs.
         for each in closure(done or [stage]):
             if identity(each) not in stages and store.done(each):
                 stages[identity(each)] = record_of(each, store)
@@ -201,7 +203,8 @@ def record_of(stage: Stage, store: Store) -> Record:
 
 
 def tracking_link(path: Path) -> str:
-    """What tracking left beside a result; "" when it was off, offline, or left nothing readable."""
+    """The address that tracking wrote into the file at `path`; "" if tracking was off or offline,
+    or the file cannot be read."""
     try:
         return json.loads(path.read_text())["url"] or ""
     except (OSError, ValueError, KeyError, TypeError):
@@ -209,11 +212,11 @@ def tracking_link(path: Path) -> str:
 
 
 def outdated(results: Results) -> list[str]:
-    """Rows whose results are not of the stages that the registry names today."""
+    """The rows whose results belong to other stages than those in today's registry."""
     try:
         profile = profile_named(results.profile)
         rows = resolved_rows(["*"], profile, results.data, results.test)
-    except InputError:  # the songs are not on this machine, so nothing can be named
+    except InputError:  # the songs are not on this machine, so the stages have no identity
         return []
     return [
         label

@@ -1,5 +1,5 @@
-"""A table of the paper as lines of cells, ours beside the printed ones; writers turn it into
-Markdown, CSV, LaTeX and HTML."""
+"""A table of the paper as lines of cells, each with our value and the printed one. The modules
+`reports.writers` and `reports.page` turn it into Markdown, CSV, LaTeX and HTML."""
 
 import math
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ GAP = "gap closed"
 TESTS = {SINGLE: "single-labelled stems", MULTI: "random mixtures"}
 REPORTED = {**TABLES, **OURS}
 MARK = "†"
-"""Behind the label of a row that the paper does not have."""
+"""Mark after the label of a row that the paper does not have."""
 MARK_NOTE = f"{MARK} reference rows of ours, not in the paper's table."
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`ours` is None when the row was not run, `paper` where there is no printed cell or it is
-    lost. `noun` names the items that the bootstrap resamples."""
+    """A cell of a table. `ours` is None if the row was not run. `paper` is None if the paper has no
+    such cell or its value is unknown. `noun` names the items that the bootstrap resamples."""
 
     ours: Measure | None
     paper: float | None
@@ -39,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ShareCell:
-    """A share of the gap; `noun` as in a cell."""
+    """A cell with a share of the gap. `noun` is as in `Cell`."""
 
     share: Share
     noun: str
@@ -47,8 +47,8 @@ class ShareCell:
 
 @dataclass(frozen=True)
 class Line:
-    """A printed line: the row behind it (`table/row`), its labels, and a cell a column. `ours`
-    marks a row that the paper does not have."""
+    """A line of a table: its row (`table/row`), its labels, and one cell per column. `ours` marks a
+    row that the paper does not have."""
 
     row: str
     labels: tuple[str, ...]
@@ -64,14 +64,14 @@ class Line:
 
     @property
     def title(self) -> str:
-        """The last label, marked."""
+        """The last label, with the mark of our rows."""
         return f"{self.labels[-1]} {MARK}" if self.ours else self.labels[-1]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table to print. `items` says what the bootstrap resamples, as "48 test songs"; `notes`
-    stand under the table."""
+    """A table to print. `items` says what the bootstrap resamples, like "48 test songs". `notes`
+    are printed under the table."""
 
     name: str
     title: str
@@ -84,15 +84,15 @@ class Sheet:
 
 @dataclass(frozen=True)
 class DataTest:
-    """The test on the data's own songs, shown beside one on a folder's: its columns' name, and its
-    measures."""
+    """The test on the data's own songs, which is shown next to a test on a folder's songs: the name
+    of its columns, and its measures."""
 
     name: str
     measures: Measures
 
 
 def sheets_of(results: Results, measures: Measures) -> dict[str, Sheet]:
-    """By name, the tables of the paper, and the options where one of them was run."""
+    """The paper's tables by name, and those of our tables that have a row that was run."""
     beside = None
     if results.on_folder:
         beside = DataTest(f"{results.data} test", all_measures(results.on_data()))
@@ -104,19 +104,19 @@ def sheets_of(results: Results, measures: Measures) -> dict[str, Sheet]:
 
 
 def was_run(table: Table, measures: Measures) -> bool:
-    """Whether a row is there that no table of the paper has too."""
+    """Whether a row of the table was run that no table of the paper has."""
     papers = {row.stage for each in TABLES.values() for row in each.rows}
     own = [row for row in table.rows if row.change is not None or row.stage not in papers]
     return any(measures.get(f"{table.name}/{row.name}") for row in own)
 
 
 def sheet(table: Table, measures: Measures, beside: DataTest | None = None) -> Sheet:
-    """A table's lines: one a row for SDR; one a test, measure and row for recognition. `beside` is
-    given for a test on a folder."""
+    """A table as a sheet: for SDR one line per row, for recognition one line per test, measure and
+    row. `beside` is given for a test on a folder."""
     if isinstance(table.rows[0].stage, RecognitionScore):
         return recognition_sheet(table, measures, beside)
     noun = "test songs" if beside is None else "songs of a folder"
-    # A reference row is left out where the data cannot give it, or results are older than it.
+    # A reference row is left out if the data cannot give it, or if the results are older than it.
     rows = [row for row in table.rows if not row.ours or f"{table.name}/{row.name}" in measures]
     names = {row.name for row in rows}
     has_gap = any(row.gap is not None and names.issuperset(row.gap) for row in rows)
@@ -172,14 +172,14 @@ def recognition_sheet(table: Table, measures: Measures, beside: DataTest | None)
 
 
 def items_of(cells: list[Cell], noun: str) -> str:
-    """The items that cells are over, as "192 stems or 400 mixtures"; the noun where nothing was
+    """The test items of the cells, like "192 stems or 400 mixtures"; the noun alone if nothing was
     run."""
     found = dict.fromkeys(f"{each.ours.items} {each.noun}" for each in cells if each.ours)
     return " or ".join(found) or noun
 
 
 def class_notes(lines: list[Line]) -> list[str]:
-    """How many of the songs have each class, where not all have."""
+    """A note on how many songs have each class; none if this number is the same for all classes."""
     cells = next((each.cells[: len(COLUMNS)] for each in lines if each.average.ours), ())
     counts = [each.ours.items for each in cells if isinstance(each, Cell) and each.ours]
     if len(set(counts)) < 2:
@@ -189,7 +189,7 @@ def class_notes(lines: list[Line]) -> list[str]:
 
 
 def gap_note(lines: list[Line]) -> str:
-    """What a share is of, and what its interval is over."""
+    """A note that defines the share of a gap and its interval."""
     counts = [each.share.seeds for each in share_cells(lines) if each.share.seeds > 1]
     words = (
         "Gap closed: (row − noisy) / (uncorrupted − noisy) of the averages, seeds and songs paired"
@@ -200,13 +200,13 @@ def gap_note(lines: list[Line]) -> str:
 
 
 def share_cells(lines: list[Line]) -> list[ShareCell]:
-    """Those of a first share column that say a share."""
+    """The cells of the first share column that have a share."""
     cells = (cell for each in lines for cell in each.cells[len(COLUMNS) : len(COLUMNS) + 1])
     return [each for each in cells if isinstance(each, ShareCell) and each.share.value is not None]
 
 
 def gap_reasons(lines: list[Line], columns: tuple[str, ...]) -> list[str]:
-    """Why shares are missing: a sentence a column and reason, with the rows that it is of."""
+    """Why shares are missing: one sentence per column and reason, with its rows."""
     rows: dict[tuple[str, str], list[str]] = {}
     for line in lines:
         for column, cell in zip(columns, line.cells, strict=True):
@@ -218,7 +218,7 @@ def gap_reasons(lines: list[Line], columns: tuple[str, ...]) -> list[str]:
 
 
 def beside_note(lines: list[Line], beside: DataTest) -> str:
-    """What the columns beside a folder's test are."""
+    """A note that explains the columns next to those of a folder's test."""
     cells = [line.cells[place] for line in lines for place in range(len(COLUMNS), len(line.cells))]
     counts = [each.ours.items for each in cells if isinstance(each, Cell) and each.ours]
     songs = f"{count_range(counts)} test songs" if counts else "test songs"
@@ -226,27 +226,27 @@ def beside_note(lines: list[Line], beside: DataTest) -> str:
 
 
 def count_range(counts: list[int]) -> str:
-    """ "5", or "3 to 5"."""
+    """The range of counts as text: "5", or "3 to 5"."""
     low, high = min(counts), max(counts)
     return f"{high}" if low == high else f"{low} to {high}"
 
 
 def group(sheet: Sheet, place: int) -> str:
-    """All labels of a line but the last, where they differ from those of the line before."""
+    """All labels of a line except the last; "" if they are those of the line before."""
     labels = sheet.lines[place].labels[:-1]
     same = place > 0 and sheet.lines[place - 1].labels[:-1] == labels
     return "" if same else ", ".join(labels)
 
 
 def number(value: float | None, decimals: int, signed: bool = False) -> str:
-    """With a true minus sign; an en dash for None and for what is no number."""
+    """The value as text with a true minus sign; an en dash for None and NaN."""
     if value is None or math.isnan(value):
         return "–"
     return f"{value:{'+' if signed else ''}.{decimals}f}".replace("-", "−")
 
 
 def spread(measure: Measure, decimals: int) -> str:
-    """ " ± 0.12" across seeds; nothing for a single run."""
+    """The spread across seeds, like " ± 0.12"; "" for a single run."""
     interval = measure.across_seeds
     if interval is None:
         return ""
@@ -254,7 +254,7 @@ def spread(measure: Measure, decimals: int) -> str:
 
 
 def seeds_note(sheet: Sheet) -> str:
-    """What stands behind ±, and that single runs have none."""
+    """A note that explains ±, and says if single runs have none."""
     counts = [len(each.average.ours.seeds) for each in sheet.lines if each.average.ours]
     if not counts:
         return "Nothing of this table was run."
@@ -268,10 +268,10 @@ def seeds_note(sheet: Sheet) -> str:
 
 
 def items_note(sheet: Sheet) -> str:
-    """What the other interval is over."""
+    """A note on the interval over test items."""
     return f"Intervals over {sheet.items}: 95%, by bootstrap, averaged over the seeds there are."
 
 
 def caption(sheet: Sheet) -> str:
-    """All that stands under a table: what its intervals are over, and its notes."""
+    """The text under a table: the explanation of its intervals, and its notes."""
     return " ".join([seeds_note(sheet), items_note(sheet), *sheet.notes])

@@ -1,4 +1,4 @@
-"""What `python -m sweeps show` wrote of its studies, for the page."""
+"""Reads the studies that `python -m sweeps show` wrote, for the page."""
 
 import json
 import struct
@@ -11,7 +11,8 @@ FOLDER = "sweeps"
 
 
 WIDE = 1.8
-"""Times its height: a picture that needs the page's width."""
+"""A picture whose width is more than this multiple of its height gets the full width of the
+page."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Picture:
 
     @property
     def wide(self) -> bool:
-        # Behind the signature and the first chunk's head: width and height, in pixels.
+        # In a PNG file width and height (pixels) follow the signature and the first chunk's head.
         width, height = struct.unpack(">II", self.path.read_bytes()[16:24])
         return width > WIDE * height
 
@@ -42,8 +43,8 @@ class ShownStudy:
 
 
 def shown_studies(folder: Path) -> list[ShownStudy]:
-    """Those beside the reports in `folder`, none when none was shown. Raises InputError for what
-    `sweeps show` did not write, or for a picture that is gone."""
+    """The studies next to the reports in `folder`. Raises InputError for a file that `sweeps show`
+    did not write, and for a missing picture."""
     return [shown_study(path) for path in sorted((folder / FOLDER).glob("*.json"))]
 
 

@@ -1,6 +1,6 @@
-"""`python -m reports wandb-dashboard`: the results as a W&B report, made or brought up to date.
+"""`python -m reports wandb-dashboard`: makes or updates a W&B report of the results.
 
-The tables are those of the local page; beside each stand the runs behind it, as W&B shows them.
+The tables are those of the local page. Each is followed by W&B's panels of its runs.
 """
 
 import json
@@ -31,11 +31,11 @@ from selfrefine.errors import InputError
 from selfrefine.files.atomic import write_json
 
 PATIENCE = 90.0
-"""Seconds that W&B's server may take in all."""
+"""Time (s) that W&B's server may take in total."""
 
 LINK = "dashboard.json"
 MOST_RUNS = 100
-"""Runs that a panel draws at most; its own default is fewer than a table has rows."""
+"""Most runs in a panel. W&B's default is smaller than a table's number of rows."""
 
 TRAINING = ("loss", "learning_rate", "gradient_norm", "steps_per_second", "data_share")
 RECOGNITION = ("accuracy", "f1", "precision", "recall")
@@ -50,14 +50,14 @@ SDR_KEYS = {
 }
 TRAININGS = ("classifier", "separator")
 STUDY = "sweep"
-"""Tag of a study's run and of its trials' runs; job type of the study's."""
+"""Tag of the runs of a study and of its trials; job type of a study's run."""
 
 
 def update_dashboard(results: Results, folder: Path) -> str:
-    """Makes or updates the report and returns its address. `folder` holds the local page and what
-    is remembered of the report.
+    """Makes or updates the report and returns its address. `folder` holds the local page, and a
+    file with the report's id and address.
 
-    Raises InputError for a test on own songs, without an account, without the package, or when the
+    Raises InputError for a test on own songs, without an account, without the package, and when the
     server does not answer.
     """
     if results.on_folder:
@@ -82,10 +82,10 @@ def update_dashboard(results: Results, folder: Path) -> str:
 
 
 def answered_in_time(results: Results, texts: "Texts", folder: Path) -> str:
-    """The saved report's address. It is made in a process of its own, which is ended when it has
-    answered: against a server that fails, W&B's package keeps its process from ending for minutes.
+    """Saves the report in another process, and returns its address.
 
-    Raises InputError when W&B fails or takes too long.
+    The process is killed after its answer: if the server fails, W&B's package would keep it alive
+    for minutes. Raises InputError when W&B fails or takes too long.
     """
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
@@ -109,22 +109,22 @@ def answered_in_time(results: Results, texts: "Texts", folder: Path) -> str:
 
 
 def local_page(folder: Path) -> str:
-    """Its path, and how to come by it where it is not there yet."""
+    """The path of the local page, and how to make it if it does not exist."""
     page = folder / "report.html"
     return str(page) if page.exists() else f"{page}, once `make report` has written it"
 
 
 def save_and_tell(results: Results, texts: "Texts", folder: Path, answer: Connection) -> None:
-    """Sends the report's address, or why there is none."""
+    """Sends the report's address, or the reason why there is none."""
     try:
         answer.send((saved(results, texts, folder), ""))
-    except Exception as error:  # W&B's failures are of no fixed kind
+    except Exception as error:  # W&B can raise any kind of error
         answer.send(("", (str(error) or repr(error)).splitlines()[0]))
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Markdown of the local report: by table, of the claims, by study."""
+    """Markdown of the local report: one text per table, one for the claims, one per study."""
 
     tables: dict[str, str]
     claims: str
@@ -148,7 +148,7 @@ def saved(results: Results, texts: Texts, folder: Path) -> str:
     report = dashboard(results, texts, entity, project)
     link = folder / LINK
     if link.exists():
-        # The report of that id gets the new content; its address stays.
+        # With this id the existing report gets the new content and keeps its address.
         report.id = json.loads(link.read_text())["id"]
     report.save()
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def saved(results: Results, texts: Texts, folder: Path) -> str:
 
 
 def study_pages(folder: Path) -> dict[str, str]:
-    """What `python -m sweeps show` wrote, by study, without its pictures."""
+    """The pages that `python -m sweeps show` wrote, by study, without their pictures."""
     pages = {}
     for path in sorted((folder / SWEEPS).glob("*.md")):
         lines = [line for line in path.read_text().splitlines() if not line.startswith("![")]
@@ -166,7 +166,7 @@ def study_pages(folder: Path) -> dict[str, str]:
 
 
 def dashboard(results: Results, texts: Texts, entity: str, project: str) -> Any:
-    """The report as a value, not yet saved."""
+    """The report as a W&B object that is not yet saved."""
     import wandb_workspaces.reports.v2 as wr
 
     tags = [results.profile, results.data]
@@ -228,8 +228,10 @@ def grid(
     kinds: tuple[str, ...],
     panels: list[Any],
 ) -> Any:
-    """Panels over the runs that carry all the tags and are of a kind: W&B draws but so many runs,
-    which had better be those that log what is drawn."""
+    """Panels over the runs that have all the tags and one of the kinds.
+
+    W&B limits the number of runs in a panel, so only runs that log the drawn values are chosen.
+    """
     from wandb_workspaces import expr
 
     chosen = [expr.Tags().isin([tag]) for tag in tags]
@@ -239,7 +241,7 @@ def grid(
 
 
 def table_kind(table: Table) -> str:
-    """The job type of the runs that a table's rows are."""
+    """The job type of the runs of a table's rows."""
     return kind(table.rows[0].stage)
 
 
@@ -266,7 +268,7 @@ def recognition_panels(wr: Any) -> list[Any]:
 
 
 def iteration_panels(wr: Any, keys: dict[str, str]) -> list[Any]:
-    """A point a run: W&B draws lines over steps alone."""
+    """Scatter plots with one point per run, since W&B draws lines only over steps."""
     return [
         wr.ScatterPlot(
             title=f"{title}, by iteration", x=wr.Config(ITERATION), y=wr.SummaryMetric(key)
@@ -280,8 +282,8 @@ def training_panels(wr: Any) -> list[Any]:
 
 
 def validation_panels(wr: Any) -> list[Any]:
-    """A separator's SDR and a classifier's recognition over its steps, a line a training; then by
-    class, averaged over the trainings."""
+    """Panels of SDR and of recognition metrics over the steps, one line per training. The panels by
+    class have averages over the trainings."""
     whole = [
         lines(wr, f"{name} on validation songs", [f"validation/{name}"])
         for name in ("sdr", *RECOGNITION)
@@ -304,7 +306,7 @@ def sound_panel(wr: Any) -> Any:
 
 
 def study_panels(wr: Any) -> list[Any]:
-    """What a study's run holds: the objective over its trials, and the table of them."""
+    """Panels of a study's run: the objective over its trials, and the table of the trials."""
     return [
         lines(wr, "objective of each trial", ["value"]),
         lines(wr, "best objective so far", ["best_value"]),
@@ -313,7 +315,7 @@ def study_panels(wr: Any) -> list[Any]:
 
 
 def trial_panels(wr: Any) -> list[Any]:
-    """What trials' own stages log: separators' SDR, and trainings as they go."""
+    """Panels of the runs of the trials' stages: SDR of separators, and the course of trainings."""
     while_training = [
         lines(wr, f"{name} of trials", [name])
         for name in ("validation/sdr", "validation/f1", "loss")

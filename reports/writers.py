@@ -1,4 +1,4 @@
-"""A sheet as Markdown, CSV and LaTeX, and text files written whole or not at all."""
+"""Turns a sheet into the texts of Markdown, CSV and LaTeX files."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ NOT_RUN = "not run"
 
 
 def ours_text(cell: Cell | ShareCell, decimals: int) -> str:
-    """Ours with its spread; a share in whole per cent, without."""
+    """Our value with its spread, or a share in whole per cent."""
     if isinstance(cell, ShareCell):
         return share_text(cell.share.value)
     if cell.ours is None:
@@ -37,8 +37,8 @@ def share_text(value: float | None) -> str:
 
 
 def second_text(cell: Cell | ShareCell, decimals: int) -> str:
-    """The paper's and the difference in brackets, nothing where the paper's is lost; of a share,
-    its interval across seeds."""
+    """The paper's value and the difference in brackets, or a share's interval across seeds. Empty
+    if the paper's value is unknown."""
     if isinstance(cell, ShareCell):
         across = cell.share.across_seeds
         return f"[{interval_text(across.low, across.high, 0)}]" if across else ""
@@ -55,7 +55,7 @@ def text_cell(cell: Cell | ShareCell, decimals: int) -> str:
 
 
 def plain_table(sheet: Sheet, style: str) -> str:
-    """The table itself, in one of tabulate's styles."""
+    """The table as text, in one of tabulate's styles."""
     rows = [
         [*line.labels[:-1], line.title, *(text_cell(cell, line.decimals) for cell in line.cells)]
         for line in sheet.lines
@@ -70,8 +70,8 @@ def interval_head(sheet: Sheet) -> list[str]:
 
 
 def interval_rows(sheet: Sheet) -> list[list[str]]:
-    """Per line that was run: labels, seeds, average, its intervals across seeds and over items;
-    the same of the share of the gap where shares are known."""
+    """One row per line that was run: labels, number of seeds, average, and its intervals across
+    seeds and over items. If shares of the gap are known, also the share and its intervals."""
     with_shares = bool(share_cells([*sheet.lines]))
     rows = []
     for line in sheet.lines:
@@ -90,7 +90,7 @@ def interval_rows(sheet: Sheet) -> list[list[str]]:
 
 
 def shown_share(cell: ShareCell) -> list[str]:
-    """A share that is known, and both its intervals."""
+    """A known share and both its intervals."""
     share = cell.share
     if share.over_items is None:
         return [share_text(share.value), "by definition", "by definition"]
@@ -110,7 +110,7 @@ def interval_text(low: float, high: float, decimals: int) -> str:
 
 
 def markdown(sheet: Sheet) -> str:
-    """The table, then the intervals of its averages."""
+    """The table as Markdown, followed by the intervals of its averages."""
     lines = [
         plain_table(sheet, "github"),
         "",
@@ -125,8 +125,9 @@ def markdown(sheet: Sheet) -> str:
 
 
 def csv_text(sheet: Sheet) -> str:
-    """Long form: a line a cell, with both intervals, the paper's value and the difference; whose
-    row it is; shares of a gap in per cent."""
+    """The table in long form: one line per cell, with both intervals, the paper's value and the
+    difference. The column `whose` tells the paper's rows from ours. Shares of a gap are in per
+    cent."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     names = [name.replace(" ", "_") for name in sheet.head]
@@ -141,7 +142,8 @@ def csv_text(sheet: Sheet) -> str:
 
 
 def csv_cell(cell: Cell | ShareCell) -> list[str]:
-    """Ours, how many seeds and items it is over, both intervals, the paper's, the difference."""
+    """Our value, its numbers of seeds and items, both intervals, the paper's value, and the
+    difference."""
     paper = difference = None
     if isinstance(cell, ShareCell):
         found = cell.share
@@ -190,8 +192,11 @@ def latex_escaped(text: str) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """A `table` that needs \\usepackage{booktabs}. Ours, and smaller in a line below the paper's
-    and the difference; labels but the last are a line of their own where they change."""
+    """A LaTeX `table` that needs \\usepackage{booktabs}.
+
+    Our values are followed by a smaller line with the paper's values and the differences. All
+    labels except the last form a line of their own where they change.
+    """
     heads = " & ".join(latex_escaped(name) for name in (sheet.head[-1], *sheet.columns))
     lines = [
         "% needs \\usepackage{booktabs}",
@@ -217,7 +222,8 @@ def latex(sheet: Sheet) -> str:
 
 
 def latex_rows(line: Line) -> list[str]:
-    """Ours, and below it what is known of the paper's and of a share's interval."""
+    """A row of our values, and below it a row of the paper's values and the shares' intervals, if
+    any is known."""
     label = latex_escaped(line.title)
     ours = [latex_escaped(ours_text(cell, line.decimals)) for cell in line.cells]
     seconds = [latex_escaped(second_text(cell, line.decimals)) for cell in line.cells]

@@ -1,4 +1,4 @@
-"""Writes the reports that were asked for, and prints the tables."""
+"""Writes the requested reports, and prints the tables and verdicts."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ PAGE = "report"
 REPORTS = (*REPORTED, *FIGURES, "claims", PAGE)
 
 LISTENED = ["table2/x-umx-clean", "table2/x-umx-noisy", "table2/x-umx-psi-refined"]
-"""The rows whose examples the page plays."""
+"""The rows whose audio examples are on the page."""
 
 
 def write_reports(names: list[str], results: Results, folder: Path) -> None:
-    """Every report named, into `folder`; the tables and the verdicts to the terminal as well."""
+    """Writes every report in `names` into `folder`. Prints the tables and the verdicts as well."""
     measures = all_measures(results)
     claims = decide(measures)
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,8 @@ def write_reports(names: list[str], results: Results, folder: Path) -> None:
 def write_figures(
     names: list[str], results: Results, measures: Measures, folder: Path
 ) -> dict[str, str]:
-    """Draws the figures named, all for the page; their captions by name."""
+    """Draws the figures in `names`, or all of them if the page is among the names. Returns their
+    captions by name."""
     captions = {}
     for name in FIGURES:
         if name in names or PAGE in names:
@@ -66,7 +67,7 @@ def where(results: Results) -> str:
 
 
 def write_sheet(table: Sheet, results: Results, folder: Path) -> None:
-    """The table's Markdown, CSV and LaTeX; printed too."""
+    """Writes the table as Markdown, CSV and LaTeX, and prints it."""
     lines = [f"# {table.title}", "", where(results), "", markdown(table)]
     audits = label_audit(results, f"{table.name}/")
     if audits:

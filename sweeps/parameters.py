@@ -9,14 +9,15 @@ from typing import Any
 
 from experiments.stages.adaptive_thresholds import AdaptiveThresholds
 from experiments.stages.classifier import Classifier
-from experiments.stages.probabilities import Probabilities
 from experiments.stages.recognition_outputs import Thresholds
 from experiments.stages.relabelled import Relabelled
 from experiments.stages.separation_score import SeparationScore
 from experiments.stages.stage import rebuild
+from experiments.stages.stem_set import StemSet
 from selfrefine import settings
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
+from selfrefine.refining.loop import refining_loop
 
 DIGITS = 4
 """Values are rounded to this number of significant digits, so that a trial at 0.3 and a row at 0.3
@@ -103,24 +104,21 @@ def change_iterations(row: SeparationScore, count: int) -> SeparationScore:
     single-labelled.
     """
     last = refinement(row)
-    stems = last.probabilities.stems
-    psi = replace(last.probabilities.classifier, trained_on=stems, single_labelled_only=False)
-    labels = replace(
-        last, probabilities=Probabilities(stems, psi, last.probabilities.windows_per_segment)
+    psi = last.probabilities.classifier
+    as_given: StemSet = last.probabilities.stems
+    *_, (_, _, _, labels) = refining_loop(
+        as_given,
+        lambda stems, number: replace(psi, trained_on=stems, single_labelled_only=number > 1),
+        lambda psi: replace(last.probabilities, classifier=psi),
+        lambda judged: replace(last, probabilities=judged[-1]),
+        count,
     )
-    for _ in range(count - 1):
-        psi = replace(psi, trained_on=labels, single_labelled_only=True)
-        labels = replace(last, probabilities=replace(labels.probabilities, classifier=psi))
+    assert isinstance(labels, Relabelled)
     return with_refinement(row, labels)
 
 
 def iterations(row: SeparationScore) -> int:
-    count = 1
-    train = refinement(row).probabilities.classifier.trained_on
-    while isinstance(train, Relabelled):
-        train = train.probabilities.classifier.trained_on
-        count += 1
-    return count
+    return refinement(row).relabellings()
 
 
 def of_classifiers(

@@ -86,7 +86,7 @@ def unless_retaken(trial: Trial) -> Iterator[None]:
     try:
         yield
     except optuna.exceptions.UpdateFinishedTrialError:
-        tell(f"trial {trial.number}: this worker was silent, another one took it up")
+        tell(f"trial {trial.number}: this worker was silent, another one restarted it")
 
 
 def retake_lost(study: optuna.Study, beats: Beats) -> None:

@@ -253,7 +253,7 @@ def test_a_stopped_worker_leaves_its_trial_to_whoever_took_it_up(
     assert [each.params for each in retried(study)] == [study.trials[0].params]
     states = [trial.state for trial in study.trials]
     assert states.count(TrialState.COMPLETE) == 2
-    assert "trial 0: this worker was silent, another one took it up" in capsys.readouterr().err
+    assert "trial 0: this worker was silent, another one restarted it" in capsys.readouterr().err
 
 
 def test_a_trial_that_ends_its_workers_is_not_tried_for_ever(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ RATE = 16000
 
 
 def cost_of_run(stage: Stage) -> dict[str, Any]:
-    """The notes of a finished run by which its time can stand for others.
+    """Three marks that a finished run records, so that its time can predict that of others.
 
     `cost` is equal for stages that take the same time. `like` is equal for stages that do the same
-    to more or less `sound` (s).
+    work on different amounts of `sound` (s).
     """
     return {"cost": cost_mark(stage), "like": like_words(stage), "sound": sound_seconds(stage)}
 
@@ -45,7 +45,7 @@ def input_cost(stage: Stage) -> Any:
 
 
 def sound_seconds(stage: Stage) -> float:
-    """Seconds of the stems that go in."""
+    """Seconds of the stems in the stage's inputs."""
     return sum(each.stem_seconds() for each in inputs(stage) if isinstance(each, Songs | StemSet))
 
 
@@ -80,10 +80,11 @@ def committed_runs() -> tuple[dict[str, Any], ...]:
 
 
 def estimated_seconds(stage: Stage, store: Store) -> float | None:
-    """The mean over stages of the same cost, in the store or else in the exported results.
+    """Estimated seconds of a stage, or None without comparable stages.
 
-    For a small network that is trained or applied, else a mean over stages like it, scaled by steps
-    or sound. None where there is nothing to go by.
+    This is the mean over stages of the same `cost`, in the store or else in the exported results.
+    If there are none, at sample rates up to `RATE`, it is scaled from stages that are `like` it: by
+    steps for a training, by seconds of sound for a stage that applies a network.
     """
     mark = cost_mark(stage)
     seen = seen_seconds(store).get(mark)

@@ -186,7 +186,7 @@ def open_run(opening: Opening, mode: Mode) -> Any:
         config=opening.config,
         dir=str(opening.folder),
         mode=mode,
-        # Offline, the files of one id are appended to each other when they are sent.
+        # Offline runs need no resume: W&B joins the files of one id when they are sent.
         resume="allow" if mode == "online" else None,
         settings=wandb.Settings(
             console="off",
