@@ -6,18 +6,20 @@ from typing import Any
 
 import optuna
 
-from experiments import registry
+from experiments import method
 from experiments.registry import rows_of
+from experiments.stages import data_set
 from experiments.stages.data_set import TEST
 from experiments.stages.separation_score import SeparationScore
 from selfrefine import settings
 from sweeps.studies import Bound, changed_row, registry_stage
 
-NAMES = (
-    *("noisy", "clean", "psi_clean", "psi_noisy", "psi_refined"),
-    *("PAPER_XUMX", "PAPER_HDEMUCS", "CLEAN", "NOISY", "TEST"),
+NAMED = (
+    (method, ("noisy", "clean", "psi_clean", "psi_noisy", "psi_refined")),
+    (settings, ("PAPER_XUMX", "PAPER_HDEMUCS")),
+    (data_set, ("CLEAN", "NOISY", "TEST")),
 )
-"""Values that the registry has names for."""
+"""Values that have names, by the module that has them."""
 
 
 def frozen_row(bound: Bound, best: optuna.trial.FrozenTrial) -> SeparationScore:
@@ -45,6 +47,8 @@ def freeze_text(bound: Bound, study: optuna.Study) -> str:
         *changes,
         f"# what differs from {bound.study.row} in the registry:",
         *(paper or ["#   nothing"]),
+        "from experiments.registry import Row",
+        *import_lines(stage),
         "Row(",
         f"    {row.name + '-' + bound.study.name!r},",
         f"    {(*row.labels[:-1], row.labels[-1] + ', swept')!r},",
@@ -81,21 +85,52 @@ def said(value: Any) -> str:
 
 
 def source(value: Any) -> str:
-    """Python code for the value, as it can stand in the registry: the registry's name for it, or
-    else its class with the fields that are not the defaults."""
-    for name in NAMES:
-        if type(value) is type(known := getattr(registry, name, None)) and value == known:
-            return name
+    """Python code for the value: the name that it has, or else its class with the fields that are
+    not the defaults."""
+    name = known_name(value)
+    if name is not None:
+        return name[1]
     if not dataclasses.is_dataclass(value):
         return repr(value)
-    parts = []
+    parts = [f"{field}={source(own)}" for field, own in changed_fields(value)]
+    return f"{type(value).__name__}({', '.join(parts)})"
+
+
+def import_lines(value: Any) -> list[str]:
+    """The imports that the value's source needs."""
+    names: set[tuple[str, str]] = set()
+
+    def visit(value: Any) -> None:
+        name = known_name(value)
+        if name is not None:
+            names.add(name)
+        elif dataclasses.is_dataclass(value):
+            names.add((type(value).__module__, type(value).__name__))
+            for _, own in changed_fields(value):
+                visit(own)
+
+    visit(value)
+    return [f"from {module} import {name}" for module, name in sorted(names)]
+
+
+def known_name(value: Any) -> tuple[str, str] | None:
+    """The module and the name of a value that has one."""
+    for module, names in NAMED:
+        for name in names:
+            known = getattr(module, name)
+            if type(value) is type(known) and value == known:
+                return module.__name__, name
+    return None
+
+
+def changed_fields(value: Any) -> list[tuple[str, Any]]:
+    """The fields of a dataclass that do not hold their defaults."""
+    found = []
     for entry in dataclasses.fields(value):
         own = getattr(value, entry.name)
         default = entry.default
         if entry.default_factory is not dataclasses.MISSING:
             default = entry.default_factory()
         if default is dataclasses.MISSING or own != default:
-            parts.append(f"{entry.name}={source(own)}")
-    kind = type(value)
-    prefix = "settings." if kind.__module__ == settings.__name__ else ""
-    return f"{prefix}{kind.__name__}({', '.join(parts)})"
+            found.append((entry.name, own))
+    return found

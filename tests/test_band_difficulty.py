@@ -101,8 +101,8 @@ def test_quiet_frames_and_pauses_are_counted() -> None:
 
 
 def test_registers_overlap_as_bhattacharyya_says() -> None:
-    disjoint = statistics.overlap(np.array([1.0, 0.0]), np.array([0.0, 3.0]))
-    halved = statistics.overlap(np.array([5.0, 0.0]), np.array([1.0, 1.0]))
+    disjoint = statistics.shared_area(np.array([1.0, 0.0]), np.array([0.0, 3.0]))
+    halved = statistics.shared_area(np.array([5.0, 0.0]), np.array([1.0, 1.0]))
     assert (disjoint, halved) == (0, pytest.approx(0.5**0.5))
     mixed = sine(100) + sine(3000)
     stems = {"vocals": sine(3000), "bass": sine(100), "drums": sine(100, 0.1), "other": mixed}

@@ -87,9 +87,9 @@ def test_an_undecided_claim_says_what_it_would_take_and_others_do_not() -> None:
 def test_the_power_line_compares_the_interval_with_the_papers_effect() -> None:
     found = measure(0.1, 4, 0.1, 0.01)
     half = width(found)
-    enough = comparison(found, paper=2.0).power
-    assert enough.startswith(f"±{half:.2f} dB against the paper's 2.00 dB; enough")
-    assert f"to decide ours, 0.10 dB, takes {comparison(found).needed.text('songs')}" in enough
+    wide_enough = comparison(found, paper=2.0).power
+    assert wide_enough.startswith(f"±{half:.2f} dB against the paper's 2.00 dB; enough")
+    assert f"to decide ours, 0.10 dB, takes {comparison(found).needed.text('songs')}" in wide_enough
     wide = comparison(found, paper=0.2).power
     assert f"too wide, it takes {enough(found, 0.2).text('songs')}" in wide
     bounded = Comparison("gain", "dB", found, 0.02, above=-0.1, below=0.1).power

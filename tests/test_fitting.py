@@ -17,6 +17,7 @@ from torch import nn
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.mixing.stem_pool import StemPool, load_pool, place_on_device, take_back
+from selfrefine.models.weights import read_weights, save_tensors
 from selfrefine.progress import Progress
 from selfrefine.settings import (
     PAPER_HDEMUCS,
@@ -424,7 +425,7 @@ def test_a_disk_that_is_full_ends_in_one_clear_error_and_keeps_the_file_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.pt"
-    checkpoint.save_tensors({"model": torch.ones(3)}, path)
+    save_tensors({"model": torch.ones(3)}, path)
     for error in (
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"),
@@ -436,9 +437,9 @@ def test_a_disk_that_is_full_ends_in_one_clear_error_and_keeps_the_file_before(
 
         monkeypatch.setattr(torch, "save", save)
         with pytest.raises(InputError, match=r"model\.pt: cannot be written; free space"):
-            checkpoint.save_tensors({"model": torch.zeros(3)}, path)
+            save_tensors({"model": torch.zeros(3)}, path)
     assert [*tmp_path.iterdir()] == [path]
-    assert torch.equal(checkpoint.read_weights(path), torch.ones(3))  # type: ignore[arg-type]
+    assert torch.equal(read_weights(path), torch.ones(3))  # type: ignore[arg-type]
 
 
 def test_a_training_removes_what_a_killed_one_left_half_written(

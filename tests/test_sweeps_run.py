@@ -16,16 +16,16 @@ from optuna_dashboard._storage_url import get_storage as dashboard_storage
 
 import sweeps.storage
 import sweeps.trials
-from experiments import registry, stages
+from experiments import registry
 from experiments.data import bind
 from experiments.engine.runner import Failure
 from experiments.profiles import PROFILES
-from experiments.stages.data_set import VALIDATION
+from experiments.stages.data_set import TEST, VALIDATION
+from experiments.stages.separator import Separator
 from experiments.stages.stage import Stage
 from experiments.store import Store
 from experiments.targets import scaled
 from reports.studies import shown_studies
-from selfrefine import settings
 from selfrefine.errors import InputError
 from sweeps.__main__ import main, parser
 from sweeps.parameters import PARAMETERS
@@ -168,9 +168,14 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return main()
 
 
-def named_by_the_registry() -> dict[str, object]:
-    names = {**vars(stages), **vars(registry), "settings": settings}
-    return {**names, "Separator": stages.Separator, "Classifier": stages.Classifier}
+def made_by(text: str) -> registry.Row:
+    """The row that a printed text makes, by its own imports alone."""
+    names: dict[str, object] = {}
+    imports, _, row = text.partition("Row(\n")
+    exec(imports, names)
+    made = eval(f"Row({row}", names)
+    assert isinstance(made, registry.Row)
+    return made
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -186,9 +191,9 @@ def test_a_frozen_row_is_python_that_makes_the_winners_stage(name: str, tmp_path
     }
     kept.add_trial(optuna.create_trial(value=1.0, params=params, distributions=distributions))
     text = freeze_text(study, kept)
-    row = eval(text, named_by_the_registry())
+    row = made_by(text)
     assert row.stage == changed_row(study.study, registry_stage(study.study), params)
-    assert row.stage.test == registry.TEST
+    assert row.stage.test == TEST
     for value in params.values():
         assert f"-> {value:g}" in text
 
@@ -361,7 +366,7 @@ def test_the_named_optuna_commands_open_the_storage(
     assert [each.study_name for each in dashboard_storage(word).get_all_studies()] == [
         "refining band-smoke"
     ]
-    monkeypatch.setattr(stages.Separator, "version", 77)
+    monkeypatch.setattr(Separator, "version", 77)
     assert command(monkeypatch, "show", *words) == 2
     delete = capsys.readouterr().err.partition("delete it: ")[2]
     optuna_says(delete)
@@ -372,7 +377,7 @@ def test_a_study_of_another_version_of_the_registry_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     open_study(REFINING, f"sqlite:///{tmp_path}/sweeps.db")
-    monkeypatch.setattr(stages.Separator, "version", 77)
+    monkeypatch.setattr(Separator, "version", 77)
     words = ["run", "refining", "--profile", "smoke", "--store", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["sweeps", *words])
     assert main() == 2

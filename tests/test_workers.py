@@ -3,8 +3,10 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from multiprocessing import Pipe
 from pathlib import Path
+from pkgutil import walk_packages
 from types import SimpleNamespace
 
 import pytest
@@ -296,9 +298,17 @@ def test_every_ready_stage_has_a_core_before_one_of_many_cores_has_two() -> None
 # Which stages
 
 
+def is_kind(value: object) -> bool:
+    """Whether it is a kind of stage and no base of some."""
+    bases = {"Stage", "Songs", "StemSet", "Training", "Relabelling"}
+    return isinstance(value, type) and issubclass(value, Stage) and value.__name__ not in bases
+
+
 def test_what_applies_or_trains_a_network_uses_the_gpu_and_only_the_band_many_cores() -> None:
-    every = [each for each in vars(stages).values() if isinstance(each, type)]
-    every = [each for each in every if issubclass(each, Stage)]
+    modules = [
+        import_module(found.name) for found in walk_packages(stages.__path__, "experiments.stages.")
+    ]
+    every = {each for module in modules for each in vars(module).values() if is_kind(each)}
     on_gpu = {each.__name__ for each in every if each.on_gpu}
     networks = {"Classifier", "Separator", "Probabilities", "RecognitionOutputs", "SeparationScore"}
     assert on_gpu == networks
