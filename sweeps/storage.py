@@ -1,5 +1,6 @@
 """The storage of studies: an SQLite file in the store of results, unless another one is named."""
 
+import fcntl
 import json
 import shlex
 import time
@@ -205,3 +206,17 @@ def refuse_other_version(study: optuna.Study, bound: Bound, url: str) -> None:
             f"delete it: optuna delete-study --storage {optuna_word(url)} "
             f"--study-name '{bound.label}'"
         )
+
+
+@contextmanager
+def counting_alone(study: optuna.Study) -> Iterator[None]:
+    """Keeps other workers of this machine from counting trials and asking for one meanwhile, where
+    the storage is an SQLite file. SQLite locks no rows, so two workers could get the same trial."""
+    backend = getattr(study._storage, "_backend", None)
+    url = sqlalchemy.engine.make_url(getattr(backend, "url", "none://"))
+    if url.get_backend_name() != "sqlite" or "uri" in url.query or not url.database:
+        yield
+        return
+    with open(f"{url.database}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -18,6 +18,7 @@ from selfrefine.errors import InputError
 from sweeps.curves import climb
 from sweeps.objectives import objective_value, shortened, stage_thresholds, stages_needed
 from sweeps.parameters import Parameter
+from sweeps.storage import counting_alone
 from sweeps.studies import CLASS_THRESHOLDS, Bound
 from sweeps.workers import (
     Beats,
@@ -71,19 +72,21 @@ def run_study(
     failures: list[str] = []
     while True:
         retake_lost(study, beats)
-        states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
-        left = trials - len(failures) - states[TrialState.COMPLETE] - states[TrialState.PRUNED]
-        if left <= 0:
-            return failures
-        if left <= states[TrialState.RUNNING]:
-            waited_for |= wait(study, waited_for)
-            continue
         batch: list[Trial] = []
         try:
-            for _ in range(min(at_once, left - states[TrialState.RUNNING])):
-                study.sampler = sampler(seed, study)
-                batch.append(study.ask(fixed_distributions=distributions))
-                batch[-1].set_user_attr("worker", this_worker())
+            with counting_alone(study):
+                states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
+                done = states[TrialState.COMPLETE] + states[TrialState.PRUNED]
+                left = trials - len(failures) - done
+                for _ in range(min(at_once, left - states[TrialState.RUNNING])):
+                    study.sampler = sampler(seed, study)
+                    batch.append(study.ask(fixed_distributions=distributions))
+                    batch[-1].set_user_attr("worker", this_worker())
+            if left <= 0:
+                return failures
+            if not batch:
+                waited_for |= wait(study, waited_for)
+                continue
             with beating(batch):
                 failures += run_batch(study, bound, store, compute, batch)
         except BaseException:
