@@ -5,12 +5,12 @@ import shlex
 from pathlib import Path
 
 from experiments.data import can_give
-from experiments.engine.counted_gpu import DEVICE, counted_machine, counted_trial
+from experiments.engine.counted_gpu import DEVICE, counted_machine, counted_step
 from experiments.engine.estimates import estimated_seconds
 from experiments.engine.machine import refuse_bad_machine
 from experiments.engine.runner import machine_here, report_failures, run_missing, tell
 from experiments.engine.slots import Machine, Needs, wall_seconds
-from experiments.engine.trying import measured_here
+from experiments.engine.step_costs import measured_here
 from experiments.engine.watched import needed_to_watch, validation_songs
 from experiments.profiles import profile_named
 from experiments.registry import TARGETS
@@ -70,14 +70,14 @@ def plan(
     songs = validation_songs(data, profile.data, tell)
     stages += [each for each in needed_to_watch(stages, songs, store) if each not in stages]
     machine = counted_machine(gpu) if gpu else machine_here(None)
-    trial_of = counted_trial if gpu else measured_here(store)
+    step_cost_of = counted_step if gpu else measured_here(store)
     seconds: dict[Stage, float] = {}
     for stage in stages:
         needs = " ".join(identity(needed) for needed in inputs(stage)) or "-"
         state, memory = "done", ""
         if not store.done(stage):
             known = None if gpu else estimated_seconds(stage, store)
-            cost = stage.cost(trial_of) if known is None else Cost(known)
+            cost = stage.cost(step_cost_of) if known is None else Cost(known)
             resume = "resume" if store.started(stage) else "to run"
             state, memory = f"{resume} ~{duration(cost.seconds)}", cost.memory
             seconds[stage] = cost.seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.stages.stage import Stage
 from experiments.store import Store
-from experiments.trainings.trial import Trial
+from experiments.trainings.step_cost import StepCost
 from selfrefine.progress import Progress
 
 TABLE_SECONDS = 0.1
@@ -39,5 +39,5 @@ class Cost:
     memory: str = ""
 
 
-TrialOf = Callable[[Any], Trial]
-"""Gives the trial of a training, which is given as its stage, on some device."""
+StepCostOf = Callable[[Any], StepCost]
+"""Gives the cost of a step of a training, which is given as its stage, on some device."""

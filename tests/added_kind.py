@@ -10,7 +10,7 @@ from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
 from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
-from experiments.work import TABLE_SECONDS, Cost, TrialOf, Work
+from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
 from selfrefine.clips.audio_set import AudioSet, with_labels
 from selfrefine.settings import PAPER_XUMX
 
@@ -30,7 +30,7 @@ class LongestOfSong(StemSet):
     def stem_seconds(self) -> float:
         return self.stems.stem_seconds() / 4
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(TABLE_SECONDS)
 
     def clips(self, store: Store) -> AudioSet:

@@ -19,11 +19,11 @@ from experiments.stages.separation_score import SeparationScore
 from experiments.stages.separator import Separator
 from experiments.stages.training import LOADING_SECONDS
 from experiments.stages.trimmed import Trimmed
-from experiments.trainings.trial import (
-    Trial,
-    kept_or_tried,
+from experiments.trainings.step_cost import (
+    StepCost,
+    kept_or_measured,
     known_to_fit,
-    try_training,
+    measure_step,
     write_noise,
 )
 from selfrefine.clips.audio_set import open_audio_set
@@ -48,9 +48,9 @@ def musdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "musdb"
 
 
-def imaginary(stage: Classifier | Separator) -> Trial:
+def imaginary(stage: Classifier | Separator) -> StepCost:
     """Stands in for the device: a step takes 2 s, and 40 items fit."""
-    return Trial("Imaginary GPU", 2.0, 5e9, 40, stems_on_device=True)
+    return StepCost("Imaginary GPU", 2.0, 5e9, 40, stems_on_device=True)
 
 
 def test_a_trainings_hours_are_its_steps_times_the_measured_step(
@@ -95,7 +95,7 @@ def test_a_trial_measures_time_and_memory(
     settings: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SELFREFINE_DEVICE", "cpu")
-    found = try_training(replace(settings, batch=4), 0.0)  # type: ignore[type-var]
+    found = measure_step(replace(settings, batch=4), 0.0)  # type: ignore[type-var]
     assert found.step_seconds > 0
     assert 1e8 < found.memory < 1e11
     assert found.items_at_once == 4
@@ -107,13 +107,13 @@ def test_a_trial_is_made_once_a_device_and_size_of_stems_and_training_begins_wit
 ) -> None:
     made: list[tuple[str, int]] = []
 
-    def asked(device: str, steps: int, gigabytes: float, fitting: int) -> Trial:
-        def attempt() -> Trial:
+    def asked(device: str, steps: int, gigabytes: float, fitting: int) -> StepCost:
+        def attempt() -> StepCost:
             made.append((device, steps))
-            return Trial(device, 2.0, 5e9, fitting)
+            return StepCost(device, 2.0, 5e9, fitting)
 
         settings = replace(PAPER_HDEMUCS, steps=steps)
-        return kept_or_tried(settings, gigabytes * 2**30, device, tmp_path, attempt)
+        return kept_or_measured(settings, gigabytes * 2**30, device, tmp_path, attempt)
 
     assert known_to_fit(PAPER_HDEMUCS, "H100", tmp_path) is None
     assert asked("H100", 10, 3.0, 80).items_at_once == 80

@@ -7,7 +7,7 @@ third too high or too low. On the device itself, `plan` measures instead.
 
 from experiments.engine.slots import Machine
 from experiments.stages.training import Training
-from experiments.trainings.trial import Trial
+from experiments.trainings.step_cost import StepCost
 from selfrefine.errors import InputError
 from selfrefine.settings import (
     PAPER_HDEMUCS,
@@ -40,7 +40,7 @@ def counted_machine(name: str) -> Machine:
     return Machine(CORES, True, 1)
 
 
-def counted_trial(stage: Training) -> Trial:
+def counted_step(stage: Training) -> StepCost:
     """The cost of a training on the GPU. Raises InputError for a network that is not the
     paper's."""
     settings = stage.settings
@@ -59,4 +59,4 @@ def counted_trial(stage: Training) -> Trial:
     while name == "Demucs" and at_once * DEMUCS_BYTES_AN_ITEM > LARGEST_BYTES:
         at_once = (at_once + 1) // 2
     memory = at_once * DEMUCS_BYTES_AN_ITEM if name == "Demucs" else 0.0
-    return Trial(DEVICE, seconds, memory, at_once)
+    return StepCost(DEVICE, seconds, memory, at_once)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from experiments.stages.band_songs import BandSongs
 from experiments.stages.stage import Stage, closure, inputs
 from experiments.stages.training import Training
-from experiments.trainings.trial import Settings
+from experiments.trainings.step_cost import Settings
 
 CORES_OF_A_GPU_STAGE = 2
 """One core for the training thread, one for the thread that draws batches."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from experiments.stages.recognition_outputs import RecognitionOutputs, read_outputs
 from experiments.stages.stage import Result, Stage
-from experiments.work import TABLE_SECONDS, Cost, TrialOf, Work
+from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES
 
 
@@ -25,7 +25,7 @@ class AdaptiveThresholds(Stage):
     def refinements(self) -> int | None:
         return self.outputs.refinements()
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(TABLE_SECONDS)
 
     def compute(self, work: Work) -> Result:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from experiments.stages.songs import Songs
 from experiments.stages.stage import Result
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES
 
 NOISY_DOMAIN = "b"
@@ -38,7 +38,7 @@ class BandSongs(Songs):
     def is_uncorrupted(self) -> bool:
         return self.domain == NOISY_DOMAIN
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.songs * self.seconds * PLAYED_SHARE * self.sample_rate)
 
     def compute(self, work: Work) -> Result:

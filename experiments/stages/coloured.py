@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
 from experiments.stages.trimmed import TRIMMED_PER_SECOND, Trimmed
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Coloured(StemSet):
     def start_of_others(self) -> bool:
         return True
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.stem_seconds() / TRIMMED_PER_SECOND)
 
     def compute(self, work: Work) -> Result:

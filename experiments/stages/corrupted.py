@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from experiments.stages.songs import DECODED_PER_SECOND, Songs
 from experiments.stages.stage import Result
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import Labels
 from selfrefine.settings import Corruption
 
@@ -28,7 +28,7 @@ class Corrupted(Songs):
     def is_noisy(self) -> bool:
         return True
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.stem_seconds() / DECODED_PER_SECOND)
 
     def compute(self, work: Work) -> Result:

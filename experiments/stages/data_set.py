@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from experiments.stages.songs import Songs
 from experiments.stages.stage import Result
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.errors import InputError
 
 
@@ -27,7 +27,7 @@ class DataSet(Songs):
     def is_uncorrupted(self) -> bool:
         return self == UNCORRUPTED
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(0.0)
 
     def compute(self, work: Work) -> Result:

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.stages.data_set import NOISY
 from experiments.stages.songs import DECODED_PER_SECOND, Songs, seconds_of_stems
 from experiments.stages.stage import Result
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs, fingerprint
 from selfrefine.files.splits import songs_of_split
@@ -44,7 +44,7 @@ class FolderSongs(Songs):
     def is_uncorrupted(self) -> bool:
         return self.tracks
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.stem_seconds() / DECODED_PER_SECOND)
 
     def compute(self, work: Work) -> Result:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from experiments.stages.songs import DECODED_PER_SECOND, Songs, seconds_of_stems
 from experiments.stages.stage import Result
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import (
@@ -46,7 +46,7 @@ class OwnSongs(Songs):
     def stem_seconds(self) -> float:
         return own_seconds(os.environ.get(VARIABLE, ""))
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.stem_seconds() / DECODED_PER_SECOND)
 
     def compute(self, work: Work) -> Result:

@@ -7,7 +7,7 @@ from experiments.stages.classifier import Classifier
 from experiments.stages.stage import Result, Stage
 from experiments.stages.training import WEIGHTS
 from experiments.stages.trimmed import Trimmed
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Probabilities(Stage):
     def refinements(self) -> int | None:
         return self.classifier.refinements()
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         heard = self.windows_per_segment * self.stems.stem_seconds()
-        return self.classifier.applied_cost(heard, trial_of)
+        return self.classifier.applied_cost(heard, step_cost_of)
 
     def compute(self, work: Work) -> Result:
         import numpy as np

@@ -14,7 +14,7 @@ from experiments.stages.classifier import Classifier
 from experiments.stages.stage import Result, Stage
 from experiments.stages.training import WEIGHTS
 from experiments.stages.trimmed import Trimmed
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES, label_from_words, label_words
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import written_whole
@@ -60,9 +60,9 @@ class RecognitionOutputs(Stage):
     def at_scale(self, profile: Profile) -> Any:
         return replace(self, mixtures=profile.mixtures)
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         heard = self.windows_per_segment * self.stems.stem_seconds()
-        return self.classifier.applied_cost(heard, trial_of)
+        return self.classifier.applied_cost(heard, step_cost_of)
 
     def compute(self, work: Work) -> Result:
         from selfrefine.metrics.recognition import unsure_share

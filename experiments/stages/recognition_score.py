@@ -11,7 +11,7 @@ from experiments.stages.recognition_outputs import (
     read_outputs,
 )
 from experiments.stages.stage import Result, Stage
-from experiments.work import TABLE_SECONDS, Cost, TrialOf, Work
+from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES
 
 
@@ -36,7 +36,7 @@ class RecognitionScore(Stage):
             return replace(self, thresholds=(profile.scale.threshold,) * 4)
         return self
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(TABLE_SECONDS)
 
     def compute(self, work: Work) -> Result:

@@ -7,7 +7,7 @@ from experiments.stages.probabilities import Probabilities
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
 from experiments.store import Store
-from experiments.work import TABLE_SECONDS, Cost, TrialOf, Work
+from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
 from selfrefine.classes import Labels
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Relabelling(StemSet):
 
         return with_labels(self.probabilities.stems.clips(store), self.labels(store))
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(TABLE_SECONDS)
 
     def compute(self, work: Work) -> Result:

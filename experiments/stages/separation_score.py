@@ -8,7 +8,7 @@ from experiments.stages.separator import Separator
 from experiments.stages.songs import Songs
 from experiments.stages.stage import Result, Stage
 from experiments.stages.training import WEIGHTS
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES
 from selfrefine.settings import XUMX
 
@@ -39,9 +39,9 @@ class SeparationScore(Stage):
     def refinements(self) -> int | None:
         return self.separator.refinements()
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         heard = self.test.stem_seconds() / len(CLASSES)
-        return self.separator.applied_cost(heard, trial_of)
+        return self.separator.applied_cost(heard, step_cost_of)
 
     def compute(self, work: Work) -> Result:
         import numpy as np

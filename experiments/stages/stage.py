@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from experiments.profiles import Profile
-    from experiments.work import Cost, TrialOf, Work
+    from experiments.work import Cost, StepCostOf, Work
 
 Result = dict[str, Any]
 """The result of a stage, as a small JSON value."""
@@ -43,10 +43,10 @@ class Stage:
         """The name of the stage without its seed: "Psi_noisy", "X-UMX on noisy"."""
         raise NotImplementedError
 
-    def cost(self, trial_of: "TrialOf") -> "Cost":
+    def cost(self, step_cost_of: "StepCostOf") -> "Cost":
         """The expected cost on one core, or on the GPU, where nothing like the stage was run.
 
-        Raises what `trial_of` raises.
+        Raises what `step_cost_of` raises.
         """
         raise NotImplementedError
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from experiments.stages.songs import Songs
 from experiments.stages.stage import Result, Stage
 from experiments.stages.stem_set import StemSet
-from experiments.trainings.trial import Trial, device_words, known_to_fit
-from experiments.work import Cost, TrialOf, Work
+from experiments.trainings.step_cost import StepCost, device_words, known_to_fit
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES
 from selfrefine.settings import ClassifierSettings, SeparatorSettings
 
@@ -66,27 +66,27 @@ class Training(Stage):
         """Bytes of the stems that it draws from."""
         return self.trained_on.stem_seconds() * self.settings.sample_rate * STORED_BYTES
 
-    def cost(self, trial_of: TrialOf) -> Cost:
-        trial = trial_of(self)
-        seconds = LOADING_SECONDS + self.steps() * trial.step_seconds
-        return Cost(seconds, self.memory_words(trial))
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
+        step = step_cost_of(self)
+        seconds = LOADING_SECONDS + self.steps() * step.step_seconds
+        return Cost(seconds, self.memory_words(step))
 
-    def applied_cost(self, heard: float, trial_of: TrialOf) -> Cost:
+    def applied_cost(self, heard: float, step_cost_of: StepCostOf) -> Cost:
         """The cost of applying the trained network to `heard` seconds of audio."""
         settings = self.settings
         batch_seconds = settings.batch * settings.segment / settings.sample_rate
-        step = trial_of(self).step_seconds
+        step = step_cost_of(self).step_seconds
         return Cost(LOADING_SECONDS + step * FORWARD_SHARE * heard / batch_seconds)
 
-    def memory_words(self, trial: Trial) -> str:
-        if not trial.memory:
+    def memory_words(self, step: StepCost) -> str:
+        if not step.memory:
             return ""
-        words = f"{trial.memory / 1e9:.1f} GB of {trial.device}"
-        if not trial.device.startswith("CPU"):
-            among = "with the stems'" if trial.stems_on_device else "the stems on the host:"
+        words = f"{step.memory / 1e9:.1f} GB of {step.device}"
+        if not step.device.startswith("CPU"):
+            among = "with the stems'" if step.stems_on_device else "the stems on the host:"
             words += f", {among} {self.stem_bytes() / 1e9:.1f} GB"
-        if trial.items_at_once < self.settings.batch:
-            words += f", with SELFREFINE_ITEMS_AT_ONCE={trial.items_at_once}"
+        if step.items_at_once < self.settings.batch:
+            words += f", with SELFREFINE_ITEMS_AT_ONCE={step.items_at_once}"
         return words
 
     def train(

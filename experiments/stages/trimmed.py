@@ -7,7 +7,7 @@ from experiments.stages.songs import Songs
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
 from experiments.store import Store
-from experiments.work import Cost, TrialOf, Work
+from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES, Labels
 from selfrefine.settings import SilenceRemoval
 
@@ -47,7 +47,7 @@ class Trimmed(StemSet):
 
         return read_truth(store.folder(self.songs) / TRUTH)
 
-    def cost(self, trial_of: TrialOf) -> Cost:
+    def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.stem_seconds() / TRIMMED_PER_SECOND)
 
     def compute(self, work: Work) -> Result:

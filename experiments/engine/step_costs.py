@@ -1,4 +1,4 @@
-"""Short trials of trainings on this device, each in its own process."""
+"""Steps of trainings, measured on this device, each in its own process."""
 
 import os
 from functools import cache
@@ -9,34 +9,40 @@ from experiments.engine.runner import allocator_settings, tell
 from experiments.stages.stage import describe
 from experiments.stages.training import Training
 from experiments.store import Store
-from experiments.trainings.trial import Settings, Trial, device_words, kept_or_tried, try_training
-from experiments.work import TrialOf
+from experiments.trainings.step_cost import (
+    Settings,
+    StepCost,
+    device_words,
+    kept_or_measured,
+    measure_step,
+)
+from experiments.work import StepCostOf
 from selfrefine.errors import InputError
 
 
-def measured_here(store: Store) -> TrialOf:
-    """Returns a function that gives the trial of a training on this device, made now or read from
-    the store. The function raises InputError if the training cannot be tried."""
+def measured_here(store: Store) -> StepCostOf:
+    """Returns a function that gives the cost of a training's step on this device, measured now or
+    read from the store. The function raises InputError if the training cannot be tried."""
 
-    def trial_of(stage: Training) -> Trial:
-        return tried(stage.settings, stage.stem_bytes(), store.root, describe(stage))
+    def step_cost_of(stage: Training) -> StepCost:
+        return measured_step(stage.settings, stage.stem_bytes(), store.root, describe(stage))
 
-    return trial_of
+    return step_cost_of
 
 
 @cache
-def tried(settings: Settings, stem_bytes: float, root: Path, words: str) -> Trial:
-    def attempt() -> Trial:
+def measured_step(settings: Settings, stem_bytes: float, root: Path, words: str) -> StepCost:
+    def attempt() -> StepCost:
         tell(f"timing a few steps of: {words}")
         os.environ.update(allocator_settings())
         # In its own process, so that no network stays in the memory of this one.
         with get_context("spawn").Pool(1) as pool:
             try:
-                return pool.apply(try_training, (settings, stem_bytes))
+                return pool.apply(measure_step, (settings, stem_bytes))
             except RuntimeError as error:
                 raise InputError(f"{words} cannot be trained on this device: {error}") from error
 
-    return kept_or_tried(settings, stem_bytes, device_here(), root, attempt)
+    return kept_or_measured(settings, stem_bytes, device_here(), root, attempt)
 
 
 @cache

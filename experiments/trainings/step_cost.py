@@ -1,8 +1,8 @@
 """Measures the cost of a training on this device with a few steps on noise, in its own process.
 
-Only that process and workers load torch. `experiments.engine.trying` makes a trial once per device,
-settings and size of the stem set, and the store keeps it. A training begins with as many items at
-once as fitted in the trial.
+Only that process and workers load torch. `experiments.engine.step_costs` measures once per device,
+settings and size of the stem set, and the store keeps the cost. A training begins with as many
+items at once as fitted then.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ MEMORY_SHARE = 0.8
 
 STEMS_UNIT = 2**30
 """Sizes of stem sets are rounded to this unit (bytes). Stem sets of equal rounded size share a
-trial."""
+measured cost."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class StepCost:
     """The cost of a training on `device`, which is given in words.
 
     `step_seconds` is for the whole batch. `memory` is the peak in bytes: of the GPU, with any stems
@@ -65,30 +65,30 @@ def mark_of(settings: Settings, device: str) -> str:
     return hashlib.sha256(f"{device} {cost_of(settings)}".encode()).hexdigest()[:16]
 
 
-def kept_trials(root: Path) -> dict[str, dict[str, Any]]:
-    """The fields of the kept trials, by a key of settings, device and size of the stem set."""
+def kept_costs(root: Path) -> dict[str, dict[str, Any]]:
+    """The fields of the kept costs, by a key of settings, device and size of the stem set."""
     path = root / FILE
     found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
-def kept_or_tried(
-    settings: Settings, stem_bytes: float, device: str, root: Path, attempt: Callable[[], Trial]
-) -> Trial:
-    """The trial that the store at `root` keeps, or the result of `attempt`, which is then kept."""
+def kept_or_measured(
+    settings: Settings, stem_bytes: float, device: str, root: Path, attempt: Callable[[], StepCost]
+) -> StepCost:
+    """The cost that the store at `root` keeps, or the result of `attempt`, which is then kept."""
     key = f"{mark_of(settings, device)} {round(stem_bytes / STEMS_UNIT)}"
-    kept = kept_trials(root)
+    kept = kept_costs(root)
     if key not in kept:
         kept[key] = asdict(attempt())
         write_json(root / FILE, kept)
-    return Trial(**kept[key])
+    return StepCost(**kept[key])
 
 
 def known_to_fit(settings: Settings, device: str, root: Path) -> int | None:
-    """The smallest number of items at once in the kept trials of these settings on this device;
-    None without a trial."""
+    """The smallest number of items at once in the kept costs of these settings on this device; None
+    without one."""
     mark = mark_of(settings, device)
-    found = [t["items_at_once"] for key, t in kept_trials(root).items() if key.split()[0] == mark]
+    found = [t["items_at_once"] for key, t in kept_costs(root).items() if key.split()[0] == mark]
     return min(found, default=None)
 
 
@@ -111,7 +111,7 @@ def device_words() -> str:
     return f"{name}, {'bf16' if multiplies_in_bf16(device) else 'float32'}"
 
 
-def try_training(settings: Settings, stem_bytes: float) -> Trial:
+def measure_step(settings: Settings, stem_bytes: float) -> StepCost:
     """Measures a training with a stem set of `stem_bytes` bytes. On a GPU the items at once are
     halved until they fit."""
     import torch
@@ -123,9 +123,9 @@ def try_training(settings: Settings, stem_bytes: float) -> Trial:
     if device.type != "cuda":
         # As in the runner's workers when every core has one.
         os.environ["SELFREFINE_DRAW_AHEAD"] = "0"
-        return try_on_cpu(settings, device)
-    seconds, trained = tried_steps(replace(settings, steps=GPU_STEPS), stem_bytes, device)
-    return Trial(
+        return measure_on_cpu(settings, device)
+    seconds, trained = timed_steps(replace(settings, steps=GPU_STEPS), stem_bytes, device)
+    return StepCost(
         device_words(),
         seconds,
         float(torch.cuda.max_memory_reserved(device)),
@@ -134,20 +134,20 @@ def try_training(settings: Settings, stem_bytes: float) -> Trial:
     )
 
 
-def try_on_cpu(settings: Settings, device: Any) -> Trial:
+def measure_on_cpu(settings: Settings, device: Any) -> StepCost:
     from selfrefine.training.speed import peak_memory
 
     items = min(CPU_ITEMS, settings.batch)
     before = float(peak_memory(device))
     tried = replace(settings, steps=CPU_STEPS, batch=items, warmup_steps=0)
-    seconds = tried_steps(tried, 0, device)[0] * settings.batch / items
+    seconds = timed_steps(tried, 0, device)[0] * settings.batch / items
     per_item = max(1.0, peak_memory(device) - before) / items
     room = MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") - before
     at_once = min(settings.batch, max(1, int(room / per_item)))
-    return Trial(device_words(), seconds, before + at_once * per_item, at_once)
+    return StepCost(device_words(), seconds, before + at_once * per_item, at_once)
 
 
-def tried_steps(settings: Settings, stem_bytes: float, device: Any) -> tuple[float, Any]:
+def timed_steps(settings: Settings, stem_bytes: float, device: Any) -> tuple[float, Any]:
     """Seconds per step in the last report, and how the training ended. The first steps do not
     count, since algorithms are chosen in them."""
     from selfrefine.clips.audio_set import open_audio_set
