@@ -6,7 +6,7 @@ A label set is a tuple of classes in the order of `CLASSES`; a stem with an empt
 from collections.abc import Iterable
 
 CLASSES: tuple[str, ...] = ("vocals", "bass", "drums", "other")
-"""In the order of the paper's tables."""
+"""The classes in the order of the paper's tables."""
 
 LabelSet = tuple[str, ...]
 
@@ -25,8 +25,8 @@ def label_from_words(words: str) -> LabelSet:
 
 
 def label_set_of(words: str) -> LabelSet | None:
-    """The classes that a person or a folder names as `bass` or `Drums+bass`, in CLASSES' order; ""
-    names none. None where one of the words is no class."""
+    """The label set that a person or a folder's name gives as `bass` or `Drums+bass`, in CLASSES'
+    order; "" is the empty one. Returns None where one of the words is no class."""
     parts = label_from_words(words.lower())
     if not all(part in CLASSES for part in parts):
         return None
@@ -34,5 +34,6 @@ def label_set_of(words: str) -> LabelSet | None:
 
 
 def label_rank(label: LabelSet) -> tuple[int, ...]:
-    """What label sets are sorted by: small ones first, then by their classes in CLASSES' order."""
+    """The key by which label sets are sorted: small ones first, then by their classes in CLASSES'
+    order."""
     return (len(label), *(CLASSES.index(name) for name in label))

@@ -1,4 +1,4 @@
-"""Packages that not everyone has installed."""
+"""Imports of packages that are installed only with an extra, as in `selfrefine[musdb]`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,11 @@ from selfrefine.errors import InputError
 
 @contextmanager
 def from_extra(extra: str, needed_by: str) -> Iterator[None]:
-    """Around imports of packages that an extra of this one brings.
+    """Wraps imports of packages that the given extra of this package installs.
 
-    Raises InputError, which says what needs it, for one that is not installed. A module that is
-    missing in a package is another matter, and raised as it is.
+    Raises InputError where such a package is not installed; the message names what needs it and
+    how to install it. A module that is missing within a package raises ModuleNotFoundError as
+    usual.
     """
     try:
         yield

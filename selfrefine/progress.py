@@ -1,4 +1,4 @@
-"""What a long piece of work tells whoever waits for it: a command's progress bar, or the runner."""
+"""The reports of long work while it runs, to a command's progress bar or to the runner."""
 
 import logging
 from collections import Counter
@@ -11,9 +11,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StepReport:
-    """One report of a training. `seconds` and `data_seconds` are means per step since the report
-    before. Data is what a step waits for; on a GPU, whose own work drawing is, it is what a draw
-    alone takes there."""
+    """One report of a training, after `step` of `steps` steps.
+
+    `seconds` is the mean time of a step since the last report. `data_seconds` is the part of it
+    that is spent on the step's batch: the time in which the step waits for the batch. A GPU draws
+    batches itself; there it is at least the time that a draw alone takes.
+    """
 
     step: int
     steps: int
@@ -32,16 +35,16 @@ Note = Callable[[str], None]
 """Takes a sentence that the user should read."""
 
 Count = Callable[[float, float], None]
-"""Takes how much of a piece of work is done, and how much there is."""
+"""Takes how much of the work is done, and how much there is in all."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The one carrier of news from the work to the user.
+    """The functions by which work reports to the user.
 
-    `step` takes a training's reports, `count` how many stems, songs or items are done, `note`
-    sentences that the user should read. By default steps and counts are ignored and notes are
-    logged as warnings.
+    `step` takes the reports of a training. `count` takes how many stems, songs, bytes or seconds
+    are done. `note` takes sentences that the user should read. By default steps and counts are
+    ignored, and notes are logged as warnings.
     """
 
     step: Callable[[StepReport], None] = ignore
@@ -51,8 +54,8 @@ class Progress:
 
 @contextmanager
 def noted_once(note: Note) -> Iterator[Note]:
-    """Yields a `Note` for what is said of many files: each sentence is passed on at the end, once,
-    with the number of files that it is true of."""
+    """Yields a `Note` for sentences that are true of many files. At the end of the block each
+    sentence goes to `note` once, with the number of files that it was noted for."""
     heard: Counter[str] = Counter()
     yield lambda sentence: heard.update([sentence])
     for sentence, files in heard.items():
@@ -60,7 +63,7 @@ def noted_once(note: Note) -> Iterator[Note]:
 
 
 def duration(seconds: float) -> str:
-    """As is easiest to read: "40 s", "12 min", "3.5 h"."""
+    """A duration in the unit that is easiest to read: "40 s", "12 min", "3.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

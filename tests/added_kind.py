@@ -1,5 +1,5 @@
-"""A kind of stage that the registry does not have, as whoever adds one writes it: one file. As a
-script it adds a row to the registry too, and then is `python -m experiments`."""
+"""A new kind of stage, in one file, as a user would add it. Run as a script, it also adds a row to
+the registry and then does what `python -m experiments` does."""
 
 import sys
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from selfrefine.settings import PAPER_XUMX
 
 @dataclass(frozen=True)
 class LongestOfSong(StemSet):
-    """Of every song of `stems` the stem with the most sound."""
+    """The stem with the most sound of every song in `stems`."""
 
     stems: Trimmed
 

@@ -1,4 +1,4 @@
-"""Folders as refining leaves them, hostile names, and the parts of an audit.html."""
+"""Folders like those that refining makes, hostile file names, and the parts of an audit.html."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ HOSTILE = (
 
 @dataclass(frozen=True)
 class Refined:
-    """A folder as refining leaves it, and what was in it; `songs` are the source's."""
+    """A refined folder `out`, the songs in its `source`, and what its audit.html shows."""
 
     source: Path
     out: Path
@@ -46,7 +46,7 @@ class Refined:
 
 
 def decision_of(song: str, name: str, file: str, number: int, seconds: float = 4.0) -> StemDecision:
-    """Every third stem agrees, every third is relabelled, every third holds one class more."""
+    """A decision that keeps the label, relabels the stem or adds a class, by `number` in turn."""
     given = (name,)
     proposed = (
         given,
@@ -79,7 +79,8 @@ def audit_of(stems: list[AuditedStem]) -> Audit:
 
 
 def refined_folder(folder: Path, names: tuple[str, ...], seconds: float = 4.0) -> Refined:
-    """Songs with those names, each of four stems, as refined; the last stem cannot be used."""
+    """Writes songs of four stems with these names, and the results of refining them. The last stem
+    cannot be used."""
     source, out = folder / "in", folder / "out"
     for number, name in enumerate(names):
         write_song(source / name, number, seconds, rate=8000)
@@ -113,7 +114,7 @@ def refined_folder(folder: Path, names: tuple[str, ...], seconds: float = 4.0) -
 
 
 class PageParts(HTMLParser):
-    """Tags, attributes, texts of the scripts by their type, and what a page's policy allows."""
+    """The tags and attributes of a page, its scripts by type, and what its policy allows."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -143,13 +144,13 @@ class PageParts(HTMLParser):
         self.tag = ""
 
     def data(self) -> dict[str, Any]:
-        """What the page's script works on."""
+        """The data that the page's script reads."""
         found: dict[str, Any] = json.loads(self.scripts[0][1])
         return found
 
 
 def assert_only_its_script_runs(page: PageParts) -> None:
-    """Nothing of the page can run but the one script that its policy names by its digest."""
+    """Asserts that only one script of the page can run: the one whose digest its policy names."""
     assert not page.tags & {"img", "iframe", "object", "embed", "link", "base"}
     assert not [name for name in page.attributes if name.startswith("on")]
     (data, _), (kind, script) = page.scripts

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its own pipe: open a page, ask it, take a picture."""
+"""A headless Chromium, driven over a pipe: opens a page, evaluates expressions, takes pictures."""
 
 import base64
 import json
@@ -32,7 +32,7 @@ FLAGS = (
 
 
 class Page:
-    """One page of a browser of its own; `requests` are the addresses that it asked for."""
+    """A page in a browser of its own. `requests` are the addresses that it asked for."""
 
     def __init__(self, profile: Path, width: int, height: int) -> None:
         commands, self.sending = os.pipe()
@@ -109,14 +109,14 @@ class Page:
         return message
 
     def open(self, path: Path) -> None:
-        """Waits until the page and what is in it has loaded."""
+        """Opens a page, and waits until everything in it has loaded."""
         self.loaded = False
         self.ask("Page.navigate", url=path.as_uri())
         while not self.loaded:
             self.read()
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression, or the promise it returns, comes to."""
+        """The value of a JavaScript expression, or of the promise that it returns."""
         found = self.ask(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
@@ -124,6 +124,6 @@ class Page:
         return found["result"].get("value")
 
     def picture(self, path: Path) -> None:
-        """The whole page as PNG."""
+        """Writes a picture of the whole page as PNG."""
         shot = self.ask("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))

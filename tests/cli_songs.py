@@ -1,4 +1,4 @@
-"""Small folders of stems in the layouts people keep, and the command line run in this process."""
+"""Small folders of stems in the usual layouts, and the command line run in this process."""
 
 import resource
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ class Answer:
 
 
 def ask(capsys: pytest.CaptureFixture[str], *words: object) -> Answer:
-    """`selfrefine WORDS`; a traceback would be an exception here."""
+    """Runs `selfrefine WORDS` in this process. Where the command would print a traceback, this
+    raises."""
     capsys.readouterr()
     code = main([str(word) for word in words])
     said = capsys.readouterr()
@@ -30,7 +31,7 @@ def ask(capsys: pytest.CaptureFixture[str], *words: object) -> Answer:
 
 
 def assert_refused(answer: Answer, *expected: str) -> None:
-    """Exit code 2 and one line that holds every expected word."""
+    """Asserts exit code 2 and one error line that contains every expected word."""
     lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
     assert answer.code == 2, answer
     assert len(lines) == 1
@@ -39,7 +40,7 @@ def assert_refused(answer: Answer, *expected: str) -> None:
 
 
 def stem(name: str, song: int, seconds: float = 4.0, rate: int = RATE) -> np.ndarray:
-    """`(sample, channel=2)`: a class' tone, a little different in every song, fading slowly."""
+    """A class' tone `(sample, channel=2)`, a little different in every song, which fades slowly."""
     audio = tone(CLASS_TONES[name] * (1 + 0.03 * song), seconds, rate)
     return (audio * np.linspace(1.0, 0.5 + 0.04 * song, audio.shape[1])).T
 
@@ -66,10 +67,10 @@ def write_songs(root: Path, songs: int, seconds: float = 4.0) -> None:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file below `root` with its bytes: to see that nothing changed."""
+    """The bytes of every file below `root`, to check that nothing changed."""
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
 def limit_file_size() -> None:
-    """Makes a process' disk full, so to speak: no file can grow beyond 50 kB."""
+    """Acts like a full disk: no file of this process can grow beyond 50 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))

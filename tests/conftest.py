@@ -59,22 +59,22 @@ def tone_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`pytest -m gpu` reads no file without such a test: a machine with a GPU may lack packages
-    that others need."""
+    """With `-m gpu`, leaves out files without a test for a GPU: a machine with a GPU may lack
+    packages that other tests need."""
     alone = config.getoption("markexpr") == "gpu" and collection_path.suffix == ".py"
     return True if alone and "pytest.mark.gpu" not in collection_path.read_text() else None
 
 
 @pytest.fixture(autouse=True)
 def device_of_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests marked `gpu` use the GPU; all others the CPU, in float32 as torch begins: a training
-    before may have chosen a shorter format for products."""
+    """Gives tests marked `gpu` the GPU and all others the CPU. All begin in float32, since an
+    earlier training may have chosen a shorter format for products."""
     torch.set_float32_matmul_precision("highest")
     if request.node.get_closest_marker("gpu"):
         monkeypatch.delenv("SELFREFINE_DEVICE", raising=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: a process that began one last would be waited for."""
+    """Puts files with slow tests first. If a process began one last, all others would wait."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)

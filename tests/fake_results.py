@@ -46,18 +46,19 @@ RECALL_PRECISION = (
     (0.918, 0.878),
     (0.919, 0.879),
 )
-"""Of the clean classifier and of iterations 1 to 5 on mixtures: the paper's where its text gives
-them away (first three), else in between."""
+"""Recall and precision on mixtures, of the clean classifier and of iterations 1 to 5. The first
+three are the paper's, as far as its text tells; the others lie in between."""
 REFINED = 2
 
 BEYOND_CLEAN = {"uncorrupted": 0.3, "true labels": -0.1}
-"""dB that reference rows, which the paper does not have, lie above its clean ones."""
+"""How far reference rows, which the paper does not have, lie above its clean rows, in dB."""
 
 
 def paper_store(
     root: Path, seeds: int = 1, targets: tuple[str, ...] = ("*",), test: str = "band"
 ) -> Store:
-    """Every stage behind `targets` finished at the smoke profile, with the paper's cells."""
+    """A store in which every stage that `targets` need is finished at the smoke profile, with the
+    paper's numbers as results."""
     store = Store(root)
     rows = resolved_rows(list(targets), SMOKE, "band", test)
     classifiers = [
@@ -74,7 +75,7 @@ def paper_store(
 
 
 def cells_of(row: Row) -> dict[str, float]:
-    """The printed cells; made up where the paper has none."""
+    """The cells that the paper prints for a row, and made-up ones where it has none."""
     if row.paper:
         return dict(row.paper)
     network = "demucs" if row.labels[0] == "Demucs" else "x-umx"
@@ -134,7 +135,7 @@ def finish(
 
 
 def scored(printed: dict[str, float], seed: int) -> dict[str, Any]:
-    """Songs whose median is the printed cell, a little off for seeds above 0."""
+    """The scores of songs whose median is the printed cell, or a little off for seeds above 0."""
     offsets = np.linspace(-2, 2, SONGS)
     shift = (0.0, 0.004, -0.004)[seed % 3]
     tracks = {
@@ -147,8 +148,8 @@ def scored(printed: dict[str, float], seed: int) -> dict[str, Any]:
 
 @cache
 def recognised(recall: float, precision: float) -> list[Output]:
-    """Outputs near 0 and 1 with that recall and precision on mixtures, errors nested so that the
-    better classifier errs where the worse one does."""
+    """Outputs near 0 and 1 that have the given recall and precision on mixtures. A better
+    classifier errs only where a worse one errs too."""
     rng = np.random.default_rng(0)
     draws = np.tile((np.arange(MIXTURES) + 0.5) / MIXTURES, (len(CLASSES), 1))
     truth = rng.permuted(draws, axis=1).T < PREVALENCE

@@ -1,4 +1,4 @@
-"""Stages that are finished at once, with results that a study can find the best of."""
+"""Stages that finish at once, with results among which a study can find the best."""
 
 from experiments.engine.runner import Failure
 from experiments.profiles import PROFILES
@@ -12,8 +12,8 @@ STEPS = PROFILES["smoke"].scale.xumx.steps
 
 
 def pretending(store: Store, asked: list[Stage]) -> Compute:
-    """Finishes stages at once: SDR is highest at a threshold of .6 and two iterations, training
-    at a threshold over .9 fails."""
+    """A function that finishes stages at once. SDR is highest at a threshold of .6, and it grows
+    with the iterations; training fails at a threshold over .9."""
 
     def compute(targets: list[Stage]) -> list[Failure]:
         failures = []

@@ -1,5 +1,4 @@
-"""A store in which everything that a study of thresholds needs is done, with outputs of one's
-own."""
+"""A store in which everything that a study of thresholds needs is finished, with given outputs."""
 
 from itertools import compress
 from pathlib import Path
@@ -18,7 +17,7 @@ from sweeps.studies import Bound
 
 
 def fill_store(root: Path, study: Bound, truth: np.ndarray, outputs: np.ndarray) -> Store:
-    """`truth` (bool) and `outputs` are `(item, class)`."""
+    """Makes the store of a study. `truth` (bool) and `outputs` are `(item, class)`."""
     store = Store(root / "runs")
     stage = study.stage({})
     for needed in closure([stage])[:-1]:

@@ -51,7 +51,7 @@ def press(page: Page, *keys: str) -> None:
 
 
 def click(page: Page, selector: str, share: float = 0.5) -> None:
-    """In the middle of an element's height, `share` of its width from the left."""
+    """Clicks an element in the middle of its height, at `share` of its width from the left."""
     element = f"document.querySelector({json.dumps(selector)})"
     page.value(f"{element}.scrollIntoView({{block: 'center'}})")
     box = page.value(f"{element}.getBoundingClientRect().toJSON()")
@@ -61,7 +61,7 @@ def click(page: Page, selector: str, share: float = 0.5) -> None:
 
 
 def waited_for(page: Page, expression: str) -> bool:
-    """Whether the expression comes true within five seconds."""
+    """Whether the expression becomes true within five seconds."""
     end = time.monotonic() + 5
     while time.monotonic() < end:
         if page.value(expression):
@@ -75,7 +75,7 @@ def standing(page: Page) -> str:
 
 
 def downloaded(page: Page) -> bytes:
-    """What the download button gives, as bytes."""
+    """The bytes that the download button gives."""
     characters = "Array.from(labelsBytes(), (byte) => String.fromCharCode(byte)).join('')"
     return base64.b64decode(page.value(f"btoa({characters})"))
 

@@ -1,4 +1,4 @@
-"""What audit.html holds; `test_audit_deciding` works on it in a browser."""
+"""The contents of audit.html. `test_audit_deciding` uses the page in a browser."""
 
 import base64
 import hashlib

@@ -1,4 +1,5 @@
-"""The embedded band: purity, form, activity, singing, and that trivial features do not solve it."""
+"""The embedded band: its songs depend on the seed alone, their form, activity and singing, and
+trivial features do not tell its classes."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def stems_of(tracks: list[Track]) -> dict[str, np.ndarray]:
 
 
 def active_share(audio: np.ndarray) -> float:
-    """Share of 0.1 s frames within 30 dB of the loudest one."""
+    """The share of frames of 0.1 s that are within 30 dB of the loudest one."""
     size = RATE // 10
     frames = audio[:, : audio.shape[1] // size * size].reshape(2, -1, size)
     power = np.mean(frames.astype(np.float64) ** 2, axis=(0, 2))
@@ -162,7 +163,7 @@ def test_bass_and_chords_stay_in_the_key() -> None:
 
 
 def autocorrelation_pitch(audio: np.ndarray, at: float, low: float, high: float) -> float:
-    """Pitch in Hz around `at` s: the lag of the best peak of the normalised autocorrelation."""
+    """The pitch in Hz around `at` s, from the highest peak of the normalised autocorrelation."""
     size = int(0.05 * RATE)
     start = int(at * RATE) - size // 2
     frame = audio[start : start + size]

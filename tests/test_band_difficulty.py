@@ -1,4 +1,4 @@
-"""The statistics that compare the band with real music are what closed forms say they are."""
+"""The statistics that compare the band with real music agree with closed forms."""
 
 import json
 import math
@@ -191,7 +191,7 @@ def test_features_do_not_tell_how_loud_a_song_is() -> None:
 
 
 def table(rows: Callable[[np.random.Generator, np.ndarray], np.ndarray]) -> FeatureTable:
-    """Ten songs of four windows a class."""
+    """A table of ten songs, with four windows per class and song."""
     rng = np.random.default_rng(0)
     labels = np.tile(np.repeat(np.arange(4), 4), 10)
     return FeatureTable(rows(rng, labels), labels, np.repeat(np.arange(10), 16))
@@ -209,7 +209,8 @@ def test_classifiers_tell_what_can_be_told() -> None:
 
 
 def test_a_song_is_judged_by_a_classifier_that_has_not_seen_it() -> None:
-    """In each song the classes are told by other columns: to know them is to have seen the song."""
+    """Each song tells its classes by columns of its own, so only a classifier that has seen the
+    song can know them."""
 
     def of_its_own(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
         return np.eye(40)[np.repeat(np.arange(10), 16) * 4 + labels]
@@ -275,7 +276,7 @@ def test_real_songs_are_held_out_by_folder_or_every_fifth() -> None:
 
 
 def test_every_separator_is_tested_on_every_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those trained on `good` songs are right, the others give a quarter of the mixture."""
+    """Separators trained on `good` songs are right; the others give a quarter of the mixture."""
     song = four_sines()
     splits = {"good": Split(named("good"), [song]), "bad": Split(named("bad"), [song, song])}
 

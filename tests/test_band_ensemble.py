@@ -1,4 +1,4 @@
-"""Songs of the embedded band played by several processes: the same bytes, and no process left."""
+"""Several processes play songs of the embedded band: they make the same bytes, and none is left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.cli_songs import ask, tree
 ROOT = Path(__file__).parent.parent
 RATE = 8000
 LONG = 600.0
-"""Seconds of songs that are still being played when a test ends them."""
+"""The length in s of songs that are still being played when a test ends them."""
 
 FROM_A_WORKER = f"""
 import hashlib, multiprocessing, psutil
@@ -59,7 +59,7 @@ def named(tracks: list[Track]) -> tuple[str, list[tuple[str, str, tuple[int, ...
 
 
 def children(process: psutil.Process | None = None) -> list[psutil.Process]:
-    """The processes that play for this one, or for another."""
+    """The processes that play for `process`, or for this one."""
     found = []
     for each in (process or psutil.Process()).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
@@ -69,7 +69,7 @@ def children(process: psutil.Process | None = None) -> list[psutil.Process]:
 
 
 def comes_true(condition: Callable[[], bool]) -> bool:
-    """Waits far longer than it should take."""
+    """Whether the condition becomes true. Waits far longer than that should take."""
     end = time.monotonic() + 60
     while not condition():
         if time.monotonic() > end:
@@ -80,8 +80,8 @@ def comes_true(condition: Callable[[], bool]) -> bool:
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where processes put temporary files: killed ones leave some. Not `tmp_path`: espeak
-    reads no voice whose path is longer than 59 bytes."""
+    """A folder for temporary files, of which killed processes leave some. It is not `tmp_path`,
+    because espeak reads no voice whose path is longer than 59 bytes."""
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("TMPDIR", folder)
         yield Path(folder)
@@ -114,7 +114,7 @@ def test_songs_keep_their_order_when_one_is_late() -> None:
 
 
 def test_no_more_songs_are_begun_than_processes_and_one_are_ahead() -> None:
-    """Performers are threads here, which count the songs that they are asked for."""
+    """The performers are threads here, which count the songs that they are asked for."""
     begun: list[int] = []
 
     def perform(pipe: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Every benchmark still runs, and the peers compute what ours do; no measurement is judged."""
+"""Every benchmark runs, and the peers compute the same as our code. No measurement is judged."""
 
 import importlib
 import pkgutil
@@ -27,7 +27,7 @@ from selfrefine.settings import ConvNeXt
 
 ROOT = Path(__file__).parent.parent
 ALONE = {"band_difficulty", "gpu_day", "labels", "segments", "separators_on_labels"}
-"""Not of speed."""
+"""The benchmarks that do not measure speed."""
 
 CPU = torch.device("cpu")
 
@@ -127,7 +127,7 @@ def test_the_drivers_version_is_found(text: str) -> None:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The benchmarks that `main` runs, one of which fails; none of them really does."""
+    """The names of the benchmarks that `main` runs. They are only pretended, and one fails."""
     names: list[str] = []
 
     def pretended(command: list[str], limit_s: float | None) -> tuple[str, bool]:
@@ -208,7 +208,7 @@ def test_a_part_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_benchmark_past_its_limit_is_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Loading torch alone takes longer than this one may."""
+    """The limit is shorter than loading torch takes."""
     words = ["--only", "check_data", "--seconds", "0.05", "--output", str(tmp_path)]
     assert suite.main(words) == 1
     (path,) = tmp_path.glob("*.md")
@@ -236,7 +236,7 @@ def test_what_a_stopped_benchmark_started_ends_with_it() -> None:
 
 
 def runs(pid: int) -> bool:
-    """A process that has ended may wait to be buried."""
+    """Whether a process runs. One that has ended may still be listed as a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
@@ -299,7 +299,7 @@ def test_the_papers_classifier_is_timms_convnext_tiny() -> None:
 
 
 def linear_side(most: int, plain: bool = False) -> Side:
-    """Memory runs out with more than `most` items at once."""
+    """A side whose memory runs out with more than `most` items at once."""
 
     def build() -> nn.Module:
         torch.manual_seed(0)

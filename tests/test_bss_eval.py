@@ -1,4 +1,4 @@
-"""All four BSS Eval metrics against museval, plain least squares, and closed forms."""
+"""All four BSS Eval metrics agree with museval, plain least squares, and closed forms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def _on_grid(audio: np.ndarray) -> np.ndarray:
 
 
 def _pair(sources: int = 2, channels: int = 2, frames: float = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Coloured 16-bit noise that swells, and estimates that are smeared, leaky and noisy."""
+    """References of coloured 16-bit noise that swells, and estimates of them that are filtered,
+    leak into each other and are noisy."""
     generator = np.random.default_rng(0)
     samples = int(frames * WINDOW)
     colours = np.linspace(-0.5, 0.9, sources)

@@ -1,4 +1,4 @@
-"""Claims: the paper's own numbers uphold the paper's claims, and other numbers do not."""
+"""The paper's own numbers uphold the paper's claims, and other numbers do not."""
 
 import dataclasses
 from pathlib import Path
@@ -33,7 +33,8 @@ def measures(tmp_path_factory: pytest.TempPathFactory):
 
 
 def measure(values: list[float], spread: float = 0.0) -> Measure:
-    """Draws of 48 songs move it by `spread` at one standard deviation, every seed alike."""
+    """A measure with the value of each seed. Draws of 48 songs change all of them alike, with a
+    standard deviation of `spread`."""
     draws = np.linspace(-1, 1, 2001)
     draws *= spread / draws.std(ddof=1)
     seeds = tuple(range(len(values)))

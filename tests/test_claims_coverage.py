@@ -1,5 +1,5 @@
 """How often the deciding interval covers the truth on made-up results, and how often the intervals
-across seeds and over songs, asked both at once, would miss it on one side."""
+across seeds and over songs would both miss it on the same side."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ SONGS = 48
 def made_up_means(
     seeds: int, seed_spread: float, song_spread: float, single_spread: float, count: int
 ) -> list[Measure]:
-    """Differences of 0 over all seeds and songs, with a mean over songs in the place of the median:
-    normal effects of seed, of song, and of a seed on a single song."""
+    """Measures of a difference whose true value is 0, with a mean over songs instead of a median.
+    The effects of seed, of song, and of a seed on a single song are normal."""
     rng = np.random.default_rng(0)
     weights = rng.multinomial(SONGS, np.full(SONGS, 1 / SONGS), 200) / SONGS
     found = []
@@ -25,8 +25,9 @@ def made_up_means(
 
 
 def made_up_medians(seeds: int, count: int) -> list[Measure]:
-    """Differences of 0 between two rows, each the median over songs, averaged over four classes.
-    Songs are heavy-tailed and differ by far more than the rows do, as the band's."""
+    """Measures of a difference between two rows whose true value is 0. Each row is the median over
+    songs, averaged over four classes. Songs are heavy-tailed and differ far more than rows do, like
+    songs of the band."""
     rng = np.random.default_rng(0)
     picks = rng.integers(0, SONGS, (60, SONGS))
     found = []
@@ -48,7 +49,7 @@ def coverage(found: list[Measure]) -> float:
 
 
 def asking_both(found: list[Measure]) -> float:
-    """How often not both intervals lie on one side of the truth."""
+    """How often the two intervals do not both miss the truth on the same side."""
     covered = 0
     for each in found:
         assert each.across_seeds is not None

@@ -1,4 +1,4 @@
-"""What a comparison could tell, and how many seeds and songs it would take to tell more."""
+"""Which differences a comparison can show, and how many seeds and songs smaller ones need."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from reports.power import MOST, Needed, enough, hardest
 
 
 def measure(mean: float, seeds: int, seed_spread: float, song_spread: float) -> Measure:
-    """`seeds` runs and 48 songs, with those standard errors of the mean."""
+    """A measure of `seeds` runs and 48 songs, with these standard errors of the mean."""
     values = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
     if seeds > 1:
         values *= seed_spread * np.sqrt(seeds) / values.std(ddof=1)

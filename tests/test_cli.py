@@ -131,8 +131,8 @@ def test_a_disk_that_fills_is_one_clear_error(command: str, tmp_path: Path) -> N
 
 
 def write_estimates(root: Path, song: Path, silence: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy estimates of a song's stems, silent up to a sample; both sides `(class, channel,
-    sample)`."""
+    """Writes noisy estimates of a song's stems, which are silent up to a sample. Returns references
+    and estimates, both `(class, channel, sample)`."""
     (root / song.name).mkdir(parents=True)
     rng = np.random.default_rng(len(list(root.iterdir())))
     pair = []

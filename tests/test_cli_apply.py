@@ -1,4 +1,4 @@
-"""`selfrefine apply`: stems laid out by hand-made labels; nothing lost where they do not fit."""
+"""`selfrefine apply` lays stems out by edited labels, and loses nothing where they do not fit."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ class Folder:
         return self.out / "labels.csv"
 
     def laid_out(self) -> dict[str, str]:
-        """The folder in `stems` by the stem's file."""
+        """For each stem's file, the folder in `stems` that links to it."""
         return {
             "/".join(path.resolve().parts[-2:]): path.parent.name
             for path in (self.out / "stems").rglob("*")
@@ -57,8 +57,8 @@ def refine(folder: Path, classifier: Path) -> Answer:
 
 @pytest.fixture(scope="module")
 def refined(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder `in` of four songs, one of them of a hostile name, refined into `out` by an
-    untrained classifier; one stem is silent."""
+    """Four songs in a folder `in`, refined into `out` by an untrained classifier. One song has a
+    hostile name, and one stem is silent."""
     folder = tmp_path_factory.mktemp("refined")
     settings = scales.SMOKE.classifier
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def refined(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(refined: Path, tmp_path: Path) -> Folder:
-    """A copy for one test."""
+    """A copy of the refined folder for one test."""
     source, out = tmp_path / "in", tmp_path / "out"
     shutil.copytree(refined / "in", source)
     shutil.copytree(refined / "out", out, symlinks=True)
@@ -96,7 +96,7 @@ def write(path: Path, rows: list[Row]) -> None:
 
 
 def relabelled(table: Path, path: Path, labels: dict[str, str]) -> None:
-    """Writes the table to `path` with other labels for some files."""
+    """Writes the table to `path`, with new labels for some files."""
     rows = read(table)
     assert labels.keys() <= {row["file"] for row in rows}
     write(path, [row | {"refined": labels.get(row["file"], row["refined"])} for row in rows])

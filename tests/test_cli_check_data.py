@@ -1,4 +1,5 @@
-"""`selfrefine check-data`: hours that agree with silence removal, every kind of problem found."""
+"""`selfrefine check-data`: its hours agree with silence removal, and it finds every kind of
+problem."""
 
 import json
 import shutil
@@ -19,7 +20,7 @@ from tests.conftest import RATE, tone
 
 
 def problems_of(capsys: pytest.CaptureFixture[str], root: Path) -> tuple[int, dict[str, list[str]]]:
-    """Exit code, and where each kind of problem was found."""
+    """The exit code, and the places where each kind of problem was found."""
     answer = ask(capsys, "check-data", root, "--json")
     found: dict[str, list[str]] = {}
     for problem in json.loads(answer.out)["problems"]:

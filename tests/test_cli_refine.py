@@ -1,4 +1,5 @@
-"""`selfrefine refine`: every stem accounted for, the input untouched, hostile trees survived."""
+"""`selfrefine refine` decides every stem, leaves its input as it is, and copes with hostile
+folders."""
 
 import csv
 import shutil
@@ -44,7 +45,7 @@ def tiny_scale(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained one: what it finds means nothing, but finding it takes no training."""
+    """An untrained classifier: its findings mean nothing, but no test waits for a training."""
     folder = tmp_path_factory.mktemp("classifier")
     torch.manual_seed(0)
     weights = {"model": build_classifier(TINY.classifier).state_dict()}
@@ -163,7 +164,7 @@ def test_a_stem_with_a_passing_class_is_not_counted_as_most_probable(
 
 
 def break_files(song: Path) -> dict[str, str]:
-    """Breaks a song's stems; returns words of the note that each must get."""
+    """Breaks the stems of a song. Returns words of the reason that each must be given."""
     (song / "vocals.wav").write_text("this is no audio, however long it is\n" * 280000)
     (song / "bass.wav").write_bytes(b"")
     audio = stem("drums", 0)

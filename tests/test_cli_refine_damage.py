@@ -1,4 +1,4 @@
-"""`selfrefine refine` beside damaged files and after a kill: one clear error, or going on."""
+"""`selfrefine refine` with damaged files and after a kill: it gives one clear error, or resumes."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tests.cli_songs import ask, assert_refused, tree, write_songs
 def refined(
     tmp_path: Path, tone_classifier: Path, capsys: pytest.CaptureFixture[str]
 ) -> tuple[object, ...]:
-    """The words of a refinement that ended, by the start alone."""
+    """The command line of a finished refinement, by the start alone."""
     write_songs(tmp_path / "in", 2)
     words = ("refine", tmp_path / "in", "--out", tmp_path / "out")
     words = (*words, "--start", tone_classifier, "--iterations", 0)
@@ -27,8 +27,7 @@ def refined(
 def test_a_kill_while_labels_are_written_is_no_edit_by_hand(
     tmp_path: Path, refined: tuple[object, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Other labels are in place, and the digest of both: as a kill before the last write leaves
-    it."""
+    """A kill before the last write leaves the new labels, and the digests of both tables."""
     out = tmp_path / "out"
     digest = out / "work" / "labels.sha256"
     known = digest.read_text()

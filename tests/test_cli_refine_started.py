@@ -1,4 +1,4 @@
-"""`selfrefine refine` from a start: what it writes of every stem, by stretch too, and going on."""
+"""`selfrefine refine` from a start: what it writes for stems and their stretches, and resuming."""
 
 import csv
 import re
@@ -32,7 +32,7 @@ def swap(song: Path, one: str, other: str) -> None:
 
 
 def write_truth(path: Path, swapped: dict[str, str]) -> None:
-    """Of songs as `write_songs` makes them, the first with stems swapped."""
+    """Writes the truth of songs that `write_songs` made; the first has swapped stems."""
     lines = ["song,given,true_label"]
     for song in range(SONGS):
         for name in CLASSES:
@@ -116,7 +116,7 @@ def test_certainty_that_nothing_reaches_leaves_every_label_and_counts_why(
 def test_a_start_that_agrees_by_chance_changes_nothing_and_says_so(
     tmp_path: Path, tone_classifier: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every song's stems are turned round by one class, so that the start agrees with none."""
+    """Every stem of a song has the name of the next class, so the start agrees with no label."""
     root, out = tmp_path / "in", tmp_path / "out"
     write_songs(root, SONGS)
     for song in sorted(root.iterdir()):

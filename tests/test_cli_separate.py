@@ -1,4 +1,4 @@
-"""`selfrefine train-separator` and `separate`: edited labels honoured, any file separated whole."""
+"""`selfrefine train-separator` uses edited labels, and `separate` separates files of any length."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ SHARES = (0.4, 0.3, 0.2, 0.1)
 
 
 def separator_file(folder: Path, settings: SeparatorSettings) -> Path:
-    """An untrained separator of these settings."""
+    """The file of an untrained separator with these settings."""
     torch.manual_seed(0)
     torch.save({"model": build_separator(settings).state_dict()}, folder / "model.pt")
     save_separator(folder / "separator.pt", folder / "model.pt", settings)
@@ -41,7 +41,7 @@ def xumx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shares_of_the_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of a network one whose stems are known: fixed shares of what it hears."""
+    """Replaces the network by one whose stems are fixed shares of the mixture."""
 
     def levelled(model: object, settings: object, mixture: torch.Tensor) -> torch.Tensor:
         return torch.stack([share * mixture for share in SHARES])
@@ -50,7 +50,7 @@ def shares_of_the_mixture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_noise(path: Path, seconds: float, rate: int, channels: int = 2) -> np.ndarray:
-    """Noise below a quarter of the rate, so that resampling can pass it; `(sample, channel)`."""
+    """Writes noise `(sample, channel)` without high frequencies, which resampling would remove."""
     samples = round(seconds * rate)
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal((samples, channels)), axis=0)
     spectrum[min(samples, int(3000 * seconds)) :] = 0

@@ -1,4 +1,4 @@
-"""Label noise moves sound between a song's stems and says truly where it went."""
+"""Label noise moves sound between a song's stems, and its truth says where the sound went."""
 
 import csv
 import hashlib
@@ -42,7 +42,7 @@ STRETCHES = Corruption(0.0, 0.0, 0.0, misfiled_stretches=0.7, stretch_seconds=(0
 
 @pytest.fixture
 def tracks(tmp_path: Path) -> AudioSet:
-    """A song of eight noise tracks, two a class."""
+    """A song of eight tracks of noise, two per class."""
     rng = np.random.default_rng(1)
     with AudioSetWriter(tmp_path / "tracks", 16000) as writer:
         for name in CLASSES:
@@ -123,7 +123,7 @@ def test_clips_that_would_clip_are_stored_scaled(tmp_path: Path) -> None:
 
 
 def test_what_was_drawn_before_stretches_were_is_still_drawn(tracks: AudioSet) -> None:
-    """The values are those of the code without stretches: audio, truths and the next draw."""
+    """Audio, truths and the next draw are the same as in the code that had no stretches yet."""
     noise = Corruption(swapped_songs=0.7, moved_tracks=0.4, bleeding_stems=0.8)
     rng = np.random.default_rng(7)
     digest = hashlib.sha256()

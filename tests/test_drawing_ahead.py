@@ -1,4 +1,4 @@
-"""Batches that a thread of their own draws, and how long drawing takes."""
+"""Batches that a separate thread draws, and how long drawing takes."""
 
 import threading
 

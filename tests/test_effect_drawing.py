@@ -78,7 +78,7 @@ def test_impossible_ranges_are_refused_by_name(name: str, bad: tuple[float, floa
 
 
 def test_lighter_effects_leave_less_of_a_tail() -> None:
-    """The medians that the setting's docstring gives, of a click: -29 against -13 dB."""
+    """For a click, the setting's docstring gives medians of -29 and -13 dB."""
     click = torch.zeros(64, 2, 2 * 44100)
     click[:, :, 0] = 1.0
     late = {}

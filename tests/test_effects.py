@@ -1,4 +1,4 @@
-"""Applying effects: against pedalboard, and the properties mixing relies on."""
+"""Applying effects: agreement with pedalboard, and the properties that mixing relies on."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _draw(count: int, ranges: EffectRanges = RANGES, seed: int = 0) -> EffectPar
 
 
 def _audio(batch: int, length: int, level: float = 0.1, seed: int = 0) -> torch.Tensor:
-    """Noise bursts of another loudness and width per item, with digital silence between."""
+    """Bursts of noise with digital silence between. Each item has its own loudness and width."""
     generator = _seeded(seed)
     noise = torch.randn(batch, 2, length, generator=generator)
     width = torch.rand(batch, generator=generator)
@@ -70,7 +70,7 @@ def _without_polarity(parameters: EffectParameters) -> EffectParameters:
 
 
 def _snr(reference: torch.Tensor, estimate: torch.Tensor) -> torch.Tensor:
-    """Per item, in dB."""
+    """The signal-to-noise ratio of each item, in dB."""
     error = (reference - estimate).double().square().sum((-2, -1))
     return 10 * torch.log10(reference.double().square().sum((-2, -1)) / error)
 

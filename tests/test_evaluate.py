@@ -1,4 +1,4 @@
-"""Scoring files: as of whole arrays whatever their format, in memory that does not grow."""
+"""Files of any format get the same scores as whole arrays, in memory that does not grow."""
 
 import shutil
 import subprocess
@@ -27,7 +27,7 @@ RATE = 8000
 def _write(
     folder: Path, seconds: float, noise: float = 0.0, suffix: str = ".wav", rate: int = RATE
 ) -> None:
-    """Four stems of noise, the same for the same length, with `noise` added."""
+    """Writes four stems of noise, equal for equal lengths, plus further noise of level `noise`."""
     folder.mkdir(parents=True)
     subtype = None if suffix == ".ogg" else "PCM_16"
     for seed, name in enumerate(CLASSES):
@@ -46,7 +46,7 @@ def _score(references: Path, estimates: Path, all_four: bool = True) -> TrackSco
 
 
 def _whole(folder: Path, suffix: str, samples: int) -> np.ndarray:
-    """`(stem, channel, sample)`, zeros behind the end of a stem."""
+    """The stems as an array `(stem, channel, sample)`, with zeros after the end of each."""
     stems = np.zeros((len(CLASSES), 2, samples))
     for row, name in zip(stems, CLASSES, strict=True):
         audio = soundfile.read(folder / f"{name}{suffix}", stop=samples)[0]
@@ -90,7 +90,7 @@ def test_a_song_is_read_a_frame_at_a_time(tmp_path: Path) -> None:
 def test_eight_times_the_song_takes_hardly_more_memory_for_all_four_metrics(
     tmp_path: Path,
 ) -> None:
-    """What is known of the 420 frames more takes 220 MB, 40 MB of it for their borders."""
+    """The correlations of the 420 further frames take 220 MB, which must not stay in memory."""
     for seconds in (60, 480):
         _write(tmp_path / f"ref{seconds}", seconds, rate=1000)
         _write(tmp_path / f"est{seconds}", seconds, 0.02, rate=1000)

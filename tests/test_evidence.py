@@ -1,4 +1,4 @@
-"""Weighing what a classifier says against the given labels: closed forms, and what must not be."""
+"""Weighing a classifier's outputs against given labels: closed forms, and what must not happen."""
 
 from dataclasses import replace
 from itertools import product
@@ -38,13 +38,13 @@ def stem(song: str, given: str, *outputs: float) -> StemProbability:
 
 
 def clear(song: str, given: str, holds: str) -> StemProbability:
-    """A stem of which the classifier is sure."""
+    """A stem for which the classifier is sure of what it holds."""
     outputs = [SURE_OUTPUT if name in holds.split("+") else NO_OUTPUT for name in CLASSES]
     return stem(song, given, *outputs)
 
 
 def song(name: str, **holds: str) -> list[StemProbability]:
-    """A song of four stems; those that are not named hold what they were given."""
+    """A song of four stems. Stems that are not named hold the class they were given."""
     return [clear(name, given, holds.get(given, given)) for given in CLASSES]
 
 
@@ -120,7 +120,7 @@ def test_swapped_stems_are_found_and_their_share_with_them() -> None:
 
 
 def test_stems_of_one_song_decide_together_who_holds_what() -> None:
-    """Alone, the second stem could as well hold drums; but a stem that surely does is there."""
+    """By itself, the second stem could hold drums; but another stem of the song surely does."""
     clean = song("clean")
     pair = [
         clear("x", "bass", "drums"),
@@ -168,7 +168,7 @@ def test_a_classifier_that_knows_the_classes_is_trusted_though_half_the_labels_a
 
 
 def test_a_folder_of_one_class_is_checked_by_its_agreement() -> None:
-    """Dealing out what was found cannot change how much of it agrees there."""
+    """There, permuting the findings does not change how many of them agree."""
     vocals = [clear(f"{n}", "vocals", "vocals" if n % 10 else "drums") for n in range(30)]
     assert why_not_trusted(vocals) == ""
     guesses = [clear(f"{n}", "vocals", CLASSES[n % 4]) for n in range(30)]

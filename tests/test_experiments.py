@@ -1,4 +1,4 @@
-"""Registry, identity, profiles, store."""
+"""The registry of experiments, the identity of stages, profiles, and the store."""
 
 import dataclasses
 import json

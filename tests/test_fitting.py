@@ -1,5 +1,6 @@
-"""Trainings whose memory runs out here and there end in the weights of trainings that had enough,
-and what is not finite never reaches a checkpoint. Running out is injected, since a CPU has plenty.
+"""A training whose memory runs out at some steps ends in the same weights as one that has enough,
+and values that are not finite never reach a checkpoint. The errors are injected, since a CPU has
+enough memory.
 """
 
 import dataclasses
@@ -63,14 +64,14 @@ Settings = ClassifierSettings | SeparatorSettings
 
 @pytest.fixture(autouse=True)
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums of a batch's parts differ from the whole's by rounding, which bf16 makes large."""
+    """Trains in float32: in bf16, the sum over a batch's parts would differ much by rounding."""
     monkeypatch.setattr(precision, "multiplies_in_bf16", lambda device: False)
 
 
 def train(
     stems: AudioSet, settings: Settings, folder: Path, inspect: Inspect | None = None
 ) -> list[str]:
-    """Trains into a folder; what was said."""
+    """Trains into a folder. Returns the notes."""
     folder.mkdir(exist_ok=True)
     said: list[str] = []
     place = Place(folder, CPU, progress=Progress(note=said.append), inspect=inspect)
@@ -92,7 +93,7 @@ def assert_same(left: Path, right: Path) -> None:
 
 
 class Scarce(torch.autograd.Function):
-    """Passes values on, and runs out of memory in the backward pass when told to."""
+    """Passes values on. Runs out of memory in the backward pass where `when` returns true."""
 
     @staticmethod
     def forward(context, values, when: Callable[[], bool]):  # type: ignore[no-untyped-def]
@@ -109,7 +110,7 @@ class Scarce(torch.autograd.Function):
 def scarce(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, fits: int, step: int, backward: bool
 ) -> None:
-    """More than `fits` items at once run out of memory, from a step on."""
+    """From step `step` on, memory runs out with more than `fits` items at once."""
     module, name = (
         (classifier, "classification_loss")
         if isinstance(settings, ClassifierSettings)
@@ -271,7 +272,7 @@ def test_batches_that_never_fit_ahead_are_soon_drawn_in_turn(
 
 
 def elsewhere(pool: StemPool) -> StemPool:
-    """As if its samples lay on a GPU."""
+    """The pool, as if its samples were on a GPU."""
     pool.frames = pool.mapped.clone()
     return pool
 
@@ -318,7 +319,7 @@ def test_stems_go_where_they_fit_and_a_tenth_of_the_memory_stays_free(
 def test_warming_up_a_gpu_places_the_stems_and_leaves_the_network_as_it_was(
     tone_stems: AudioSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a CPU that is taken for a GPU."""
+    """The test runs on a CPU that is treated as a GPU."""
     pool = load_pool(tone_stems, torch.device("meta"))
     monkeypatch.setattr(warm_up, "free_memory", lambda device: None)
     monkeypatch.setattr(warm_up, "memory_left", lambda device: pool.mapped.nbytes)
@@ -368,7 +369,7 @@ def test_only_what_says_that_memory_ran_out_is_taken_for_it() -> None:
 def test_what_is_not_finite_reaches_no_checkpoint_though_losses_are_read_late(
     tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU, where losses are read every twenty steps: the stems of step 3 are broken."""
+    """Losses are read every twenty steps, as on a GPU. The stems of step 3 are broken."""
     steps = 40
     monkeypatch.setitem(loop.STEPS_A_REPORT, "cpu", 20)
     monkeypatch.setenv("SELFREFINE_CHECKPOINT_SECONDS", "0")

@@ -1,4 +1,4 @@
-"""Real folders: what is found, what is mended and said, what is refused by name."""
+"""Folders of real songs: what is found, what is mended and noted, and what is refused by name."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`--test folder`: rows tested on a user's own songs, wherever those lie."""
+"""`--test folder`: rows are tested on a user's own songs, in any folder."""
 
 import shutil
 from collections.abc import Callable
@@ -58,7 +58,8 @@ def write_tracks(song: Path, *names: str, seconds: float = 1.0) -> None:
 
 @pytest.fixture
 def songs(tmp_path: Path, set_path: SetPath) -> Path:
-    """Two folders: one with splits, whose song has stems and tracks, one of tracks alone."""
+    """Two folders of songs. One has songs with stems in and beside a split; the other has tracks
+    alone."""
     write_song(tmp_path / "one" / "train" / "A - Stems", 0, 3.0)
     write_tracks(tmp_path / "one" / "train" / "A - Stems", "drums__not_used")
     write_song(tmp_path / "one" / "C - Direct", 1, 3.0)
@@ -227,8 +228,8 @@ def scored(
     estimates: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[dict, Path]:
-    """The result and folder of a score whose network gives `estimates` `(class, channel,
-    sample)`."""
+    """The result of a score, and its folder, where the network returns `estimates`
+    `(class, channel, sample)`."""
     import torch
 
     from selfrefine.models import separator, weights

@@ -1,4 +1,4 @@
-"""The share of the gap that a row closes, against closed forms and against made-up truths."""
+"""The share of the gap that a row closes agrees with closed forms and with made-up truths."""
 
 import math
 
@@ -12,8 +12,8 @@ from reports.measures import Measure
 
 
 def measure(values: list[float], songs: np.ndarray | None = None) -> Measure:
-    """A mean over seeds that every draw of songs moves by `songs` `(draw,)`, by nothing for
-    None."""
+    """A measure with the value of each seed. Draws of songs change it by `songs` `(draw,)`, or not
+    at all if that is None."""
     draws = np.zeros(2000) if songs is None else songs
     return Measure(tuple(range(len(values))), np.array(values), np.add.outer(values, draws), 48)
 
@@ -44,7 +44,7 @@ def test_the_noisy_row_closes_nothing_and_the_uncorrupted_row_all() -> None:
 
 
 def test_fiellers_interval_solves_its_quadratic() -> None:
-    """At both ends the t statistic of x - r y is the quantile: Fieller's definition."""
+    """By Fieller's definition, the t statistic of x - r y is the quantile at both ends r."""
     x, y = np.array([0.9, 1.2, 0.8, 1.0, 1.3]), np.array([1.9, 2.3, 2.0, 1.8, 2.2])
     interval = fieller(x, y)
     assert interval is not None

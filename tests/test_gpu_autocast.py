@@ -1,5 +1,5 @@
-"""What autocast makes of the networks on a GPU, on tensors that only pretend to lie on one: torch's
-own rules for CUDA choose the types, and nothing is computed."""
+"""The types in which networks compute under autocast on a GPU. The tensors only pretend to be on
+one: torch's own rules for CUDA choose the types, and nothing is computed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ BF16 = torch.bfloat16
 
 @contextmanager
 def autocast_as_on_a_gpu() -> Iterator[None]:
-    """torch.autocast does nothing where there is no GPU."""
+    """Turns autocast on as on a GPU. Where there is none, torch.autocast does nothing."""
     before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
     torch.set_autocast_enabled("cuda", True)
     torch.set_autocast_dtype("cuda", BF16)
@@ -36,8 +36,8 @@ def autocast_as_on_a_gpu() -> Iterator[None]:
 
 @pytest.fixture
 def recurrent_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, torch.dtype]]:
-    """Whether autocast was on, and the type of the values, at each call of cuDNN's LSTM. Autocast's
-    rule for it is float16, whatever type was asked for."""
+    """For each call of cuDNN's LSTM, whether autocast was on, and the type of the values. Autocast
+    would run it in float16, whatever type was asked for."""
     calls: list[tuple[bool, torch.dtype]] = []
 
     def lstm(
@@ -69,7 +69,7 @@ def pretended_gpu() -> Iterator[None]:
 
 
 def output_types(model: nn.Module, mixture: torch.Tensor) -> dict[type, set[torch.dtype]]:
-    """Under autocast, by kind of layer."""
+    """The types of the outputs under autocast, by kind of layer."""
     found: dict[type, set[torch.dtype]] = {}
 
     def note(module: nn.Module, inputs: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""The tests of a GPU can be collected where little but torch is installed."""
+"""Tests that need a GPU can be collected where little more than torch is installed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The command for a day on a GPU: steps that end in time, and are not done again."""
+"""The command for a day on a GPU: its steps end in time, and finished ones are not repeated."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def counting(name: str, folder: Path, code: int = 0, then: str = "pass") -> Step:
-    """A step that notes each of its runs, then does something and ends with `code`."""
+    """A step that records each of its runs, then executes `then` and exits with `code`."""
     module = f"step_{name}"
     (folder / f"{module}.py").write_text(
         f"open({str(folder / name)!r}, 'a').write('x')\n"
@@ -72,7 +72,7 @@ def test_a_step_ends_with_its_time_and_with_all_that_it_started(
 
 
 def ended(pid: int) -> bool:
-    """Killed ones are gone, or wait to be reaped."""
+    """Whether a process has ended: it is gone, or still listed as a zombie."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

@@ -31,7 +31,7 @@ SEPARATORS = {
 
 
 def decided(model: torch.nn.Module) -> torch.nn.Module:
-    """An untrained network says nearly the same of everything; with larger weights it does not."""
+    """The network with larger weights: an untrained one gives nearly the same for any input."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -1,5 +1,5 @@
-"""What a GPU would compute, as far as it can be had without one: its functions on tensors of the
-CPU, its kernels in Triton's interpreter, against what the CPU computes."""
+"""What a GPU would compute agrees with what the CPU computes, as far as this can be checked without
+one: its functions run on tensors of the CPU, its kernels in Triton's interpreter."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def generator() -> torch.Generator:
 
 @pytest.fixture
 def pool(tone_stems: AudioSet) -> StemPool:
-    """One clip is shorter than a segment."""
+    """A pool of stems, one of which is shorter than a segment."""
     clips = (dataclasses.replace(tone_stems.clips[0], length=700), *tone_stems.clips[1:])
     return load_pool(dataclasses.replace(tone_stems, clips=clips), torch.device("cpu"))
 

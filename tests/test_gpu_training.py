@@ -1,4 +1,4 @@
-"""Trainings on a GPU, at the paper's sizes: kills, memory, waiting, and the CPU's numbers."""
+"""Trainings on a GPU, at the paper's sizes: kills, memory, waiting, and agreement with the CPU."""
 
 import dataclasses
 import multiprocessing
@@ -58,7 +58,7 @@ class Killed(Exception):
 
 
 def noise_stems(folder: Path, rate: int) -> AudioSet:
-    """Two songs of noise that comes and goes, 20 s long, one stem of two classes in each."""
+    """Two songs of noise that comes and goes, 20 s long. In each, one stem has two classes."""
     rng = np.random.default_rng(0)
     swell = np.abs(np.sin(3 * np.arange(20 * rate) / rate)).astype(np.float32)
     with AudioSetWriter(folder, rate) as writer:
@@ -130,8 +130,8 @@ def test_forty_steps_at_the_papers_size_survive_a_kill_with_finite_losses(
 def gradients_of(
     name: str, device: torch.device, short: bool
 ) -> tuple[float, dict[str, torch.Tensor], nn.Module]:
-    """Loss and gradients of the paper's network on two items, from the same weights everywhere;
-    `short` as trainings compute, else in strict float32."""
+    """The paper's network with its loss and gradients on two items. Its weights are the same on
+    every device. With `short` it computes as trainings do, else in strict float32."""
     prepare(device)
     if not short:
         torch.set_float32_matmul_precision("highest")
@@ -163,14 +163,16 @@ def gradients_of(
 
 
 def cosine(left: torch.Tensor, right: torch.Tensor) -> float:
-    """In float64: gradients of 1e-16 squared would be lost in torch's own."""
+    """The cosine of two gradients, in float64: the squares of values of 1e-16 would be lost in
+    float32."""
     a, b = left.flatten().double(), right.flatten().double()
     return float(a @ b / (a.norm() * b.norm()))
 
 
 def rounding_of(gradients: dict[str, torch.Tensor]) -> float:
-    """A norm under which a weight's gradient may be rounding alone: batch normalisation takes out
-    what X-UMX's input means add, a softmax what the bias of Demucs' keys does."""
+    """A norm below which a weight's gradient may be rounding error alone. The true gradient is 0
+    for X-UMX's input means, which batch normalisation cancels, and for the bias of Demucs' keys,
+    which a softmax cancels."""
     return 1e-6 * float(torch.cat([g.double().flatten() for g in gradients.values()]).norm())
 
 

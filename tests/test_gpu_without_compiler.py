@@ -1,4 +1,4 @@
-"""A GPU whose kernels cannot be built for want of a compiler still trains: the CPU's effects."""
+"""A GPU trains even without a compiler, which its kernels need: the CPU then makes the effects."""
 
 import logging
 import subprocess
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 class Pretended(torch.Tensor):
-    """Says that it lies on a GPU."""
+    """A tensor that says that it is on a GPU."""
 
     is_cuda = True  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""What `pip install .` brings: the package `selfrefine` and what its command needs, no more."""
+"""`pip install .` installs the package `selfrefine` and what its command needs, and no more."""
 
 import os
 import shutil
@@ -40,7 +40,7 @@ NOT_THERE = (
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this tree without its tests and results."""
+    """A copy of the working tree without tests and results."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
@@ -60,8 +60,8 @@ def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a new environment, in which the wheel is installed with what it requires. That
-    is not downloaded: it is linked from the environment that runs this test."""
+    """The folder `bin` of a new environment with the wheel and the packages that it requires. These
+    are not downloaded, but linked from the environment that runs this test."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, symlinks=True)
     (packages,) = folder.glob("lib/python*/site-packages")
@@ -75,7 +75,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pip(*words: object) -> None:
-    """Without a network."""
+    """Runs pip without a network."""
     ran = subprocess.run(
         [sys.executable, "-m", "pip", *map(str, words)],
         env={**os.environ, "PIP_NO_INDEX": "1"},
@@ -87,7 +87,7 @@ def pip(*words: object) -> None:
 
 
 def requirements(wheel: Path, extra: str) -> list[Requirement]:
-    """What the wheel requires for an extra; "" for itself."""
+    """The wheel's requirements for an extra, or without one for ""."""
     with ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())

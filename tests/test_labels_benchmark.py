@@ -1,4 +1,4 @@
-"""The benchmark of labels files songs wrongly as `selfrefine corrupt` does, and loses no line."""
+"""The benchmark of labels makes the label noise of `selfrefine corrupt`, and loses no line."""
 
 from dataclasses import replace
 from pathlib import Path

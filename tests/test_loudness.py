@@ -1,4 +1,4 @@
-"""Integrated loudness against pyloudnorm, the standard's reference tones, and its gates."""
+"""Integrated loudness agrees with pyloudnorm, the standard's reference tones, and its gates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from selfrefine.errors import InputError
 
 
 def _swelling_noise(batch: int, channels: int, samples: int) -> torch.Tensor:
-    """Items from -60 dB up, each with pauses that the relative gate has to leave out."""
+    """Noise at levels from -60 dB up, with pauses that the relative gate has to leave out."""
     generator = torch.Generator().manual_seed(samples)
     swell = torch.sin(torch.linspace(0, 3 * math.pi, samples)).abs() ** 6
     level = torch.logspace(-3, 0, batch, dtype=torch.float64)[:, None, None]

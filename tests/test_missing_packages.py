@@ -1,4 +1,4 @@
-"""What is not installed is named in one line, with the remedy, where it is needed."""
+"""A package that is not installed is named in one line, with the remedy, where it is needed."""
 
 import shutil
 import subprocess
@@ -43,7 +43,8 @@ PathFinder.find_spec = partial(find_spec)
 
 
 def hiding(folder: Path, *names: str) -> dict[str, str]:
-    """The environment of processes, and of those that they start, that do not find packages."""
+    """The environment variables with which a process, and any that it starts, does not find the
+    named packages."""
     (folder / "hidden").mkdir()
     (folder / "hidden" / "sitecustomize.py").write_text(HIDE.format(names=names))
     return environment(PYTHONPATH=str(folder / "hidden"))
@@ -161,7 +162,7 @@ def test_a_folder_that_is_called_wandb_is_not_the_package(tmp_path: Path) -> Non
 
 @pytest.fixture
 def songs(tmp_path: Path) -> Path:
-    """A song as wav files, and a stem file beside it in a folder of its own."""
+    """A song as WAV files, and a .stem.mp4 in another folder beside it."""
     write_song(tmp_path / "songs" / "wav" / "a song", seconds=1.0)
     (tmp_path / "songs" / "mp4").mkdir()
     (tmp_path / "songs" / "mp4" / "a song.stem.mp4").touch()
@@ -196,7 +197,7 @@ def test_ffmpeg_is_named_where_it_is_needed(songs: Path, tmp_path: Path) -> None
 
 
 def stem_estimates(songs: Path) -> Path:
-    """Estimates for the stem file."""
+    """A folder with estimates for the song of the .stem.mp4."""
     shutil.copytree(songs / "wav", songs / "estimates")
     return songs / "estimates"
 

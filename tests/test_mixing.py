@@ -1,4 +1,4 @@
-"""What random mixing and separation batches draw."""
+"""Drawing random mixtures and batches for separation."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def energy_at(audio: torch.Tensor, frequency: float) -> torch.Tensor:
-    """Power near `frequency` (Hz) of the left channel of `(batch, channel, sample)`."""
+    """The power near `frequency` (Hz) in the left channel of audio `(batch, channel, sample)`."""
     spectrum = torch.fft.rfft(audio[:, 0]).abs().square()
     middle = round(frequency * audio.shape[-1] / RATE)
     return spectrum[:, middle - 3 : middle + 40].sum(dim=1)
@@ -130,7 +130,7 @@ def test_an_empty_stem_set_is_refused(tone_stems: AudioSet) -> None:
 
 
 def with_multi(stems: AudioSet) -> AudioSet:
-    """The first song's bass becomes bass+drums."""
+    """The same stems, where the first song's bass is labelled bass+drums."""
     clips = tuple(
         dataclasses.replace(clip, label=("bass", "drums"))
         if (clip.song, clip.name) == ("song0", "bass")

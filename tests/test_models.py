@@ -1,4 +1,4 @@
-"""The networks are the ones the paper names, and their losses do what section 3.2 says."""
+"""The networks are those that the paper names, and their losses follow section 3.2."""
 
 import dataclasses
 
@@ -92,7 +92,7 @@ def test_hdemucs_has_83_6_million_parameters() -> None:
 
 
 def test_one_branch_without_bridges_is_open_unmix() -> None:
-    """With four equal branches both averages do nothing, and each branch is an Open-Unmix."""
+    """With four equal branches the two averages change nothing, so each branch is an Open-Unmix."""
     model = CrossNet(SMALL_XUMX, 44100).eval()
     peer = OpenUnmix(
         nb_bins=model.bins_out,
@@ -205,8 +205,9 @@ def test_wiener_filtered_sources_sum_to_the_mixture() -> None:
 
 
 def wiener_of_the_whole(magnitudes: np.ndarray, mixture: np.ndarray, iterations: int) -> np.ndarray:
-    """openunmix's filter in plain matrices. Magnitudes `(class, frame, channel, bin)`, complex
-    mixture `(frame, channel, bin)` -> complex `(class, frame, channel, bin)`."""
+    """openunmix's Wiener filter in plain matrices. It takes magnitudes `(class, frame, channel,
+    bin)` and a complex mixture `(frame, channel, bin)`, and returns complex `(class, frame,
+    channel, bin)`."""
     scale = max(1.0, np.abs(mixture).max() / 10)
     x = mixture.astype(np.complex128) / scale
     y = magnitudes * np.exp(1j * np.angle(x)) / scale

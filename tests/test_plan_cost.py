@@ -1,4 +1,4 @@
-"""What `plan` says of runs that nobody has made yet."""
+"""The costs that `plan` gives for runs that have not been made yet."""
 
 import math
 import re
@@ -49,7 +49,7 @@ def musdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def imaginary(stage: Classifier | Separator) -> StepCost:
-    """Stands in for the device: a step takes 2 s, and 40 items fit."""
+    """The cost of a step on an imaginary device: it takes 2 s, and 40 items fit."""
     return StepCost("Imaginary GPU", 2.0, 5e9, 40, stems_on_device=True)
 
 

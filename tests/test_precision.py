@@ -1,4 +1,4 @@
-"""bf16 is used where it computes what float32 does."""
+"""bf16 is used where it gives the same results as float32."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.test_fitting import CLASSIFIER, CPU, assert_same
 
 
 class Faulty(nn.Conv1d):
-    """Wrong under autocast, in what it gives or in a gradient."""
+    """A convolution that is wrong under autocast, in its output or in a gradient."""
 
     fault = "none"
 
@@ -53,7 +53,7 @@ def test_a_layer_that_bf16_gets_wrong_is_found_and_no_other(
 def test_a_layer_that_counts_for_nearly_nothing_is_looked_at_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As Hybrid Demucs' inner layers at first, behind a scale of 1e-4."""
+    """Hybrid Demucs' inner layers are like this at first, behind a scale of 1e-4."""
     monkeypatch.setattr(Faulty, "fault", "output")
     model = network()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Recognition metrics against scikit-learn, and the file that carries the outputs."""
+"""Recognition metrics agree with scikit-learn, and the file of outputs keeps them."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from selfrefine.scales import SMOKE
 
 @pytest.fixture
 def drawn() -> tuple[np.ndarray, np.ndarray]:
-    """Truth and outputs of 300 items that agree better than chance."""
+    """The truth and outputs of 300 items, which agree better than by chance."""
     rng = np.random.default_rng(0)
     truth = rng.random((300, 4)) < 0.4
     outputs = np.clip(rng.normal(np.where(truth, 0.7, 0.3), 0.25), 0, 1)

@@ -1,4 +1,5 @@
-"""LSTMs layer by layer are torch's own; on a GPU they leave autocast and nothing else does."""
+"""LSTMs that run layer by layer compute the same as torch's. On a GPU they leave autocast, and no
+other layer does."""
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from selfrefine.models.recurrent import Float32LSTM, LayeredLSTM, keep_lstms_in_
 
 
 def stacks(layers: int, dropout: float) -> tuple[LayeredLSTM, nn.LSTM]:
-    """Ours and torch's, each initialised from the same seed."""
+    """Our LSTM and torch's, both initialised from the same seed."""
     torch.manual_seed(1)
     ours = LayeredLSTM(24, 8, layers, dropout)
     torch.manual_seed(1)

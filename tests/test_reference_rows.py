@@ -1,4 +1,4 @@
-"""The readings of what the paper leaves unsaid, and the reference rows of ours."""
+"""Our interpretations where the paper gives no detail, and our own reference rows."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,7 +54,7 @@ OF_TRUTH = {
 
 
 def test_identities_are_those_that_results_were_published_under() -> None:
-    """At the paper's scale, as they were before any field was added."""
+    """At the paper's scale, the identities are as they were before any field was added."""
     published = {
         "x-umx-noisy": "4d1cf81b9286",
         "x-umx-psi-refined": "47eefae0e718",

@@ -1,4 +1,4 @@
-"""Refining inference: windows, averages, label sets, and the files between stages."""
+"""Judging stems: windows, averages, label sets, and the files between stages."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""The paper as rows: what is in which table, what is shared, what a seed and a profile change."""
+"""The paper's experiments as rows: which table has which, which stages they share, and what a seed
+and a profile change."""
 
 import dataclasses
 import itertools
@@ -203,8 +204,8 @@ def test_targets_are_tables_rows_patterns_and_all() -> None:
 
 
 def test_a_version_raised_for_some_separators_leaves_every_other_identity_as_published() -> None:
-    """Version 2 is of those with multi-labelled sources; the rest keep what results were filed
-    under before there was one."""
+    """Separators with multi-labelled sources have version 2. All others keep the identity from
+    before there were versions."""
     rows = resolved_rows(["table2", "table3"], PROFILES["mini"], "band")
     stages = closure([stage for _, stage in rows.values()])
     found = {describe(stage): stage for stage in stages if isinstance(stage, Separator)}

@@ -1,4 +1,4 @@
-"""Reports from a store that holds the paper's numbers: what is written, and that it is right."""
+"""Reports from a store that holds the paper's numbers are complete and right."""
 
 import csv
 import math
@@ -43,7 +43,7 @@ SMOKE = PROFILES["smoke"]
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """One seed."""
+    """A store with one seed of every table."""
     return paper_store(tmp_path_factory.mktemp("runs"))
 
 
@@ -54,7 +54,7 @@ def results(store: Store) -> Results:
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """Three seeds of Table 5, one of nothing else."""
+    """Results of three seeds of Table 5, and of no other table."""
     store = paper_store(tmp_path_factory.mktemp("runs"), seeds=3, targets=("table5",))
     return collect(store, SMOKE, "band")
 

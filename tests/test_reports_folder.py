@@ -1,4 +1,4 @@
-"""Reports of a test on a user's own songs, beside the test on the data's own."""
+"""Reports of a test on a user's own songs, beside the test on the songs of the data."""
 
 import csv
 from pathlib import Path
@@ -23,7 +23,7 @@ TARGETS = ("table2/x-umx-*", "table4/clean")
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that names songs; nothing here decodes them."""
+    """A folder of songs whose files hold no audio; nothing here decodes them."""
     folder = tmp_path_factory.mktemp("songs")
     for song in ("one", "two"):
         (folder / song).mkdir()
@@ -34,7 +34,7 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two seeds of X-UMX in Table 2 and of a classifier, on both tests."""
+    """A store with two seeds of X-UMX in Table 2 and of a classifier, on both tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEST_PATH", str(songs))
         root = tmp_path_factory.mktemp("runs")

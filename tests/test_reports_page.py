@@ -21,7 +21,8 @@ from tests.fake_results import paper_store
 needs_browser = pytest.mark.skipif(BINARY is None, reason="no Chromium here")
 
 PLAYERS = 2 * (1 + 4 * (1 + len(LISTENED)))
-"""Two songs: the mixture, and per instrument the reference and each row's estimate."""
+"""The number of players for two songs: the mixture, and per class the reference and each row's
+estimate."""
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_a_browser_shows_tables_pictures_and_players_and_asks_for_nothing(
 
 @pytest.fixture(scope="module")
 def swept(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page beside a study that was shown, in the form that `sweeps show` gives it."""
+    """A page with a study beside it, in the form in which `sweeps show` writes one."""
     folder = tmp_path_factory.mktemp("swept")
     shown = folder / "sweeps"
     shown.mkdir()

@@ -1,4 +1,5 @@
-"""The rooms of the house: imports go one way, and a public name stands for one thing."""
+"""The packages and their subpackages (rooms): imports go one way, and each public name is given
+once."""
 
 import ast
 from collections import defaultdict
@@ -44,7 +45,8 @@ ROOMS = (
     ("sweeps", "reports"),
     ("benchmarks",),
 )
-"""From the ground up. A module may import from its own room and from those below."""
+"""The rooms from the lowest to the highest. A module may import from its own room and from those
+below."""
 
 ENTRANCES = {"main", "parser", "run", "add_arguments", "log"}
 """Names that every command, script or module has by convention."""
@@ -59,7 +61,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def public_names(node: ast.AST) -> Iterator[str]:
-    """The function, class or type that a statement of a module gives a name."""
+    """The public name of the function, class or type that a statement of a module defines."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         names = [node.name]
     elif isinstance(node, ast.Assign):
@@ -71,7 +73,8 @@ def public_names(node: ast.AST) -> Iterator[str]:
 
 
 def level(module: str) -> int:
-    """The longest name that a module begins with counts: a base can lie below its room."""
+    """The level of a module's room. The longest room name that the module's name begins with
+    counts, since a base can be lower than its room."""
     found = [
         (len(room), place)
         for place, rooms in enumerate(ROOMS)
@@ -83,7 +86,7 @@ def level(module: str) -> int:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Modules that a module imports anywhere, but for the type checker alone."""
+    """The modules that a module imports anywhere, except those for the type checker alone."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue

@@ -1,4 +1,4 @@
-"""The runner end to end, as a user starts it: whole chain, kills, failures, bad input."""
+"""The runner end to end, as a user starts it: the whole chain, kills, failures, and bad input."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ def smoke_stages() -> list[Stage]:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which everything ran at the smoke profile."""
+    """A store in which everything was run at the smoke profile."""
     store = tmp_path_factory.mktemp("runs")
     ran = command(
         "experiments",
@@ -65,6 +65,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--store",
         str(store),
         WANDB_MODE="offline",
+        # A checkpoint after every step would be a tenth of the time; other tests have that.
+        SELFREFINE_CHECKPOINT_SECONDS="20",
     )
     assert ran.returncode == 0, ran.stderr
     return store
@@ -219,7 +221,7 @@ def test_refined_labels_carry_their_truth_and_counts(smoke: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_stage_resumes_to_the_same_weights(smoke: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a training; the same command then ends where an unbroken run did."""
+    """After SIGKILL in the middle of a training, the same command ends as an unbroken run does."""
     stage = next(
         s for s in smoke_stages() if isinstance(s, Separator) and describe(s) == "X-UMX on noisy"
     )
@@ -302,8 +304,9 @@ RunnerOf = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def runner_of(tmp_path: Path) -> Iterator[RunnerOf]:
-    """Starts a runner, leading a session, that finds a GPU and computes what `tests.waiting_stages`
-    has under a name. Ends whatever a test leaves."""
+    """A function that starts a runner, as the leader of a session. The runner finds a GPU and
+    computes the stages that `tests.waiting_stages` has under a name. All processes that a test
+    leaves are killed."""
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
     hidden = ("SELFREFINE_DEVICE", "CUDA_VISIBLE_DEVICES")
@@ -333,7 +336,7 @@ def runner_of(tmp_path: Path) -> Iterator[RunnerOf]:
 
 
 def session(leader: int) -> list[psutil.Process]:
-    """Its processes that have not ended."""
+    """The processes of a session that have not ended."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -345,7 +348,8 @@ def session(leader: int) -> list[psutil.Process]:
 
 
 def left_of_session(leader: int) -> list[psutil.Process]:
-    """What does not end soon after its leader. The server that workers fork from ends last."""
+    """The processes of a session that do not end soon after its leader. The server that workers
+    fork from ends last."""
     deadline = time.monotonic() + 60
     while session(leader) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""SDR per frame against museval, closed forms, and the rules that move medians."""
+"""SDR per frame agrees with museval, closed forms, and the rules that move medians."""
 
 from __future__ import annotations
 

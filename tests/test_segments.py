@@ -1,4 +1,5 @@
-"""Segments: found where a stem changes and only there, written down, and laid out to train on."""
+"""Segments are found where a stem changes, and only there; they are written down, and laid out to
+train on."""
 
 import os
 import shutil
@@ -42,16 +43,16 @@ from tests.conftest import RATE
 from tests.test_cli_refine import HOSTILE, TINY
 
 WINDOW, HOP = 3.0, 0.75
-"""Length of a window and from one to the next, in s."""
+"""The length of a window, and the time from one window to the next, in s."""
 
 Label = tuple[str, ...]
 Timeline = Sequence[tuple[float, Label]]
-"""Until when, in s of the trimmed stem, which classes sound."""
+"""Pairs of a time, in s of the trimmed stem, and the classes that sound until then."""
 
 
 def seen(timeline: Timeline, sure: float = 0.995) -> tuple[np.ndarray, np.ndarray]:
-    """Windows `(window, class)` of a classifier that answers with how much of a window a class
-    fills, and their centres."""
+    """The windows' probabilities `(window, class)` and centres, by a classifier whose output is how
+    much of a window a class fills."""
     seconds = timeline[-1][0]
     count = max(1, int((seconds - WINDOW) / HOP) + 1)
     centres = WINDOW / 2 + HOP * np.arange(count)
@@ -95,7 +96,7 @@ def test_a_guitar_among_the_vocals_is_found_from_when_to_when(length: float) -> 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_noise_around_one_label_is_one_segment(seed: int) -> None:
-    """Another class fires in every second window or so, and in bursts, for all of a minute."""
+    """Another class is probable in about every second window and in bursts, for a minute."""
     rng = np.random.default_rng(seed)
     windows, centres = seen([(60.0, ("vocals",))])
     bursts = np.repeat(rng.random(-(-len(windows) // 3)), 3)[: len(windows)]
@@ -194,7 +195,7 @@ def test_a_table_that_holds_no_segments_is_refused(
 
 
 def ramp(folder: Path, name: str, seconds: float = 20.0, rate: int = 8000) -> StemFile:
-    """A stem whose samples tell where they are from."""
+    """A stem whose samples tell where in the file they are from."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.wav"
     audio = np.arange(round(seconds * rate)) % 30000 / 32768

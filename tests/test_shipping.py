@@ -1,4 +1,5 @@
-"""`python -m experiments pretrained`: the whole path at smoke, and refining from what it made."""
+"""`python -m experiments pretrained` at the smoke profile, and refining from the classifier that it
+makes."""
 
 from pathlib import Path
 

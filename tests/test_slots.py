@@ -1,4 +1,4 @@
-"""The simulated schedule, against times that can be worked out by hand."""
+"""The simulated schedule agrees with times that can be computed by hand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Effected sources that go into several mixtures."""
+"""Sources with effects that are used in several mixtures."""
 
 import dataclasses
 from pathlib import Path
@@ -39,7 +39,8 @@ def drawn(bank: SourceBank, step: int) -> Mixtures:
 
 
 def energy_at(audio: torch.Tensor, frequency: float) -> torch.Tensor:
-    """Power from `frequency` (Hz) to 2% above, of the left of `(batch, channel, sample)`."""
+    """The power from `frequency` (Hz) to 2% above it, in the left channel of audio
+    `(batch, channel, sample)`."""
     window = torch.hann_window(audio.shape[-1])
     spectrum = torch.fft.rfft(audio[:, 0] * window).abs().square()
     middle = round(frequency * audio.shape[-1] / RATE)

@@ -1,4 +1,4 @@
-"""Spectrograms against torch's own complex arithmetic."""
+"""Spectrograms agree with torch's own complex arithmetic."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Splits of a researcher's own data: disjoint, seeded, artists kept together."""
+"""The splits of a user's own data are disjoint and seeded, and keep artists together."""
 
 import shutil
 from pathlib import Path
@@ -136,7 +136,7 @@ def test_musdb_and_multitrack_have_all_splits(
 
 
 def stored_songs(stage: Songs, root: Path) -> set[str]:
-    """The songs that computing the stage stores."""
+    """The songs that a stage stores when it is computed."""
     store = Store(root)
     store.folder(stage).mkdir(parents=True)
     stage.compute(Work(store, store.folder(stage), Progress(note=print), None, ignore, 1))

@@ -1,4 +1,4 @@
-"""Stages as values: what leaves an identity as it is, and what a new kind needs."""
+"""Stages as values: which changes keep their identity, and what a new kind of stage needs."""
 
 import subprocess
 import sys
@@ -21,13 +21,13 @@ STAGE = TABLE2.row("x-umx-psi-refined").stage
 
 
 def grown(kind: type, entry: Any) -> type:
-    """`kind` under its own name with one field more."""
+    """`kind` with one more field, under the same name."""
     names = {"__annotations__": {"later": Any}, "later": entry, "__doc__": kind.__doc__}
     return dataclass(frozen=True)(type(kind.__name__, (kind,), names))
 
 
 def with_grown(stage: Stage, kind: type, entry: Any, **values: Any) -> Any:
-    """`stage` as a version of the code has it in which `kind` has that field more."""
+    """`stage` as in a later version of the code, in which `kind` has one more field."""
     later = grown(kind, entry)
 
     def change(part: Any) -> Any:
@@ -40,7 +40,7 @@ def with_grown(stage: Stage, kind: type, entry: Any, **values: Any) -> Any:
 
 
 DEPTHS = [Separator, Classifier, SeparatorSettings, XUMX, ConvNeXt]
-"""A stage, one that it is made from, a stage's settings, and settings within settings."""
+"""A stage, a stage that it is made from, a stage's settings, and settings within settings."""
 
 
 @pytest.mark.parametrize("kind", DEPTHS)

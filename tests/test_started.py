@@ -1,4 +1,4 @@
-"""Refining from a start: what is trained on what, going on after a kill, and the shipped file."""
+"""Refining from a start: what trainings use, resuming after a kill, and the shipped file."""
 
 import json
 import re
@@ -39,7 +39,7 @@ REFINING = Refining(windows_per_segment=2)
 
 
 def swapped(stems: AudioSet) -> AudioSet:
-    """The first song's bass and drums under each other's label."""
+    """The same stems, where the first song's bass and drums have each other's label."""
     names = {"bass": ("drums",), "drums": ("bass",)}
     return with_labels(
         stems,
@@ -53,7 +53,7 @@ def swapped(stems: AudioSet) -> AudioSet:
 
 
 class Heard:
-    """Counts the steps of trainings, and ends the process' work after so many."""
+    """Counts the steps of trainings, and interrupts them after `most` steps."""
 
     def __init__(self, most: int | None = None) -> None:
         self.steps = 0
@@ -112,7 +112,7 @@ def test_the_start_is_left_as_it_was(
 def test_a_class_that_no_stem_holds_alone_ends_the_trainings_and_is_named(
     tone_stems: AudioSet, tmp_path: Path
 ) -> None:
-    """A start whose outputs are the same for every stem finds one class in all of them."""
+    """The start has the same outputs for every stem, so it finds one class in all of them."""
     torch.manual_seed(0)
     blind = build_classifier(TONE_SETTINGS)
     with torch.no_grad():

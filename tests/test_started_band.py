@@ -1,5 +1,5 @@
-"""The shipped start on songs of the band that it never heard: it mends labels, harms none, and is
-right about as often as it says."""
+"""The shipped start on songs of the band that it was not trained on: it mends labels, harms none,
+and is right about as often as its confidence says."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory: pytest.TempPathFactory) -> AudioSet:
-    """12 songs of 6 s, none of which the start learnt from."""
+    """The tracks of 12 songs of 6 s, on which the start was not trained."""
     folder = tmp_path_factory.mktemp("tracks")
     with AudioSetWriter(folder, RATE) as writer:
         for number, song in zip(SONGS, play_songs("b", 2023, SONGS, 6.0, RATE, 1), strict=True):
@@ -45,7 +45,7 @@ def start() -> ClassifierFile:
 def judged(
     tracks: AudioSet, start: ClassifierFile, noise: Corruption, folder: Path
 ) -> tuple[Labels, dict[tuple[str, str], Verdict], Labels]:
-    """Given labels, what is found by the start alone, and the truth."""
+    """The given labels, the verdicts of the start alone, and the truth."""
     songs = {clip.song for clip in tracks.clips}
     stems, truth = corrupted_stems(tracks, noise, 0, songs, folder)
     rows = [row for row, _ in stem_windows(start.model, stems, start.settings, 4, CPU)]

@@ -1,4 +1,4 @@
-"""What a trial is: a registry row with some fields changed, selected on validation songs."""
+"""A trial is a registry row with some fields changed, selected on validation songs."""
 
 import itertools
 from dataclasses import replace
@@ -55,7 +55,7 @@ def bound(name: str, profile: str = "smoke") -> Bound:
 
 
 def every_study() -> list[Bound]:
-    """The studies as they are, and each objective over every parameter."""
+    """All studies as they are, and a study of every parameter for each objective."""
     named = [
         Bound(study, profile, "band") for study in STUDIES.values() for profile in (SMOKE, MINI)
     ]

@@ -1,4 +1,4 @@
-"""Studies run: resumed, pruned, with failures; shown, frozen, refused."""
+"""Studies are run, resumed and pruned, with failures; then they are shown, frozen or refused."""
 
 import importlib.util
 import os
@@ -169,7 +169,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def made_by(text: str) -> registry.Row:
-    """The row that a printed text makes, by its own imports alone."""
+    """The row that a printed text makes, with no imports but its own."""
     names: dict[str, object] = {}
     imports, _, row = text.partition("Row(\n")
     exec(imports, names)
@@ -332,7 +332,7 @@ def test_reading_a_store_without_studies_makes_none(
 
 
 def optuna_says(words: str) -> list[str]:
-    """What one of Optuna's commands prints, given as a line for a shell."""
+    """The output of one of Optuna's commands, which is given as a line for a shell."""
     program, *rest = shlex.split(words)
     assert program == "optuna"
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""Workers of one study: side by side, killed, silent, slow, interrupted."""
+"""Workers of one study: side by side, killed, silent, slow, and interrupted."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def f1_store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds in the place of minutes."""
+    """Shortens the waits of workers from minutes to less than a second."""
     monkeypatch.setattr(sweeps.workers, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(sweeps.workers, "GRACE_SECONDS", 0.8)
     monkeypatch.setattr(sweeps.trials, "LOOK_SECONDS", 0.05)
@@ -89,7 +89,7 @@ run_study(open_study(bound, sys.argv[1]), bound, Store(Path(sys.argv[2])), hang,
 
 
 def hanging_worker(url: str, root: Path) -> subprocess.Popen[str]:
-    """Another process that has asked for a trial and never ends it."""
+    """A process that has begun a trial and never ends it."""
     words = [sys.executable, "-c", KILLED, url, str(root)]
     worker = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
@@ -143,7 +143,7 @@ def test_a_worker_takes_up_the_trial_of_one_killed_beside_it(storage: str, tmp_p
 
 
 def trial_elsewhere(bound: Bound, url: str) -> optuna.Trial:
-    """One that a worker on another machine is at."""
+    """A trial that a worker on another machine has begun."""
     study = open_study(bound, url)
     study.enqueue_trial(bound.own_values())
     ranges = {each.name: distribution(each) for each in bound.study.parameters}

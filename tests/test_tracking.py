@@ -1,4 +1,4 @@
-"""W&B: what is in the offline files, and that nothing leaves the machine."""
+"""W&B: the offline files are right, and nothing leaves the machine."""
 
 import json
 import subprocess
@@ -26,8 +26,9 @@ from tests.wandb_process import BLOCKED, ROOT, Listener, environment, file_of, o
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, str]:
-    """A store whose stages were tracked offline, with every way out of the machine watched: Python
-    sockets blocked, and a listener in the place of each proxy and of W&B's server."""
+    """A store whose stages were tracked offline, and what the process wrote to stderr. Every way
+    out of the machine is watched: Python's sockets are blocked, and a listener takes the place of
+    each proxy and of W&B's server."""
     root = tmp_path_factory.mktemp("runs")
     store = fill(root)
     with Listener() as listener:

@@ -32,7 +32,7 @@ def report(store: Path, output: Path, **variables: str) -> subprocess.CompletedP
 
 
 class Server:
-    """Knows one user and keeps the reports it is given."""
+    """A server that knows one user and keeps the reports that it gets."""
 
     def __init__(self) -> None:
         self.saved: list[dict[str, object]] = []
@@ -123,7 +123,7 @@ def test_a_server_that_fails_is_named_with_the_local_page(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_every_panel_draws_what_the_runs_beside_it_log(tmp_path: Path) -> None:
-    """Real runs: a study with its trials, and a row or two of each table."""
+    """The runs are real: a study with its trials, and rows of Tables 3 to 5."""
     store = tmp_path / "runs"
     scale = ["--profile", "smoke", "--store", str(store)]
     for words in (
@@ -183,7 +183,7 @@ class Run:
 
 
 def grids_of(spec: dict[str, Any]) -> Iterator[tuple[set[str], set[str], list[dict[str, Any]]]]:
-    """Of each panel grid the tags and job types of the runs it shows, and its panels."""
+    """For each panel grid, the tags and job types of the runs that it shows, and its panels."""
     for block in spec["blocks"]:
         if block["type"] == "panel-grid":
             (runs,) = block["metadata"]["runSets"]
@@ -196,7 +196,7 @@ def grids_of(spec: dict[str, Any]) -> Iterator[tuple[set[str], set[str], list[di
 
 
 def keys_of(panel: dict[str, Any]) -> set[str]:
-    """What a panel draws: a summary or history key, or "config:" and a config key."""
+    """The keys that a panel draws: of the summary or history, or "config:" and a config key."""
     config = panel["config"]
     match panel["viewType"]:
         case "Bar Chart":

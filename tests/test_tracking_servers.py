@@ -1,4 +1,4 @@
-"""W&B: no server, and no half of an installation, can hold a stage up or fail it."""
+"""W&B: no server and no incomplete installation can delay a stage or make it fail."""
 
 import os
 import socket
@@ -31,14 +31,14 @@ def refusing() -> str:
 
 @pytest.fixture
 def failing() -> Iterator[str]:
-    """Answers everything with an error page."""
+    """The address of a server that answers everything with an error page."""
     with served(lambda text: None) as url:
         yield url
 
 
 @pytest.fixture
 def dropping() -> Iterator[str]:
-    """Lets a run begin, then hangs for ever."""
+    """The address of a server that lets a run begin and then never answers."""
 
     def answer(text: str) -> object:
         project = {"id": "UHI=", "name": "p", "entity": {"id": "RQ==", "name": "me"}}

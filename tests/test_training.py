@@ -218,7 +218,7 @@ def test_the_rate_warms_up_and_falls_to_its_final_share() -> None:
 def test_a_tiny_classifier_recovers_flipped_labels_better_than_chance(
     tone_stems: AudioSet, tmp_path: Path
 ) -> None:
-    """A quarter of the stems get a wrong label; training on them as they are finds the truth."""
+    """A quarter of the stems get a wrong label. A classifier trained on them finds the truth."""
     truth = {(clip.song, clip.name): clip.label for clip in tone_stems.clips}
     wrong = {("song0", "vocals"): ("bass",), ("song1", "drums"): ("other",)}
     wrong |= {("song2", "bass"): ("vocals",)}

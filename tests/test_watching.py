@@ -1,5 +1,5 @@
-"""Measures on validation songs while a training runs: what they are, what they cost, and that they
-cannot fail it."""
+"""Measures on validation songs while a training runs: their values, their cost, and that they
+cannot make it fail."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ SMOKE = PROFILES["smoke"]
 
 
 class Loudest(torch.nn.Module):
-    """Finds a class wherever there is sound at its tone's frequency."""
+    """A classifier that finds a class wherever there is sound at the frequency of its tone."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         bins = [round(f * CLASSIFIER.fft / RATE) for f in CLASS_TONES.values()]

@@ -1,4 +1,4 @@
-"""What runs at once on a machine, with a GPU and without, and what a worker may do there."""
+"""What runs at once on a machine, with and without a GPU, and what a worker may use."""
 
 import os
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def started(
     needs: Needs | None = None,
     running: Sequence[Grant] = (),
 ) -> list[Grant]:
-    """What starts of the stages `ready`, before any of it ends."""
+    """The grants of those stages in `ready` that start before any of them ends."""
     left, together = list(ready), list(running)
     while grant := next_grant(left, together, machine, needs or Needs()):
         left.remove(grant.stage)
@@ -67,7 +67,7 @@ def names(grants: list[Grant]) -> list[Stage]:
 
 
 def known(total: float, **trainings: float) -> Needs:
-    """Needs in GB, of the trainings PSI, XUMX and DEMUCS."""
+    """The measured needs of the trainings PSI, XUMX and DEMUCS, in GB."""
     stages = {"psi": PSI, "xumx": XUMX, "demucs": DEMUCS}
     needs = Needs()
     for name, memory in trainings.items():
@@ -77,7 +77,7 @@ def known(total: float, **trainings: float) -> Needs:
 
 @pytest.fixture
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the machine's devices, empty."""
+    """An empty folder in the place of the machine's devices."""
     monkeypatch.setattr(runner, "DEVICES", tmp_path)
     for name in ("SELFREFINE_DEVICE", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
@@ -299,7 +299,7 @@ def test_every_ready_stage_has_a_core_before_one_of_many_cores_has_two() -> None
 
 
 def is_kind(value: object) -> bool:
-    """Whether it is a kind of stage and no base of some."""
+    """Whether a value is a kind of stage, and not a base class of several kinds."""
     bases = {"Stage", "Songs", "StemSet", "Training", "Relabelling"}
     return isinstance(value, type) and issubclass(value, Stage) and value.__name__ not in bases
 
@@ -324,7 +324,7 @@ def test_what_a_stage_uses_is_no_part_of_its_identity() -> None:
 
 
 class Said:
-    """A pipe's end that keeps what was sent."""
+    """The end of a pipe, which keeps the messages that are sent."""
 
     def __init__(self) -> None:
         self.messages: list[object] = []

@@ -1,4 +1,4 @@
-"""Files and folders are replaced whole or not at all, and tables keep every name."""
+"""Files and folders are replaced whole or not at all, and tables keep any file name."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from selfrefine.files.table import read_csv, write_csv
 
 
 def fail_after(path: Path) -> None:
-    """Writes half of a file."""
+    """Writes a part of a file, then raises."""
     path.write_text("half")
     raise KeyboardInterrupt
 

@@ -19,7 +19,7 @@ TONE_SETTINGS = replace(
 
 
 def train_tone_classifier(folder: Path) -> Path:
-    """Learns from songs that no test refines; returns its file."""
+    """Trains the classifier on songs that no test refines. Returns its file."""
     with AudioSetWriter(folder / "stems", RATE) as writer:
         for song in range(3):
             for name in CLASSES:

@@ -1,5 +1,5 @@
-"""A store with one finished stage of each kind that shows something in W&B, without any training;
-run as a program, it tracks them as a worker does."""
+"""A store with a finished stage of each kind that W&B shows something of, made without training.
+Run as a program, this module tracks the stages as a worker does."""
 
 import sys
 from pathlib import Path
@@ -45,7 +45,7 @@ def all_stages() -> list[Stage]:
 
 
 def fill(root: Path) -> Store:
-    """Everything that the noisy rows of Tables 1 and 2 need, finished."""
+    """A store in which everything that the noisy rows of Tables 1 and 2 need is finished."""
     from selfrefine.clips.truth import StemTruth, write_truth
     from selfrefine.refining.probabilities import StemProbability, write_probabilities
 
@@ -83,7 +83,7 @@ def fill(root: Path) -> Store:
 
 
 def report(step: int) -> Any:
-    """As training reports a step; torch, which the real class' module loads, is not needed here."""
+    """A report like those of a training. It is not the real class, so that torch is not loaded."""
     return SimpleNamespace(
         step=step,
         steps=STEPS,
@@ -96,7 +96,7 @@ def report(step: int) -> Any:
 
 
 def track(store: Store, stage: Stage, first: int = 1, stop: bool = False) -> None:
-    """What a worker does; `stop` for one that is killed after its steps."""
+    """Tracks a stage as a worker does. With `stop`, as if it were killed after its steps."""
     from experiments.tracking.stage import start_tracking
 
     origin = {"commit": "abc", "device": "cpu"}
@@ -110,7 +110,7 @@ def track(store: Store, stage: Stage, first: int = 1, stop: bool = False) -> Non
 
 
 def main() -> None:
-    """Tracks the stages of the kinds named, or all; prints each that came to its end."""
+    """Tracks the stages of the kinds on the command line, or all. Prints each kind at its end."""
     store = Store(Path(sys.argv[1]))
     kinds = sys.argv[2:]
     for stage in all_stages():

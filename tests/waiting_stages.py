@@ -1,5 +1,5 @@
-"""Stages that wait, for what happens to their workers meanwhile; and a runner of them, which finds
-a GPU in the folder `dev` of its place."""
+"""Stages that wait, to test what happens to their workers meanwhile, and a runner for them, which
+finds a GPU in the folder `dev` of its place."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ from selfrefine.errors import InputError
 
 @dataclass(frozen=True)
 class Meeting(Stage):
-    """Ends when all that are to meet in the folder `place` are there at once."""
+    """A stage that ends when all stages that are expected in the folder `place` run at once."""
 
     place: str
     name: str
@@ -29,7 +29,7 @@ class Meeting(Stage):
         return f"a meeting of {self.name}"
 
     def compute(self, work: Work) -> dict[str, Any]:
-        """Says on which device and cores it met."""
+        """Waits for the others. Returns the device and the cores of this stage."""
         import torch
 
         place = Path(self.place)
@@ -53,8 +53,8 @@ class GpuMeeting(Meeting):
 
 @dataclass(frozen=True)
 class Parent(Stage):
-    """Never ends, and has children: a fork, which keeps the pipe to the runner open, and a fresh
-    process. Leaves its process id in the folder `place`."""
+    """A stage that never ends and has two children: a fork, which keeps the pipe to the runner
+    open, and a fresh process. It writes its process id into the folder `place`."""
 
     place: str
 
@@ -82,7 +82,7 @@ def parents(place: str) -> list[Stage]:
 
 
 def run(stages: str, place: str) -> None:
-    """Computes what the function named `stages` gives, and prints why some of it failed."""
+    """Computes the stages that the function named `stages` returns. Prints why any failed."""
     # Where the tests run in the background, a shell has them ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runner.DEVICES = Path(place) / "dev"

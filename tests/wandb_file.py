@@ -43,7 +43,7 @@ def by_kind(path: Path) -> dict[str, list[Any]]:
 
 
 def history(path: Path) -> list[dict[str, Any]]:
-    """What was logged, step by step."""
+    """The values that were logged, step by step."""
     return [items(each.item) for each in by_kind(path).get("history", [])]
 
 

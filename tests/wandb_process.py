@@ -1,4 +1,4 @@
-"""Stages tracked in a process of its own, and servers that answer it or do not."""
+"""Stages that are tracked in a separate process, and servers that answer it or do not."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def tracked(root: Path, *kinds: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Tracks stages in a process of its own, as a worker would."""
+    """Tracks stages in a separate process, as a worker does."""
     return subprocess.run(
         [sys.executable, "-m", "tests.tracked_stages", str(root), *kinds],
         cwd=ROOT,
@@ -71,7 +71,7 @@ def one(name: str) -> Stage:
 
 
 class Listener:
-    """A port that counts who calls, and never answers."""
+    """A port that counts connections and never answers."""
 
     def __enter__(self) -> "Listener":
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -94,7 +94,7 @@ class Listener:
 
 
 class served:
-    """A server whose `answer` to a GraphQL query is its data, or None for an error."""
+    """Runs a server. `answer` gives the data for a GraphQL query, or None for an error page."""
 
     def __init__(self, answer: object) -> None:
         class Handler(BaseHTTPRequestHandler):

@@ -20,9 +20,13 @@ NEEDED = ("file", "refined")
 
 @dataclass(frozen=True)
 class Applied:
-    """`labels` of the stems laid out, by their files. `left_out` counts the stems that could not be
-    used and got no label. `changed` counts the stems whose label differs from that in the table
-    `before`; that is None where there was none."""
+    """The outcome of `apply_labels`.
+
+    `labels` are the label sets of the stems laid out, by their files as labels.csv lists them.
+    `left_out` counts the stems that could not be used and got no label. `before` is the table that
+    the stems were laid out by until then, None where there was none. `changed` counts the stems
+    whose label differs from that table.
+    """
 
     labels: dict[str, LabelSet]
     left_out: int
@@ -31,11 +35,11 @@ class Applied:
 
 
 def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, note: Note) -> Applied:
-    """Lays out `out/stems` by `table` and makes it `out/labels.csv`. `source` is the folder of the
-    stems that `out` was refined from, where they were moved since.
+    """Lays out `out/stems` by `table`, and copies the table to `out/labels.csv`.
 
-    Raises InputError for a table that does not fit them and for folders that cannot be used, before
-    anything is changed.
+    `source` is the folder of stems that `out` was refined from, where it was moved since; else
+    None. Raises InputError, before anything is changed, for a table that does not fit the stems and
+    for folders that cannot be used.
     """
     rows = read_csv(table, NEEDED)
     root = source_folder(out, source)
@@ -67,9 +71,9 @@ def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, note: 
 
 
 def source_folder(out: Path, given: Path | None) -> Path:
-    """The folder of the stems that `out` was refined from: `given`, or the one noted in `out`.
+    """The folder of stems that `out` was refined from: `given`, or the one noted in `out`.
 
-    Raises InputError for a folder that was not refined, and for stems that are gone.
+    Raises InputError for an `out` that refining did not make, and for a noted folder that is gone.
     """
     note = out / "work" / SOURCE
     if not note.is_file() and not (out / "audit.html").is_file():
@@ -80,12 +84,12 @@ def source_folder(out: Path, given: Path | None) -> Path:
     if given is not None:
         return given
     if not note.is_file():
-        raise InputError(f"{note}: is gone; say by --source where the stems lie that were refined")
+        raise InputError(f"{note}: is gone; give by --source the folder of stems that was refined")
     root = Path(os.fsdecode(note.read_bytes()))
     if not root.is_dir():
         raise InputError(
-            f"{root}: {out} was refined from it, and it is gone; put it back, or say by --source "
-            "where it is now"
+            f"{root}: {out} was refined from this folder, and it is gone; put it back, or say by "
+            "--source where it is now"
         )
     return root
 
@@ -106,8 +110,8 @@ def refuse_missing_files(
 
 
 def table_before(table: Path, out: Path) -> Path | None:
-    """The table that the folder's stems were laid out by; where `table` is that one, edited in
-    place, the copy kept of an earlier one."""
+    """The table that the stems of `out` were laid out by, None where there is none. Where `table`
+    is that one, edited in place, it is the kept copy of an earlier one."""
     for path in (out / "labels.csv", out / "labels.before.csv"):
         if path.is_file() and not path.samefile(table):
             return path
@@ -115,7 +119,8 @@ def table_before(table: Path, out: Path) -> Path | None:
 
 
 def labels_in(table: Path) -> dict[str, LabelSet | None]:
-    """Label sets by file, None for what is no label set; empty where the table cannot be read."""
+    """Label sets by file, None for words that are no label set. Empty where the table cannot be
+    read."""
     try:
         rows = read_csv(table, NEEDED)
     except InputError:
@@ -124,7 +129,7 @@ def labels_in(table: Path) -> dict[str, LabelSet | None]:
 
 
 def keep_table(table: Path, out: Path) -> None:
-    """Makes `out/labels.csv` a copy of the table; a different one that was there is kept aside."""
+    """Copies the table to `out/labels.csv`. A different table that was there is kept aside."""
     target = out / "labels.csv"
     text = table.read_bytes()
     before = target.read_bytes() if target.exists() else text
@@ -135,7 +140,8 @@ def keep_table(table: Path, out: Path) -> None:
 
 
 def keep_aside(text: bytes, out: Path) -> None:
-    """Keeps a table as labels.before.csv, labels.before-2.csv and so on; an equal one only once."""
+    """Keeps a table as labels.before.csv, labels.before-2.csv and so on. Equal tables are kept
+    once."""
     number = 1
     path = out / "labels.before.csv"
     while path.exists():
@@ -152,7 +158,8 @@ def write_copy(path: Path, text: bytes) -> None:
 
 
 def label_counts(applied: Applied) -> list[tuple[str, int]]:
-    """Stems by label set, those of one class first; then those dropped, and those not usable."""
+    """The number of stems with each label set, small sets first; then the number of those dropped,
+    and of those not usable."""
     counts = Counter(applied.labels.values())
     dropped = counts.pop((), 0)
     rows = [(label_words(label), counts[label]) for label in sorted(counts, key=label_rank)]

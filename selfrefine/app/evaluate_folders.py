@@ -1,8 +1,8 @@
 """Scoring a folder of separated songs against a folder of references.
 
-Protocol: BSS Eval v4 as museval computes it, windows and hops of 1 s, median over frames, then
-over songs. SDR alone takes a thousandth of museval's time, all four metrics a thirtieth. Files are
-read a frame at a time, so that a song's length costs no memory.
+The protocol is BSS Eval v4 as museval computes it: windows and hops of 1 s, median over frames,
+then over songs. SDR alone takes a thousandth of museval's time, all four metrics a thirtieth. Files
+are read a frame at a time, so that memory does not grow with a song's length.
 """
 
 import json
@@ -27,10 +27,11 @@ METRICS = ("SDR", "ISR", "SIR", "SAR")
 
 @dataclass(frozen=True)
 class TrackScore:
-    """A song's frames: metric name to `(class, frame)` in dB, NaN where museval has NaN.
+    """The scores of a song.
 
-    `classes` are those that the song was scored on; `silent` names signals that are silent
-    throughout, for which every frame is NaN.
+    `frames` has an array `(class, frame)` in dB for each metric's name, NaN where museval has NaN.
+    `classes` are those that the song was scored on. `silent` names the signals that are silent
+    throughout; with any of these every frame is NaN.
     """
 
     song: str
@@ -46,7 +47,7 @@ class TrackScore:
 def score_folders(
     references: Path, estimates: Path, all_four: bool, with_museval: bool
 ) -> Iterator[TrackScore]:
-    """Scores song by song, in the order of their names, after a check that every file is there.
+    """Checks that every file is there, then scores song by song, in the order of their names.
 
     Raises InputError for a song without estimates, for files that do not fit together, and when
     museval is asked for and cannot be imported.
@@ -60,7 +61,8 @@ def score_folders(
 
 
 def song_pairs(song: SongFiles, estimates: Path) -> list[tuple[StemFile, StemFile]]:
-    """Reference and estimate of each class that the song has."""
+    """The files of reference and estimate for each class that the song has. Raises InputError for
+    an estimate that is missing."""
     stems = {file.label[0]: file for file in song.files if len(file.label) == 1}
     return [
         (stems[name], StemFile(name, (name,), estimate_file(estimates, name)))
@@ -78,7 +80,7 @@ def score_song(
             frames = track_frames(reference, estimate, rate, all_four, with_museval)
         except InputError as error:
             raise InputError(f"{song} ({', '.join(classes)}): {error}") from error
-        # A signal silent throughout leaves no frame: only then is it worth reading again.
+        # A signal that is silent throughout makes every frame NaN. Only then are files read again.
         scored = np.isfinite(frames["SDR"]).any()
         silent = () if scored else silent_names(classes, reference, estimate)
     return TrackScore(song, classes, frames, silent)
@@ -87,7 +89,7 @@ def score_song(
 def silent_names(
     classes: tuple[str, ...], reference: StreamedStems, estimate: StreamedStems
 ) -> tuple[str, ...]:
-    """As `reference bass`."""
+    """The names of the signals that are silent throughout, as in `reference bass`."""
     silent = silent_sources(reference, estimate)
     return tuple(
         f"{kind} {name}"
@@ -104,9 +106,10 @@ def track_frames(
     all_four: bool,
     with_museval: bool,
 ) -> dict[str, np.ndarray]:
-    """Metric name to `(class, frame)` in dB.
+    """For each metric's name, its scores `(class, frame)` in dB.
 
-    All four are computed on the device that trains; SDR alone takes less than moving audio there.
+    All four metrics are computed on the training device. SDR alone is computed on the CPU: it takes
+    less time than moving the audio to a GPU.
     """
     if with_museval:
         return museval_frames(reference[..., :], estimate[..., :], rate)
@@ -136,8 +139,8 @@ def streamed_pairs(
 ) -> Iterator[tuple[StreamedStems, StreamedStems, int]]:
     """References and estimates `(class, channel, sample)` and their sample rate in Hz.
 
-    Read as 16-bit integers where every file holds them, else as floating point: the metrics do not
-    depend on the scale.
+    They are read as 16-bit integers where every file holds those, else as floating point. The
+    metrics do not depend on the scale.
     """
     headers = fitting_headers(pairs)
     dtype = "int16" if all(header.subtype == "PCM_16" for header in headers) else "float32"
@@ -170,7 +173,8 @@ def fitting_headers(pairs: list[tuple[StemFile, StemFile]]) -> list[Header]:
 
 
 def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, np.ndarray]:
-    """The same frames by museval itself."""
+    """The scores `(class, frame)` in dB as museval itself computes them, by metric. Raises
+    InputError where museval cannot be imported, or refuses the song."""
     try:
         with from_extra("musdb", needed_by="--with museval"):
             from museval.metrics import bss_eval
@@ -194,7 +198,8 @@ def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> di
 
 
 def median_scores(scores: list[TrackScore], metric: str) -> dict[str, float]:
-    """Median over songs per class, in dB; songs without the class or a frame are passed over."""
+    """The median over songs per class, in dB. Songs without the class, or without a scored frame,
+    are ignored."""
     table = np.full((len(scores), len(CLASSES)), np.nan)
     for row, score in zip(table, scores, strict=True):
         row[[CLASSES.index(name) for name in score.classes]] = score.median(metric)

@@ -1,6 +1,6 @@
-"""What a data set holds, and its problems, for `selfrefine check-data`.
+"""The contents of a data set and its problems, for `selfrefine check-data`.
 
-Headers first, all of them; then the audio of the readable files, songs in parallel.
+All headers are read first, then the audio of the readable files, several songs at once.
 """
 
 import os
@@ -20,14 +20,15 @@ from selfrefine.progress import Count
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 CLIPPED_SHARE = 1e-4
-"""Of a file's samples; from here up clipping is reported."""
+"""Clipping is reported where more than this share of a file's samples is clipped."""
 EQUAL_LENGTHS_S = 0.05
 """Files of a song whose lengths differ by this much at most count as equally long."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """`fatal` where training would fail or a score be worthless; others are mended or harmless."""
+    """A problem of a data set. Where it is `fatal`, training would fail or a score would be
+    worthless. Other problems are harmless, or reading mends them."""
 
     kind: str
     where: str
@@ -37,7 +38,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Inspection:
-    """`songs` by split (the empty name where there is none), `facts` by split and song."""
+    """The contents of a data set. `songs` are by split, under "" where there are no splits. `facts`
+    are by split and song."""
 
     layout: str
     songs: dict[str, list[SongFiles]]
@@ -45,7 +47,8 @@ class Inspection:
     problems: list[Problem]
 
     def seconds(self, split: str, name: str, kept: bool) -> float:
-        """Length of a class' stems in a split, whole or after silence removal."""
+        """The length in s of a split's stems of one class: after silence removal if `kept`, else
+        whole. Stems of several classes are not counted."""
         total = 0.0
         for song in self.songs[split]:
             facts = self.facts.get((split, song.name))
@@ -57,8 +60,8 @@ class Inspection:
 
 
 def inspect(root: Path, count: Count) -> Inspection:
-    """Reads everything under `root`; bytes are counted. Raises InputError where no song
-    is found at all."""
+    """Reads everything under `root`; `count` takes bytes. Raises InputError where no song is
+    found."""
     layout, songs = find_splits(root)
     problems: list[Problem] = []
     headers: dict[tuple[str, str], dict[str, Header]] = {}
@@ -159,7 +162,7 @@ def set_problems(
     songs: dict[str, list[SongFiles]],
     headers: dict[tuple[str, str], dict[str, Header]],
 ) -> list[Problem]:
-    """What shows only in the whole set."""
+    """The problems that show only in the whole data set."""
     found = []
     of_files = [
         (f"{song}/{name}", header)
@@ -204,7 +207,8 @@ def set_problems(
 def duplicates(
     songs: dict[str, list[SongFiles]], facts: dict[tuple[str, str], SongFacts]
 ) -> list[Problem]:
-    """Files of the same audio, all but the first of each."""
+    """A problem for each file with the same audio as an earlier one. Silent files are not
+    compared."""
     seen: dict[str, tuple[str, str]] = {}
     found = []
     for split, of_split in songs.items():

@@ -1,4 +1,4 @@
-"""labels.csv: what refining decided of each stem, and reading it back, hand edits included."""
+"""labels.csv, the table of refining's decisions. It can be read back after edits by hand."""
 
 import csv
 import io
@@ -28,15 +28,18 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class StemDecision:
-    """What refining decided of a stem.
+    """The decision of refining for a stem.
 
-    `file` is its path within the data set; `name` its name within its song. `probability` is per
-    class in CLASSES' order, None for a stem that could not be used. `proposed` is the label set
-    that the classifier finds, `refined` the one that stands, and `confidence` the probability that
-    `proposed` is exactly right. `reason` says why the given label set stands against the proposed
-    one, or why a stem was left out. `iteration` is the first from which on the label set stayed the
-    proposed one, 0 where none was. `most_probable` is true where no class passes the threshold and
-    `proposed` is the most probable one.
+    `file` is its path within the data set, `name` its name within its song, and `seconds` the
+    length of the whole file. `probability` is per class in CLASSES' order. `proposed` is the label
+    set that the classifier finds, `refined` the one that stands, and `confidence` the probability
+    that `proposed` is exactly right. `probability`, `confidence` and `seconds` are None for a stem
+    that could not be used.
+
+    `reason` says why the given label set stands against the proposed one, why a stem was left out,
+    or that `proposed` is the most probable class alone. `most_probable` is true in the last case,
+    where no class passes the threshold. `iteration` is the first one from which on the proposed
+    label set did not change; it is 0 for the start, and for a stem that could not be used.
     """
 
     song: str
@@ -62,15 +65,16 @@ class StemDecision:
 
     @property
     def doubt(self) -> float:
-        """The probability that the label set that stands is wrong, by the classifier; 0 for a stem
-        that could not be used."""
+        """How probable it is, by the classifier, that the label set that stands is wrong; 0 for a
+        stem that could not be used."""
         if self.confidence is None:
             return 0.0
         return self.confidence if self.refined != self.proposed else 1 - self.confidence
 
 
 def listed_file(root: Path, file: StemFile) -> str:
-    """A stem's file as labels.csv lists it: its path within the data set, a stream after a `#`."""
+    """A stem's file as labels.csv lists it: its path within the data set, and for a stream `#` and
+    the stem's name."""
     path = file.path.relative_to(root).as_posix()
     return path if file.stream is None else f"{path}#{file.name}"
 
@@ -102,18 +106,18 @@ def labels_text(decisions: Iterable[StemDecision]) -> str:
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """A line of a table. A cell that holds a line's end of any kind is quoted: csv does so for
-    those of its own line ends alone."""
+    """A line of a table, which ends with LF. A cell with CR or LF is quoted. The csv module quotes
+    only the characters of its own line end, so it is given CR LF."""
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\r\n").writerow(cells)
     return out.getvalue().removesuffix("\r\n") + "\n"
 
 
 def read_labels(path: Path, root: Path, songs: list[SongFiles]) -> list[SongFiles]:
-    """The songs under the refined labels of a labels.csv, stems without a label left out.
+    """The songs under the refined labels of a labels.csv. Stems without a label are left out.
 
-    Raises InputError, naming the line, for a class that is none, for a stem that is not in the
-    data set, and for a stem of the data set without a line.
+    Raises InputError for words that are no label set and for a stem that is not in the data set,
+    naming the line; for a stem of the data set without a line; and where no stem has a label.
     """
     known = {listed_file(root, file): file for song in songs for file in song.files if file.label}
     labels: dict[str, LabelSet] = {}

@@ -1,4 +1,4 @@
-"""The folders that a command writes into: new ones, outside of what it reads."""
+"""The folder that a command writes into. It lies outside the folder that the command reads."""
 
 import json
 import os
@@ -10,14 +10,15 @@ from selfrefine.errors import InputError
 from selfrefine.files.atomic import write_json
 
 SOURCE = "source.path"
-"""In the `work` of a refined folder: the input folder's path, as bytes of the file system."""
+"""A file in the `work` folder of a refinement. It holds the path of the input folder, in the bytes
+of the file system."""
 
 
 def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> None:
-    """Creates `out`, or takes an empty folder; with `keep` one that holds something already.
+    """Creates `out`, or accepts an empty folder there. With `keep`, the folder may hold something.
 
     Raises InputError where `out` lies inside `source`, which must not change, or `source` inside
-    `out`; where it holds something already; and where it cannot be written.
+    `out`; where `out` holds something, without `keep`; and where it cannot be written.
     """
     real = Path(os.path.realpath(out))
     if source is not None:
@@ -40,10 +41,11 @@ def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> No
 
 
 def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
-    """Returns `out/work`. There order.json holds `mark`, JSON values that say what is done and how;
-    a name that a mark from before lacks counts as None.
+    """Begins a run in `out`, or resumes the one that was begun there. Returns `out/work`.
 
-    Raises InputError for an `out` that was begun with another mark, or holds something else.
+    `mark` are JSON values that say what the run computes, and how; `work/order.json` keeps them. A
+    name that the kept mark lacks counts as None there. Raises InputError for an `out` that was
+    begun with another mark, or that holds something else.
     """
     work = out / "work"
     path = work / "order.json"
@@ -65,7 +67,7 @@ def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
                 f"give the same arguments as then{hint}"
             )
     elif set(out.rglob("*")) - {work, *work.glob(f"{path.name}.*partial")}:
-        # What a killed run wrote of its order is nothing to lose.
+        # A killed run may leave a part of order.json, which may be overwritten.
         raise InputError(f"{out}: nothing to resume there; choose a new or an empty folder")
     work.mkdir(exist_ok=True)
     write_json(path, mark)
@@ -73,7 +75,7 @@ def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
 
 
 def refuse_full_disk(folder: Path, needed: float, what: str) -> None:
-    """Raises InputError where `needed` bytes are not free."""
+    """Raises InputError where the disk of `folder` has fewer than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(

@@ -1,4 +1,4 @@
-"""A folder's stems made ready to train on; what is left out is noted."""
+"""Preparing the stems of a folder for training. Files and stems that are left out are noted."""
 
 from pathlib import Path
 
@@ -22,7 +22,8 @@ def note_unused(source: Path, songs: list[SongFiles], progress: Progress) -> Non
 def trimmed_stems(
     songs: list[SongFiles], work: Path, sample_rate: int, progress: Progress
 ) -> TrimmedStems:
-    """The stems without silence at `sample_rate`, read anew or kept in `work` from before."""
+    """The stems at `sample_rate` Hz with their silence removed. They are kept in `work`, and read
+    from their files where they are not there yet."""
     folder = work / "stems"
     if not (folder / "index.json").exists():
         needed = listed_seconds(songs) * sample_rate * 4

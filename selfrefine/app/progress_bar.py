@@ -17,17 +17,17 @@ class ProgressBar:
 
     @property
     def progress(self) -> Progress:
-        """The carrier whose news this bar shows."""
+        """The `Progress` whose reports this bar shows."""
         return Progress(self.step, self.count, self.note)
 
     def step(self, report: StepReport) -> None:
-        """For a training."""
+        """Shows a report of a training."""
         self.show("training", "step", report.step, report.steps)
         if self.bar is not None:
             self.bar.set_postfix_str(f"loss {report.loss:.3f}", refresh=False)
 
     def count(self, done: float, total: float) -> None:
-        """For stems read or looked at."""
+        """Shows how many stems are read or judged."""
         self.show("stems", "stem", done, total)
 
     def note(self, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""`selfrefine refine`: from a folder of stems to label sets; `refine_report` writes the results."""
+"""`selfrefine refine`: refines the labels of a folder. `refine_report` writes the results."""
 
 import hashlib
 import os
@@ -32,18 +32,18 @@ from selfrefine.settings import ClassifierSettings, Refining
 from selfrefine.training.device import prepare, training_device
 
 PAPER_ITERATIONS = 2
-"""Psi_refined is the second one (section 3.1)."""
+"""The second iteration's classifier is the paper's Psi_refined (section 3.1)."""
 
 
 @dataclass(frozen=True)
 class RefineOrder:
-    """What the command line asked for.
+    """The order of a command line.
 
-    `start` is the file of a classifier to train on, `classifier` of one to use as it is; where both
-    are None, classifiers are trained from nothing, the paper's way. After a start `sure` decides
-    the labels, and the stems of a song are weighed `together` or not. Otherwise `threshold` (None:
-    the scale's or the classifier's) and `most_probable` decide them. `iterations` of None is the
-    number that suits the collection.
+    `start` is the file of a classifier to train further, `classifier` the file of one to use as it
+    is. Where both are None, classifiers are trained from random weights, as in the paper. With a
+    start, `sure` decides the labels, and the stems of a song are weighed `together` or one by one.
+    Otherwise `threshold` (None: the classifier's own, or else the scale's) and `most_probable`
+    decide them. `iterations` of None stands for the usual number of trainings.
     """
 
     source: Path
@@ -64,10 +64,11 @@ class RefineOrder:
 
 
 def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
-    """Refines `songs`, those of the order's source, into its output folder, which exists.
+    """Refines `songs`, the songs in the order's source, into its output folder, which exists.
 
     Raises InputError for input that cannot be used, and for an output folder that was begun with
-    another order."""
+    another order.
+    """
     truth = true_labels_of(songs, order.truth) if order.truth else None
     device = training_device()
     prepare(device)
@@ -95,7 +96,7 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
         if found.weights.exists():
             save_classifier(classifier, found.weights, settings, threshold)
         elif order.start:
-            # Without a training the start alone decided.
+            # Without a training, the start alone decided the labels.
             with written_whole(classifier) as partial:
                 shutil.copyfile(order.start, partial)
         refined = Refined(
@@ -114,8 +115,9 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
 
 @dataclass(frozen=True)
 class Found:
-    """What refining found. `weights` is the file of the last training's classifier; it exists where
-    there was a training. `words` say how labels were decided, as pairs of what and how."""
+    """The findings of refining. `weights` is the file of the last training's classifier; it exists
+    only where there was a training. `words` are pairs of a name and a value; they say how labels
+    were decided."""
 
     iterations: list[Iteration]
     verdicts: dict[Key, Verdict]
@@ -124,7 +126,7 @@ class Found:
 
 
 def by_start(run: Refinement, order: RefineOrder, start: nn.Module) -> Found:
-    """By a classifier that knows the classes already, and those trained on from it."""
+    """Refines by a classifier that knows the classes already, and by further trainings of it."""
     stems = len(run.stems.clips)
     count = usual_trainings(stems) if order.iterations is None else order.iterations
     run = replace(run, settings=training_on(run.settings, stems))
@@ -135,7 +137,7 @@ def by_start(run: Refinement, order: RefineOrder, start: nn.Module) -> Found:
 
 
 def by_classifier(run: Refinement, classifier: nn.Module) -> Found:
-    """By a classifier as it is."""
+    """Refines by a classifier as it is, without any training."""
     folder = run.folder / "given-classifier"
     folder.mkdir(exist_ok=True)
     rows = judge_stems(
@@ -153,7 +155,7 @@ def by_classifier(run: Refinement, classifier: nn.Module) -> Found:
 
 
 def by_training(run: Refinement, iterations: int | None) -> Found:
-    """By classifiers trained from nothing on the collection itself: the paper's way."""
+    """Refines by classifiers trained on the collection from random weights, as in the paper."""
     count = PAPER_ITERATIONS if iterations is None else iterations
     return at_threshold(list(refine_iterations(run, count)), run.refining)
 
@@ -167,8 +169,8 @@ def at_threshold(iterations: list[Iteration], refining: Refining) -> Found:
 
 
 def true_labels_of(songs: list[SongFiles], path: Path) -> Labels:
-    """True label sets by (song, name), of the stems that a truth.csv names. Raises InputError for a
-    file that is no such table, and for one of other songs."""
+    """True label sets by (song, name), for the stems that a truth.csv names. Raises InputError for
+    a file that is no such table, and for a table of other songs."""
     table = read_truth(path)
     truth = {
         (song.name, file.name): table[song.name, words]
@@ -184,8 +186,8 @@ def true_labels_of(songs: list[SongFiles], path: Path) -> Labels:
 def order_mark(
     order: RefineOrder, songs: list[SongFiles], settings: ClassifierSettings, refining: Refining
 ) -> dict[str, Any]:
-    """What must be the same for a run to be resumed, as JSON values. Options that were added later
-    are None where they change nothing, as in runs from before them."""
+    """The JSON values that must be the same for a run to be resumed. An option that was added later
+    is None where it changes nothing, so that a run from before it can be resumed."""
     given = order.start or order.classifier
     digest = hashlib.sha256(given.read_bytes()).hexdigest() if given else None
     return {

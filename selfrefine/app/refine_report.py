@@ -1,4 +1,5 @@
-"""The results of refining: labels.csv, segments.csv, stems/ by label set, audit.html, a summary."""
+"""Writing the results of refining: labels.csv, segments.csv, stems/ by label set, audit.html, and
+a summary on stdout."""
 
 import hashlib
 import shutil
@@ -33,9 +34,10 @@ from selfrefine.refining.segments import Segment, find_segments
 from selfrefine.settings import ClassifierSettings, Refining
 
 PEAKS = 240
-"""Columns of a stem's waveform."""
+"""How many columns a stem's waveform has."""
 PIECES = 4 * PEAKS
-"""Parts of the trimmed audio: more than columns, so that each column with sound has one."""
+"""How many parts the trimmed audio is cut into: more than columns, so that each column with sound
+gets one."""
 
 RELIABILITY_COLUMNS = ("how sure", "stems", "mean", "right")
 ACCURACY_COLUMNS = ("labels", "label set right", "F1", "precision", "recall", "kept")
@@ -43,7 +45,7 @@ ACCURACY_COLUMNS = ("labels", "label set right", "F1", "precision", "recall", "k
 
 @dataclass(frozen=True)
 class Refined:
-    """A folder's stems, the iterations in order, and what stands."""
+    """A folder's stems, the iterations in order, and the verdict on every usable stem."""
 
     source: Path
     songs: list[SongFiles]
@@ -53,7 +55,7 @@ class Refined:
     iterations: list[Iteration]
     verdicts: dict[Key, Verdict]
     words: list[tuple[str, str]]
-    """How labels were decided, as pairs of what and how."""
+    """Pairs of a name and a value, which say how labels were decided."""
 
 
 def write_report(
@@ -80,7 +82,7 @@ def write_report(
         stretches = [(song, file, segments[song, file.name]) for song, file in usable]
         lay_out_segments(stretches, out / "segments", copy, note)
     else:
-        # It is of a run before, under other labels.
+        # An earlier run may have left it, under other labels.
         shutil.rmtree(out / "segments", ignore_errors=True)
     stems = [
         AuditedStem(decision, paths.get(key), view.curve, view.peaks, view.segments)
@@ -112,7 +114,8 @@ def write_report(
 
 
 def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
-    """Of every stem, also of those that could not be used, in the order of the songs."""
+    """The decision for every stem, in the order of the songs. Stems that could not be used are
+    among them."""
     final = {(row.song, row.name): row for row in refined.iterations[-1].rows}
     decisions = {}
     for song in refined.songs:
@@ -145,8 +148,9 @@ def stem_decisions(refined: Refined) -> dict[Key, StemDecision]:
 
 
 def write_known_labels(out: Path, text: str) -> None:
-    """Writes labels.csv, and its digest, by which an edit by hand is noticed. Until the new table
-    is in place the digest of the one before counts too, so that a kill in between is no edit."""
+    """Writes labels.csv and its digest, which shows later whether someone edited the table. Until
+    the new table is in place, the digest of the old one is kept too, so that a kill in between does
+    not look like an edit."""
     path, digest = out / "labels.csv", out / "work" / "labels.sha256"
     new = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
     before = digest.read_text() if digest.exists() else ""
@@ -169,7 +173,7 @@ def refuse_edited_labels(out: Path) -> None:
 
 @dataclass(frozen=True)
 class StemView:
-    """What the page draws of a stem, over the time of its file."""
+    """The data that audit.html draws for a stem, over the time of its file."""
 
     curve: Curve
     segments: tuple[Segment, ...]
@@ -177,7 +181,7 @@ class StemView:
 
 
 def stem_views(refined: Refined) -> dict[Key, StemView]:
-    """By the last iteration's probabilities."""
+    """The views of all usable stems, from the last iteration's probabilities."""
     last = refined.iterations[-1]
     audio = refined.trimmed.stems
     per_segment = refined.refining.windows_per_segment
@@ -196,8 +200,8 @@ def stem_views(refined: Refined) -> dict[Key, StemView]:
 
 
 def file_peaks(audio: np.ndarray, stem: TrimmedStem) -> np.ndarray:
-    """The largest magnitude, 0 to 1, in each of `PEAKS` equal parts of a stem's file, `(part,)`, of
-    its trimmed audio `(channel, sample)`; removed silence shows as 0."""
+    """The largest magnitude, 0 to 1, in each of `PEAKS` equal parts of a stem's file, `(part,)`.
+    `audio` is the trimmed stem, `(channel, sample)`. Removed silence counts as 0."""
     peaks = np.zeros(PEAKS)
     magnitude = np.abs(audio).max(axis=0)
     parts = min(len(magnitude), PIECES)
@@ -211,7 +215,8 @@ def file_peaks(audio: np.ndarray, stem: TrimmedStem) -> np.ndarray:
 
 
 def accuracy_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
-    """The labels as given and after each iteration, over the stems whose truth is known."""
+    """The accuracy of the labels over the stems whose truth is known: as given, after each
+    iteration, and as they stand if that differs from the last iteration."""
     labels = {"given": {(r.song, r.name): r.given for r in refined.iterations[0].rows}}
     for iteration in refined.iterations:
         words = f"iteration {iteration.number}" if iteration.number else "the start"
@@ -228,8 +233,8 @@ def accuracy_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
 
 
 def reliability_rows(refined: Refined, truth: Labels) -> list[tuple[str, ...]]:
-    """By least confidence: how many stems, their mean confidence, and the share of them whose
-    proposed label set is exactly right."""
+    """A row for each group of stems: its least confidence, how many stems it has, their mean
+    confidence, and the share of them whose proposed label set is exactly right."""
     return [
         (
             f"{group.least:.0%} or more",

@@ -1,4 +1,4 @@
-"""segments.csv, and laying stems out stretch by stretch, so that their clean parts can train."""
+"""segments.csv, and laying stems out by stretches of one label set, to train on the clean parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ SHORTEST_STRETCH = 1.0
 """A stretch shorter than this, in s, is not laid out."""
 
 CHANGE_MARGIN = 0.5
-"""Sound this near to a change, in s, is not laid out: a change is found to half a second. At a
-silence no margin is needed."""
+"""Sound this near to a change, in s, is not laid out, because the time of a change is known to half
+a second only. No margin is needed at a silence."""
 
 SegmentedStem = tuple[str, StemFile, Sequence[Segment]]
 """A stem's song, file and segments."""
 
 
 def write_segments(path: Path, rows: Mapping[tuple[str, str], Sequence[Segment]]) -> None:
-    """Writes the segments by song and file, a line per segment."""
+    """Writes the segments of each (song, file), a line per segment."""
     lines = (
         (
             song,
@@ -49,9 +49,9 @@ def write_segments(path: Path, rows: Mapping[tuple[str, str], Sequence[Segment]]
 
 
 def read_segments(path: Path) -> dict[tuple[str, str], tuple[Segment, ...]]:
-    """The segments by song and file, in their order, from `write_segments`' table.
+    """The segments of each (song, file), in order, from a table that `write_segments` wrote.
 
-    Raises InputError, naming the line, for a file that is none.
+    Raises InputError, naming the line, for a file that is no such table.
     """
     found: dict[tuple[str, str], tuple[Segment, ...]] = {}
     for line, row in enumerate(read_csv(path, COLUMNS), start=2):
@@ -69,8 +69,8 @@ def read_segments(path: Path) -> dict[tuple[str, str], tuple[Segment, ...]]:
 
 @dataclass(frozen=True)
 class Stretch:
-    """From `start` to `end`, in s of its file, the sound of one label set; margins at changes are
-    left out."""
+    """A part of a stem with one label set, from `start` to `end`, in s of its file. Margins at
+    changes are left out."""
 
     start: float
     end: float
@@ -82,8 +82,8 @@ class Stretch:
 
 
 def label_stretches(segments: Sequence[Segment]) -> list[Stretch]:
-    """Joins neighbours of the same classes over any silence, and cuts a margin off where one label
-    set changes into another."""
+    """Joins neighbouring segments of the same classes, over silence of any length, and cuts a
+    margin off where one label set changes into another."""
     runs = [list(run) for _, run in groupby(segments, key=lambda one: one.label)]
     stretches = []
     for number, run in enumerate(runs):
@@ -99,12 +99,13 @@ def label_stretches(segments: Sequence[Segment]) -> list[Stretch]:
 def lay_out_segments(
     stems: Sequence[SegmentedStem], folder: Path, copy: bool, note: Note
 ) -> dict[tuple[str, str], tuple[Path, ...]]:
-    """Makes `folder`, in the place of one from before; returns the paths by (song, name). It holds
-    `<label set>/<song>__<name>~<n>.wav` of every stretch of a stem that changes its label set, and
-    of a stem that does not what `link_stems` makes. A stem without a segment counts as dropped.
+    """Makes `folder` anew. Returns the paths by (song, name).
 
-    `find_songs` reads the folder; each stretch is a song to it. Stretches that are short or hold no
-    class are left out; how many is noted. Raises InputError where the disk has no room.
+    A stem whose label set changes is cut: each stretch becomes
+    `<label set>/<song>__<name>~<n>.wav`. Any other stem is laid out whole, as by `link_stems`; one
+    without a segment counts as dropped. `find_songs` can read the folder, and takes each stretch
+    for a song. Stretches that are short or hold no class are left out, and their number is noted.
+    Raises InputError where the disk has no room.
     """
     whole = [stem for stem in stems if len({one.label for one in stem[2]}) <= 1]
     changing = [stem for stem in stems if len({one.label for one in stem[2]}) > 1]
@@ -145,8 +146,8 @@ def lay_out_segments(
 def write_stretches(
     song: str, file: StemFile, stretches: list[Stretch], folder: Path, taken: set[tuple[str, str]]
 ) -> list[Path]:
-    """Cuts the stretches out of a stem's file, at its own sample rate. A number whose name is
-    `taken` is passed over."""
+    """Cuts the stretches out of a stem's file, at its own sample rate, and returns their paths. A
+    number is left out where its file name is `taken`."""
     if not stretches:
         return []
     own = file.stream
@@ -166,7 +167,8 @@ def write_stretches(
 
 
 def known_as(path: Path) -> tuple[str, str]:
-    """Song and stem that `songs_of_classes` takes a file in a label set's folder for."""
+    """The song and the stem's name that `songs_of_classes` reads from a file in a label set's
+    folder."""
     song, _, name = path.stem.rpartition("__")
     if not song or not label_set_of(name):
         return path.stem, path.parent.name
@@ -176,8 +178,8 @@ def known_as(path: Path) -> tuple[str, str]:
 def needed_bytes(
     whole: Sequence[SegmentedStem], changing: Sequence[SegmentedStem], copy: bool
 ) -> float:
-    """What laying the stems out may take. A file whose samples are not integers may clip and so
-    be written as floats."""
+    """The bytes that laying the stems out may take. A file whose samples are not integers may
+    exceed full scale, and is then written as 32-bit floats."""
     needed = 0.0
     for _, file, segments in changing:
         header = read_header(file)

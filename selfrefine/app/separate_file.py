@@ -1,9 +1,10 @@
 """Separating a file of any length and sample rate in bounded memory.
 
 The file is read in windows of a minute that overlap by five seconds. Each window is resampled to
-the model's rate, separated, resampled back, and faded into its neighbours. The model's input is
-brought to its loudness by that of the whole file, which a first pass measures. X-UMX's recurrent
-layers and its Wiener filter work on a window, not on the file.
+the model's rate, separated, resampled back, and cross-faded with its neighbours. A first pass
+measures the loudness of the whole file; all windows get the gain that brings the file to the
+model's loudness (LUFS). X-UMX's recurrent layers and its Wiener filter see one window, not the
+whole file.
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,8 @@ LARGEST_WAV = 4e9
 
 @dataclass(frozen=True)
 class Window:
-    """`audio` `(channel, sample)` of the file from `start` in s on; `last` ends the file."""
+    """A window of a file: `audio` `(channel=2, sample)` begins at `start`, in s. `last` is true for
+    the one that ends the file."""
 
     start: int
     audio: np.ndarray
@@ -49,11 +51,12 @@ def separate_file(
     device: torch.device,
     progress: Progress,
 ) -> list[Path]:
-    """Writes `<class>.wav` into `folder`, 32-bit float at the file's rate, as long as the file;
-    mono for mono, else stereo. The files appear whole or not at all.
+    """Writes `<class>.wav` into `folder` and returns the paths.
 
-    Seconds are counted. Raises InputError for a file that cannot be read or whose samples are not
-    all finite, and where the disk does not take the stems.
+    The stems are 32-bit float at the file's rate and as long as the file; they are mono for a mono
+    file, else stereo. They appear whole or not at all. `progress` counts seconds. Raises InputError
+    for a file that cannot be read or whose samples are not all finite, and where the disk does not
+    take the stems.
     """
     header = read_header(StemFile("", (), path))
     if header.samples == 0:
@@ -99,7 +102,7 @@ def separate_file(
 def separated_stretches(
     path: Path, header: Header, separator: SeparatorFile, gain: float, device: torch.device
 ) -> Iterator[np.ndarray]:
-    """The stems `(class=4, channel=2, sample)` at the file's rate, stretch by stretch."""
+    """Yields the stems `(class=4, channel=2, sample)` at the file's rate, stretch by stretch."""
     overlap = OVERLAP_S * header.sample_rate
     fade = (np.arange(overlap, dtype=np.float32) + 0.5) / overlap
     tail: np.ndarray | None = None
@@ -118,7 +121,8 @@ def separated_stretches(
 def separated_window(
     audio: np.ndarray, rate: int, separator: SeparatorFile, gain: float, device: torch.device
 ) -> np.ndarray:
-    """Stems `(class=4, channel=2, sample)` of `(channel=2, sample)`, both at `rate` Hz."""
+    """The stems `(class=4, channel=2, sample)` of a window `(channel=2, sample)`, both at `rate`
+    Hz."""
     settings = separator.settings
     length = audio.shape[1]
     resampled = resample(audio, rate, settings.sample_rate)
@@ -157,8 +161,8 @@ def level_gain(path: Path, header: Header, separator: SeparatorFile) -> float:
 
 
 def windows(path: Path, header: Header) -> Iterator[Window]:
-    """The file as stereo `(channel=2, sample)` windows of WINDOW_S, OVERLAP_S of which each shares
-    with the next. Raises InputError for samples that cannot be decoded or are not finite."""
+    """Yields the file as stereo windows of WINDOW_S, each of which overlaps the next by OVERLAP_S.
+    Raises InputError for samples that cannot be decoded or are not finite."""
     refuse_truncated(path)
     overlap = OVERLAP_S * header.sample_rate
     size = WINDOW_S * header.sample_rate

@@ -1,4 +1,4 @@
-"""Settings as JSON values, by which a run that goes on is known to be the one that was begun."""
+"""Settings as JSON values. A resumed run compares its own with those of the run that was begun."""
 
 import dataclasses
 from typing import Any
@@ -9,8 +9,8 @@ from selfrefine.models.model_file import NAMES
 def settings_mark(settings: Any) -> Any:
     """Nested settings as JSON values, each dataclass under the name that model files give it.
 
-    A field that was added later (`selfrefine.settings.added`) is left out while it changes nothing,
-    so that folders from before it can be resumed.
+    A field that was added later (`selfrefine.settings.added`) is left out where it changes nothing,
+    so that a run from before it can be resumed.
     """
     if isinstance(settings, tuple):
         return [settings_mark(value) for value in settings]

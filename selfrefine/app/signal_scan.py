@@ -1,7 +1,8 @@
-"""One pass over a song's files: energies, peaks, clipping, whether the stems sum to the mixture.
+"""One pass over a song's files, which measures energies, peaks, clipping, and whether the stems sum
+to the mixture.
 
-Blocks of all files of a song are read side by side, 16-bit ones as integers, so that a pass costs
-little more than reading. What silence removal keeps follows from the energies of its hops.
+Blocks of all files of a song are read side by side, 16-bit ones as integers, so that a pass takes
+little longer than reading. The energies of the hops tell what silence removal keeps.
 """
 
 import hashlib
@@ -24,14 +25,14 @@ from selfrefine.settings import SilenceRemoval
 
 BLOCK_HOPS = 256
 CLIPPED_RUN = 3
-"""Samples in a row at full scale that count as clipped."""
+"""So many samples in a row at full scale count as clipped."""
 
 
 @dataclass(frozen=True)
 class SignalFacts:
-    """Of one file. `kept_seconds` is what silence removal keeps, `peak` 1 at full scale, `clipped`
-    counts samples in runs at full scale, `digest` is equal for equal audio. `error` says why the
-    file could not be read to its end."""
+    """Measurements of one file. `seconds` were read, of which silence removal keeps
+    `kept_seconds`. `peak` is 1 at full scale, and `clipped` counts samples in runs at full scale.
+    `digest` is equal for equal audio. `error` says why the file cannot be used."""
 
     seconds: float
     kept_seconds: float = 0.0
@@ -43,7 +44,8 @@ class SignalFacts:
 
 @dataclass(frozen=True)
 class SongFacts:
-    """`files` by name; `residual_db` is mixture minus stems over the mixture, None without."""
+    """Measurements of a song, with `files` by name. `residual_db` is the energy of mixture minus
+    stems over that of the mixture, in dB; None where these cannot be compared."""
 
     files: dict[str, SignalFacts]
     residual_db: float | None
@@ -61,7 +63,7 @@ class Scan:
         self.read = 0
 
     def add(self, block: np.ndarray) -> None:
-        """The next `(sample, channel)`, of whole hops but at the end."""
+        """Measures the next block, `(sample, channel)`. Each block but the last has whole hops."""
         integer = block.dtype == np.int16
         self.full_scale = 32767.0 if integer else 1.0
         first = self.read // self.hop
@@ -89,7 +91,8 @@ class Scan:
 
 
 def kept_hops(energies: np.ndarray) -> np.ndarray:
-    """`selfrefine.audio.silence.kept_samples` from the hops' energies alone: bool `(hop,)`."""
+    """The hops that silence removal keeps, bool `(hop,)`. They are those of
+    `selfrefine.audio.silence.kept_samples`, from the hops' energies alone."""
     silence = SilenceRemoval()
     kept = sounding_hops(energies, silence.first_db, silence)
     kept[kept] = sounding_hops(energies[kept], silence.second_db, silence)
@@ -97,7 +100,8 @@ def kept_hops(energies: np.ndarray) -> np.ndarray:
 
 
 def scan_song(song: SongFiles, headers: dict[str, Header]) -> SongFacts:
-    """Reads the files that have a header; a file that fails on the way has its `error` set."""
+    """Reads and measures the files that have a header. A file that cannot be read to its end has
+    its `error` set."""
     files = [file for file in song.files if file.name in headers]
     scans = {file.name: Scan(headers[file.name]) for file in files}
     streams = {file.name: blocks(file, headers[file.name]) for file in files}
@@ -147,8 +151,8 @@ def residual_signs(song: SongFiles, headers: dict[str, Header]) -> dict[str, int
 
 
 def blocks(file: StemFile, header: Header) -> Iterator[np.ndarray]:
-    """`(sample, channel)` by BLOCK_HOPS hops. Raises InputError for audio that ends in the middle
-    of a block it cannot decode."""
+    """Yields the audio in blocks `(sample, channel)` of BLOCK_HOPS hops; the next block may
+    overwrite the last one. Raises InputError for audio that cannot be decoded."""
     size = BLOCK_HOPS * max(1, round(SilenceRemoval().hop_seconds * header.sample_rate))
     if file.stream is not None:
         audio = np.ascontiguousarray(decode_stream(file.path, file.stream)[0].T)
@@ -168,8 +172,8 @@ def blocks(file: StemFile, header: Header) -> Iterator[np.ndarray]:
 def scan_block(
     block: np.ndarray, hop: int, full_scale: float, energies: np.ndarray, found: np.ndarray
 ) -> None:
-    """Fills each hop's energy, raises `found[0]` to the peak, counts clipped samples in
-    `found[1]`. `block` is `(sample, channel)`; `energies` `(hop,)`, the last hop may be short."""
+    """Fills `energies` `(hop,)` from a `block` `(sample, channel)`, whose last hop may be short.
+    Raises `found[0]` to the peak and adds the number of clipped samples to `found[1]`."""
     samples, channels = block.shape
     flat = block.ravel()
     for index in range(len(energies)):
@@ -196,7 +200,8 @@ def scan_block(
 
 @njit(cache=True, nogil=True)
 def clipped_samples(block: np.ndarray, first: int, last: int, full_scale: float) -> int:
-    """Samples of `(sample, channel)` in runs of CLIPPED_RUN or more at full scale."""
+    """How many samples of a `block` `(sample, channel)` lie in runs of CLIPPED_RUN or more at full
+    scale, from sample `first` to before `last`."""
     count = 0
     for channel in range(block.shape[1]):
         run = 0
@@ -214,7 +219,7 @@ def clipped_samples(block: np.ndarray, first: int, last: int, full_scale: float)
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def add_scaled(total: np.ndarray, block: np.ndarray, scale: float) -> None:
-    """Adds `scale` times `(sample, channel)` to `total`, which may be shorter."""
+    """Adds `scale` times `block` to `total`, both `(sample, channel)`; `total` may be shorter."""
     factor = np.float32(scale)
     for k in range(total.shape[0]):
         for channel in range(total.shape[1]):
@@ -223,7 +228,7 @@ def add_scaled(total: np.ndarray, block: np.ndarray, scale: float) -> None:
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def energy(block: np.ndarray, full_scale: float) -> float:
-    """Sum of squares of `(sample, channel)`, 1 being full scale."""
+    """The sum of squares of a `block` `(sample, channel)`, relative to `full_scale`."""
     summed = 0.0
     for k in range(block.shape[0]):
         part = np.float32(0.0)

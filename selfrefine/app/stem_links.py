@@ -14,7 +14,7 @@ from selfrefine.progress import Note
 
 DROPPED = "dropped"
 LONGEST_NAME = 200
-"""Bytes of a file name; file systems take 255."""
+"""The most bytes of a file name; file systems allow 255."""
 
 LabelledStem = tuple[str, StemFile, LabelSet]
 """A stem's song, file and label set."""
@@ -23,8 +23,7 @@ LabelledStem = tuple[str, StemFile, LabelSet]
 def lay_out_stems(
     stems: list[LabelledStem], folder: Path, copy: bool, note: Note
 ) -> dict[tuple[str, str], Path]:
-    """Makes `folder`, in the place of one from before, as `link_stems` fills it; returns the paths
-    by (song, name)."""
+    """Makes `folder` anew, filled by `link_stems`. Returns the paths by (song, name)."""
     with folder_replaced(folder) as building:
         paths = link_stems(stems, building, copy, note)
     return {key: folder / path.relative_to(building) for key, path in paths.items()}
@@ -33,8 +32,13 @@ def lay_out_stems(
 def link_stems(
     stems: list[LabelledStem], folder: Path, copy: bool, note: Note
 ) -> dict[tuple[str, str], Path]:
-    """Makes `folder/<label set>/<song>__<name>.<ext>` of every stem; returns the paths by
-    (song, name). A stream of a .stem.mp4 cannot be linked and is written as a WAV file."""
+    """Makes `folder/<label set>/<song>__<name>.<ext>` for every stem. Returns the paths by
+    (song, name).
+
+    A stem without a label goes into the folder `dropped`. Stems are copied if `copy`, or where the
+    file system takes no links; else they are linked. A stream of a .stem.mp4 cannot be linked and
+    is written as a WAV file.
+    """
     paths = {}
     unlinked = 0
     for song, file, label in stems:
@@ -57,7 +61,8 @@ def link_stems(
 
 
 def link_name(song: str, file: StemFile) -> str:
-    """Unique within a layout; long names are shortened and marked by a digest."""
+    """The file name of a stem in its label set's folder; no two stems of a data set share one. A
+    long song name is shortened and gets a digest."""
     suffix = ".wav" if file.stream is not None else file.path.suffix
     ending = f"__{file.name}{suffix}"
     if len(os.fsencode(song + ending)) <= LONGEST_NAME:

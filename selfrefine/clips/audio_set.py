@@ -1,8 +1,8 @@
-"""A set of clips, decoded once: 16-bit samples in one memory-mapped file and one index.
+"""A set of decoded clips: 16-bit samples in one memory-mapped file, and an index.
 
-Two kinds share the form. In a *song set* the clips of a song are its tracks or stems, equally long
-and aligned. In a *stem set* each clip is one stem file with its silence removed: what training
-draws from.
+There are two kinds. In a *song set* the clips of a song are its tracks or stems, equally long and
+aligned. In a *stem set* each clip is one stem file with its silence removed; training draws from
+it.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ FORMAT = 1
 class Clip:
     """One stereo signal of a set. `start` and `length` are in samples.
 
-    `label` is its label set: one class for a stem as given, any number once relabelled. The stored
-    samples, read as -1 to 1, are multiplied by `scale`: above 1 for a signal that 16 bits would
-    clip.
+    `label` is its label set: usually one class as given, and any number after relabelling; a
+    mixture has none. The stored samples, read as -1 to 1, are multiplied by `scale`, which is above
+    1 for a signal that 16 bits would clip.
     """
 
     song: str
@@ -56,7 +56,7 @@ class AudioSet:
 
 
 def by_song(audio_set: AudioSet) -> dict[str, list[Clip]]:
-    """The clips of each song, songs and clips in the set's order."""
+    """The clips of each song. Songs and clips are in the set's order."""
     songs: dict[str, list[Clip]] = {}
     for clip in audio_set.clips:
         songs.setdefault(clip.song, []).append(clip)
@@ -64,7 +64,7 @@ def by_song(audio_set: AudioSet) -> dict[str, list[Clip]]:
 
 
 def with_labels(audio_set: AudioSet, labels: Labels) -> AudioSet:
-    """The same audio under other labels, by (song, name); a clip whose label is empty is left out.
+    """The same audio under other labels. A clip whose new label set is empty is left out.
 
     Raises InputError for a clip that `labels` lacks.
     """
@@ -80,7 +80,7 @@ def with_labels(audio_set: AudioSet, labels: Labels) -> AudioSet:
 
 class AudioSetWriter:
     """Writes a set into a folder, clip by clip. The index is written last, so that a folder with
-    an index is whole."""
+    an index is complete."""
 
     def __init__(self, folder: Path, sample_rate: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,8 @@ class AudioSetWriter:
         self.file = (folder / "audio.i16").open("wb")
 
     def add(self, song: str, name: str, label: LabelSet, audio: np.ndarray) -> Clip:
-        """Appends `(channel=2, sample)`. Raises InputError where the disk does not take it."""
+        """Appends a clip of `audio` `(channel=2, sample)`. Raises InputError where the disk does
+        not take it."""
         scale = max(1.0, float(np.abs(audio).max(initial=0.0)))
         stored = np.rint(audio.T * (32767 / scale)).astype("<i2")
         try:
@@ -107,7 +108,8 @@ class AudioSetWriter:
         return clip
 
     def grow_to(self, samples: int) -> None:
-        """Ends the file with a hole up to so many samples, where it is shorter."""
+        """Extends the file with zeros to `samples` samples per channel, unless it has as many. The
+        zeros take no room on the disk."""
         self.written = max(self.written, samples)
         self.file.truncate(self.written * 4)
 
@@ -133,7 +135,8 @@ class AudioSetWriter:
 
 
 def open_audio_set(folder: Path) -> AudioSet:
-    """Raises InputError for a folder without a set, of another format, or with samples missing."""
+    """Opens the set in `folder`. Raises InputError for a folder without a set, of another format,
+    or with samples missing."""
     path = folder / "index.json"
     try:
         index = json.loads(path.read_text())

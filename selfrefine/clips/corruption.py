@@ -1,10 +1,11 @@
-"""Label noise with a known truth, made in a clean set as it is found in the label-noise set.
+"""Label noise with a known truth, made in a clean data set. Its kinds are those of the label-noise
+set (SDXDB23_LabelNoise).
 
-A song's instrument tracks are filed under four stems. Four things go wrong, each at its own rate:
-two whole stems of a song are swapped (a stem uploaded under another's name), a single track is
-filed under another class (a melodic kick drum taken for a bass), a stem bleeds faintly into
-another, and a few seconds of a stem lie in another one (a guitar among the vocals of a bridge).
-Each moves sound between the stems of a song; their sum stays the mixture.
+A song's instrument tracks are summed to four stems. Four things go wrong, each with its own
+probability: two whole stems of a song are swapped (as if uploaded under each other's name), a
+single track is filed under another class (a melodic kick drum taken for a bass), a stem bleeds
+faintly into another one, and a few seconds of a stem move to another one (a guitar among the vocals
+of a bridge). Each moves sound between the stems of a song; their sum stays the mixture.
 """
 
 from dataclasses import dataclass, replace
@@ -24,12 +25,12 @@ SILENCE_DB = -60.0
 
 @dataclass(frozen=True)
 class Gate:
-    """Lets a stretch of a clip through, or with `inside` false all but the stretch; the two sum to
+    """Lets a stretch of a clip through, or with `inside` false all but the stretch. The two sum to
     the clip.
 
-    The stretch is `seconds` long, half the clip at most. `place` is where it lies: at 0 the clip
-    begins with it, at 1 the clip ends with it. Seconds, not samples, so that a song is corrupted
-    alike at every sample rate.
+    The stretch is `seconds` long, but at most half the clip. `place` is where it lies: at 0 the
+    clip begins with it, at 1 the clip ends with it. Its length is in seconds, not samples, so that
+    a song is corrupted alike at every sample rate.
     """
 
     place: float
@@ -37,7 +38,8 @@ class Gate:
     inside: bool
 
     def bounds(self, samples: int, sample_rate: int) -> tuple[int, int]:
-        """First sample of the stretch and the one after its last, in a clip of so many samples."""
+        """The first sample of the stretch and the one after its last, in a clip of `samples`
+        samples at `sample_rate` Hz."""
         length = min(round(self.seconds * sample_rate), samples // 2)
         start = round(self.place * (samples - length))
         return start, start + length
@@ -45,7 +47,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class StemPart:
-    """What a stem holds of a track: `gain` times the clip, as far as every gate lets it through."""
+    """A part of a stem: `gain` times a track's clip, as far as every gate lets it through."""
 
     clip: Clip
     gain: float
@@ -55,9 +57,9 @@ class StemPart:
 def draw_parts(
     tracks: list[Clip], corruption: Corruption, rng: np.random.Generator
 ) -> dict[str, list[StemPart]]:
-    """What each given stem of one song really holds. Clips carry their true class as label.
+    """Draws what each given stem of one song really holds. Clips carry their true class as label.
 
-    A class in which nothing is left has no entry.
+    A class to which no track is left has no entry.
     """
     filed = {clip: clip.label[0] for clip in tracks}
     for clip in tracks:
@@ -90,9 +92,11 @@ def draw_parts(
 def misfile_stretches(
     stems: dict[str, list[StemPart]], corruption: Corruption, rng: np.random.Generator
 ) -> None:
-    """Moves a stretch out of stems, each by chance, into another stem that the song has.
+    """Moves a stretch of a stem to another stem that the song has. Each stem loses one with the
+    probability `misfiled_stretches`.
 
-    A stretch in which the stem is silent changes nothing; the truth is measured, so it agrees.
+    A stretch in which the stem is silent changes nothing. The truth is measured in the audio, so it
+    is right then too.
     """
     held = [name for name in CLASSES if stems[name]]
     for source in [name for name in held if rng.random() < corruption.misfiled_stretches]:
@@ -109,7 +113,7 @@ def misfile_stretches(
 
 
 def sum_parts(tracks: AudioSet, parts: list[StemPart]) -> np.ndarray:
-    """The stem's audio, `(channel=2, sample)`."""
+    """The audio of a stem that holds `parts`, `(channel=2, sample)`."""
     audio = part_audio(tracks, parts[0]) * parts[0].gain
     for part in parts[1:]:
         audio += part_audio(tracks, part) * part.gain
@@ -129,7 +133,7 @@ def part_audio(tracks: AudioSet, part: StemPart) -> np.ndarray:
 
 
 def stem_truth(tracks: AudioSet, song: str, given: str, parts: list[StemPart]) -> StemTruth:
-    """Measures what `parts` make of a stem."""
+    """Measures what a stem of these `parts` holds."""
     energies = [
         float(np.square(part_audio(tracks, part), dtype=np.float64).sum()) * part.gain**2
         for part in parts
@@ -147,8 +151,8 @@ def stem_truth(tracks: AudioSet, song: str, given: str, parts: list[StemPart]) -
 
 
 def stem_pieces(tracks: AudioSet, song: str, given: str, parts: list[StemPart]) -> list[Piece]:
-    """What a stem holds from one end to the other, piece by piece; a label's floor is
-    TRUTH_FLOOR_DB of the piece's own energy. Neighbours hold different classes."""
+    """The contents of a stem from its beginning to its end, piece by piece. A class counts from
+    TRUTH_FLOOR_DB of the piece's own energy up. Neighbouring pieces hold different classes."""
     samples, rate = parts[0].clip.length, tracks.sample_rate
     bounds = [gate.bounds(samples, rate) for part in parts for gate in part.gates]
     edges = np.unique([0, samples, *(edge for pair in bounds for edge in pair)])
@@ -169,8 +173,9 @@ def stem_pieces(tracks: AudioSet, song: str, given: str, parts: list[StemPart]) 
 
 
 def piece_energies(tracks: AudioSet, part: StemPart, edges: np.ndarray) -> np.ndarray:
-    """Energy of a part in each piece between `edges`, `(piece,)`; each sample at which a gate opens
-    or closes is an edge. Fades are left out: a piece in which only a fade sounds is silent."""
+    """The energy of a part in each piece between `edges`, `(piece,)`. Each sample at which a gate
+    opens or closes is an edge. Fades are not counted: a piece in which only a fade sounds is
+    silent."""
     power = np.square(tracks.audio(part.clip), dtype=np.float64).sum(axis=0)
     energies = np.add.reduceat(power, edges[:-1]) * part.gain**2
     for gate in part.gates:

@@ -1,4 +1,4 @@
-"""Corrupting songs on disk: reads them, moves sound between their stems, and writes them."""
+"""Corrupting songs on disk: reading them, moving sound between their stems, and writing them."""
 
 import tempfile
 from pathlib import Path
@@ -18,9 +18,10 @@ from selfrefine.settings import Corruption
 
 
 def songs_to_corrupt(root: Path) -> list[SongFiles]:
-    """A folder's songs, of instrument tracks where a song has them, without mixtures.
+    """A folder's songs without their mixtures. A song is given by its instrument tracks where it
+    has them, else by its stems.
 
-    Raises InputError for a label that is not one class: such a set is not clean.
+    Raises InputError for a label set of several classes, since such a data set is not clean.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
@@ -41,8 +42,8 @@ def songs_to_corrupt(root: Path) -> list[SongFiles]:
 def corrupt_song(
     song: SongFiles, folder: Path, noise: Corruption, seed: list[int], note: Note
 ) -> tuple[list[StemTruth], list[Piece]]:
-    """Writes a song's corrupted stems into `folder`, at the song's own sample rate; returns what
-    each holds, over the whole and piece by piece."""
+    """Writes a song's corrupted stems into `folder`, at the highest sample rate of its files.
+    Returns what each stem holds, as a whole and piece by piece."""
     rate = max(read_header(file).sample_rate for file in song.files)
     folder.mkdir(parents=True)
     truths: list[StemTruth] = []

@@ -12,7 +12,7 @@ from selfrefine.files.stem_mp4 import decode_stream
 from selfrefine.progress import Note, Progress, noted_once
 
 MIXTURE_RESIDUAL_DB = -20.0
-"""From here up, the energy of mixture minus stems over that of the mixture is noted."""
+"""Above this, the energy of mixture minus stems over that of the mixture is noted."""
 
 
 def read_stem(file: StemFile, sample_rate: int, note: Note) -> np.ndarray:
@@ -28,11 +28,11 @@ def read_songs(
     sample_rate: int,
     progress: Progress,
 ) -> int:
-    """Decodes the songs into a song set in `folder`; returns its samples per channel.
+    """Decodes the songs into a song set in `folder`. Returns its samples per channel.
 
-    Stems of unequal length are padded to the song's longest. That is noted, as is a mixture that
-    is not the sum of its stems, and once each kind of conversion. Songs are counted. Raises
-    InputError, naming the file, for one that cannot be used.
+    Stems of unequal length are padded to the song's longest. This is noted, and so is a mixture
+    that is not the sum of its stems. Each kind of conversion is noted once. `progress` counts
+    songs. Raises InputError for a file that cannot be used, with its name.
     """
     with AudioSetWriter(folder, sample_rate) as writer, noted_once(progress.note) as note:
         for number, song in enumerate(songs):
@@ -59,8 +59,8 @@ def read_songs(
 
 
 def mixture_residual(song: SongFiles, signals: list[np.ndarray]) -> float | None:
-    """Energy of mixture minus stems over that of the mixture, in dB; None where the song lacks its
-    mixture or a stem. MUSDB18's test song "PR - Oh No" is the known case."""
+    """The energy of mixture minus stems over that of the mixture, in dB. None where the song lacks
+    its mixture or a stem. It is known to be high in MUSDB18's test song "PR - Oh No"."""
     labels = [file.label for file in song.files]
     if () not in labels or {label for label in labels if label} != {(name,) for name in CLASSES}:
         return None

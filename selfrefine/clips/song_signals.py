@@ -1,4 +1,4 @@
-"""A song's clips as the signals that are mixed and scored."""
+"""Audio made of a song's clips: sums, references and mixtures."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from selfrefine.clips.audio_set import AudioSet, Clip
 
 
 def sum_clips(songs: AudioSet, clips: list[Clip]) -> np.ndarray:
-    """`(channel, sample)`: the sum of a song's clips."""
+    """The sum of a song's clips, `(channel, sample)`."""
     audio = songs.audio(clips[0])
     for clip in clips[1:]:
         audio += songs.audio(clip)
@@ -30,8 +30,11 @@ def references_and_mixture(songs: AudioSet, clips: list[Clip]) -> tuple[np.ndarr
 
 
 def fullest_start(references: np.ndarray, length: int) -> int:
-    """Where in steps of a quarter `length` a window has the highest power of its weakest source;
-    a source that is silent throughout is passed over."""
+    """The first sample of the window of `length` samples whose weakest source has the most power.
+
+    `references` are `(source, channel, sample)`. Windows begin in steps of a quarter of `length`. A
+    source that is silent throughout is ignored.
+    """
     sounding = references[np.abs(references).max(axis=(1, 2)) > 0]
     starts = range(0, references.shape[-1] - length + 1, max(1, length // 4))
     if not len(sounding):

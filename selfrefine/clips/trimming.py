@@ -1,4 +1,5 @@
-"""A stem set from files on disk: silence is removed, and where each stem's sound was is kept.
+"""Making a stem set from files on disk. Silence is removed, and the places of the parts that are
+kept are written down.
 
 One stem is in memory at a time. A stem that cannot be used is skipped, with the reason.
 """
@@ -24,8 +25,8 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class TrimmedStem:
-    """`seconds` is the length of the whole file; `stretches` are the start and end in s of its kept
-    parts."""
+    """A stem whose silence is removed. `seconds` is the length of the whole file; `stretches` are
+    start and end in s of the parts that are kept."""
 
     song: str
     name: str
@@ -55,9 +56,9 @@ def trim_stems(
     sample_rate: int,
     progress: Progress,
 ) -> TrimmedStems:
-    """Reads every stem into a stem set in `folder`, without mixtures. Stems are counted.
+    """Reads every stem into a stem set in `folder`; mixtures are left out. `progress` counts stems.
 
-    Raises InputError when not one stem can be used.
+    Raises InputError where no stem can be used.
     """
     silence = SilenceRemoval()
     files = [(song.name, file) for song in songs for file in song.files if file.label]
@@ -88,7 +89,7 @@ def trim_stems(
 
 
 def open_trimmed_stems(folder: Path) -> TrimmedStems:
-    """What `trim_stems` left in `folder`."""
+    """Opens what `trim_stems` wrote into `folder`."""
     stems = open_audio_set(folder)
     record = json.loads((folder / "stems.json").read_text())
     kept = {
@@ -111,7 +112,7 @@ def sounding_stretches(kept: np.ndarray, sample_rate: int) -> tuple[tuple[float,
 
 
 def place_in_file(stem: TrimmedStem, trimmed_seconds: np.ndarray) -> np.ndarray:
-    """The time in the whole file of moments of the trimmed audio, both in s, `(moment,)`."""
+    """The times in the whole file, `(moment,)`, of moments in the trimmed audio; both in s."""
     starts = np.array([start for start, _ in stem.stretches])
     lengths = np.array([end - start for start, end in stem.stretches])
     joined = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])

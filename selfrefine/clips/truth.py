@@ -1,4 +1,5 @@
-"""What the stems of a corrupted set really hold: truth.csv, and by stretch stretches.csv."""
+"""The true contents of a corrupted set's stems: truth.csv for whole stems, stretches.csv for parts
+of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from selfrefine.errors import InputError
 from selfrefine.files.table import read_csv, write_csv
 
 TRUTH_FLOOR_DB = -20.0
-"""From here up a class counts as present in a stem: above bleed, below a track that is filed
-wrongly."""
+"""A class counts as present in a stem from this share of the stem's energy up. Bleed is usually
+below it, and a track that is filed wrongly above it."""
 
 STEM_COLUMNS = ("song", "given", "true_label", *(f"{name}_energy" for name in CLASSES), "tracks")
 PIECE_COLUMNS = ("song", "given", "start", "end", "true_label")
@@ -18,10 +19,10 @@ PIECE_COLUMNS = ("song", "given", "start", "end", "true_label")
 
 @dataclass(frozen=True)
 class StemTruth:
-    """What a stem file really holds.
+    """The true contents of a stem file.
 
-    `energy_share` is per class, in CLASSES' order, the energy of its tracks over the sum of all
-    tracks' energies; `tracks` says each track's name, class and own share.
+    `energy_share` is the energy of each class' tracks over the sum of all tracks' energies, in
+    CLASSES' order. `tracks` are each track's name, class and own share.
     """
 
     song: str
@@ -38,8 +39,8 @@ class StemTruth:
 
 @dataclass(frozen=True)
 class Piece:
-    """From `start` to `end`, in s of its file, a stem holds the classes of `label`; none where it
-    is silent."""
+    """A part of a stem that holds the classes of `label`, from `start` to `end`, in s of its file.
+    `label` is empty where the stem is silent."""
 
     song: str
     given: str
@@ -60,10 +61,10 @@ def write_truth(path: Path, truths: Iterable[StemTruth]) -> None:
 
 
 def read_truth(path: Path) -> Labels:
-    """True label sets by song and given label; that of a stem without any class is empty.
+    """True label sets by (song, given label). That of a stem without any class is empty.
 
-    Raises InputError, naming the line, for a label set that is none, and for a file that is no such
-    table or has no stem.
+    Raises InputError for words that are no label set, naming the line, and for a file that is no
+    such table or has no stem.
     """
     truth = {
         (row["song"], row["given"]): true_label(path, line, row["true_label"])
@@ -90,8 +91,8 @@ def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
 
 
 def read_pieces(path: Path) -> dict[tuple[str, str], tuple[Piece, ...]]:
-    """The pieces by song and given label. Raises InputError, naming the line, for a file that
-    `write_pieces` did not write."""
+    """The pieces by (song, given label). Raises InputError for a file that `write_pieces` did not
+    write, naming the line."""
     pieces: dict[tuple[str, str], tuple[Piece, ...]] = {}
     for line, row in enumerate(read_csv(path, PIECE_COLUMNS), start=2):
         label = true_label(path, line, row["true_label"])
@@ -105,7 +106,7 @@ def read_pieces(path: Path) -> dict[tuple[str, str], tuple[Piece, ...]]:
 
 
 def true_label(path: Path, line: int, words: str) -> LabelSet:
-    """The label set in a line of a table. Raises InputError where it is none."""
+    """The label set that `words` name. Raises InputError, naming the line, where they name none."""
     label = label_set_of(words)
     if label is None:
         raise InputError(

@@ -1,8 +1,9 @@
 """Lays the stems of a refined folder out by a labels.csv that a person edited.
 
 LABELS is the table that audit.html gives as a download, or any labels.csv edited by hand. OUT is
-the folder that `selfrefine refine` made: OUT/stems is made anew, OUT/labels.csv becomes LABELS, and
-the table from before is kept as OUT/labels.before.csv. The stems themselves are never changed.
+the folder that `selfrefine refine` made. OUT/stems is made anew. LABELS is copied to
+OUT/labels.csv; the table that was there is kept as OUT/labels.before.csv. The stems themselves are
+never changed.
 """
 
 import argparse
@@ -15,10 +16,10 @@ SUMMARY = "lay stems out by labels that were edited by hand"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", type=Path, metavar="LABELS", help="the edited labels.csv")
     parser.add_argument(
-        "--out", type=Path, help="folder that refine made (default: the one that LABELS lies in)"
+        "--out", type=Path, help="folder that refine made (default: the folder of LABELS)"
     )
     parser.add_argument(
-        "--source", type=Path, metavar="DIR", help="where the refined stems are, if they were moved"
+        "--source", type=Path, metavar="DIR", help="the folder that was refined, if it was moved"
     )
     parser.add_argument("--copy", action="store_true", help="copy stems into OUT, not link them")
 

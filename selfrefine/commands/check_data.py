@@ -1,8 +1,8 @@
 """Lists what a folder of stems holds: its layout, songs, hours per class before and after silence
 removal, and its problems.
 
-Exit code 0: there is no problem, or reading mends them all; 1: there are problems to mend (marked
-!); 2: no data set was found.
+Exit code 0: there is no problem, or only harmless ones. 1: there are problems to mend (marked !).
+2: no data set was found.
 """
 
 import argparse
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 SUMMARY = "list what a folder of stems holds and its problems"
 SHOWN = 12
-"""Problems of a kind in the table; --json has all."""
+"""How many problems of a kind the table shows; --json gives all."""
 
 PAPER_HOURS = {
     ("SDXDB23_LabelNoise", ""): (7.2, 7.8, 9.2, 10.3),
     ("MUSDB18-HQ", "test"): (2.2, 2.7, 2.9, 3.3),
     ("MUSDB18", "test"): (2.2, 2.7, 2.9, 3.3),
 }
-"""After silence removal, in CLASSES' order (section 4.1)."""
+"""Hours of each class after silence removal, in CLASSES' order (section 4.1)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,5 +98,6 @@ def print_table(folder: Path, inspection: "Inspection") -> None:
 
 
 def printable(text: str) -> str:
-    """With control characters, and bytes that are no UTF-8, escaped: names can hold anything."""
+    """The text with control characters, and bytes that are not UTF-8, escaped: file names can hold
+    both."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

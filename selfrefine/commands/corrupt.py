@@ -1,10 +1,11 @@
-"""Makes label noise with a known truth out of a clean set, as happened to real ones.
+"""Makes label noise with a known truth out of a clean data set.
 
-Whole stems of a song are swapped, single tracks are filed under another class, stems bleed into
-each other, and with --stretch-rate a few seconds of a stem lie in another one. Songs with a folder
-tracks/ of <class>__<instrument> files lose tracks; of others, the stems themselves are the tracks.
-OUT gets <song>/<class>.wav, truth.csv, which `selfrefine refine --truth` reads, and stretches.csv,
-which says what each stem holds from when to when. Every song's stems still sum to its mixture.
+The noise is of the kinds that real data sets have: two stems of a song are swapped, a single track
+is filed under another class, a stem bleeds into another one, and with --stretch-rate a few seconds
+of a stem move to another one. A song's tracks are its files tracks/<class>__<instrument>; where it
+has none, its stems are its tracks. OUT gets <song>/<class>.wav, truth.csv (`selfrefine refine
+--truth` reads it) and stretches.csv (which classes each stem holds from when to when). The stems of
+a song still sum to its mixture.
 """
 
 import argparse
@@ -13,21 +14,25 @@ from pathlib import Path
 
 from selfrefine.errors import InputError
 
-SUMMARY = "make label noise, with its truth, out of a clean set"
+SUMMARY = "make label noise with a known truth out of a clean data set"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="DIR", help="folder of clean songs")
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
     parser.add_argument(
-        "--rate", type=float, help="chance of a track to move into another class' stem"
+        "--rate", type=float, help="probability that a track moves to another class' stem"
     )
-    parser.add_argument("--swap-rate", type=float, help="share of songs with two stems swapped")
-    parser.add_argument("--bleed-rate", type=float, help="chance of a stem to leak into another")
+    parser.add_argument(
+        "--swap-rate", type=float, help="probability that two stems of a song are swapped"
+    )
+    parser.add_argument(
+        "--bleed-rate", type=float, help="probability that a stem bleeds into another stem"
+    )
     parser.add_argument(
         "--stretch-rate",
         type=float,
-        help="chance of a stem to lose 3 to 8 s to another stem (default: 0)",
+        help="probability that 3 to 8 s of a stem move to another stem (default: 0)",
     )
     parser.add_argument("--seed", type=int, default=0)
 

@@ -1,6 +1,7 @@
 """Scores separated songs against references: REF/<song>/<class>.wav, EST/<song>/<class>.wav.
 
-BSS Eval v4 in windows of 1 s, median over frames, then over songs, as museval has it.
+Scores are those of BSS Eval v4 in windows of 1 s: the median over frames, then over songs, as in
+museval.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with",
         dest="by",
         choices=["museval"],
-        help="let museval itself compute, which takes 20 to 1000 times as long",
+        help="let museval itself compute the scores, which takes 20 to 1000 times as long",
     )
     parser.add_argument(
         "--out",

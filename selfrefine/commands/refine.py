@@ -1,12 +1,12 @@
 """Relabels a folder of dubious stems.
 
-A classifier that comes with this package judges every stem, is trained on with the folder's own
-stems, and judges again; a given label changes only where that is sure enough (--start none trains
-one from nothing on the folder itself, as the paper does). DIR holds <song>/<class>.<ext>,
-<song>.stem.mp4 or <class>/<file>. OUT gets labels.csv, segments.csv (what each stem holds from
-when to when), audit.html (open it in a browser to listen to the doubtful stems and decide),
-classifier.pt, stems/ (links to the input, by label set) and work/ (what --resume goes on from;
-delete it when you are done). The input is never changed.
+A classifier that comes with this package judges every stem, is trained further on the folder's own
+stems, and judges them again. A given label changes only where another one is probable enough. With
+--start none, a classifier is trained on the folder alone, from random weights, as in the paper.
+DIR holds <song>/<class>.<ext>, <song>.stem.mp4 or <class>/<file>. OUT gets labels.csv, segments.csv
+(what each stem holds from when to when), audit.html (open it in a browser to listen to the doubtful
+stems and decide), classifier.pt, stems/ (links to the input, by label set) and work/ (--resume
+needs it; delete it when you are done). The input is never changed.
 """
 
 import argparse
@@ -29,38 +29,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start",
         metavar="band|none|FILE",
         help="the classifier to begin with: band, the one that comes with this package (default "
-        "where there is one for the profile's sample rate); none, the paper's way; or a file that "
+        "where there is one for the profile's sample rate); none, as in the paper; or a file that "
         "refine wrote",
     )
     start.add_argument(
-        "--classifier", type=Path, metavar="FILE", help="use this classifier, train none"
+        "--classifier", type=Path, metavar="FILE", help="use this classifier, without any training"
     )
     parser.add_argument(
         "--iterations",
         type=int,
-        help="trainings (default: 2; after a start none for a few songs, else 1 or 2)",
+        help="number of trainings (default: 2; with a start, none for fewer than 8 stems)",
     )
     parser.add_argument(
         "--sure",
         type=float,
-        help="with a start: probability from which another label set takes the given one's place "
-        f"(default: {SURE:g})",
+        help="with a start: how probable another label set must be, against the given one, to "
+        f"replace it (default: {SURE:g})",
     )
     parser.add_argument(
         "--stem-by-stem",
         action="store_true",
-        help="with a start: weigh the stems of a song one by one, not together (for songs that may "
+        help="with a start: label the stems of a song one by one, not together (for songs that may "
         "have two stems of one class)",
     )
     parser.add_argument(
         "--threshold",
         type=float,
-        help="without a start: probability from which a stem has a class (the profile's)",
+        help="without a start: probability from which a stem has a class (default: the profile's, "
+        "or that of --classifier)",
     )
     parser.add_argument(
         "--by-segment",
         action="store_true",
-        help="also OUT/segments: the stems cut where what they hold changes, by label set",
+        help="also write OUT/segments: stems cut where their classes change, by label set",
     )
     rules = parser.add_mutually_exclusive_group()
     rules.add_argument(
@@ -78,9 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
+    parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
     parser.add_argument("--copy", action="store_true", help="copy stems into OUT, not link them")
-    parser.add_argument("--truth", type=Path, metavar="CSV", help="truth.csv of selfrefine corrupt")
+    parser.add_argument(
+        "--truth", type=Path, metavar="CSV", help="score the labels by this truth.csv of corrupt"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,8 +125,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def chosen_start(args: argparse.Namespace, scale: Scale) -> Path | None:
-    """The file of the classifier to begin with, None for none. Raises InputError for one that is
-    not there."""
+    """The file of the classifier to begin with, or None to begin without one. Raises InputError
+    for a file that does not exist."""
     if args.classifier or args.start == "none":
         return None
     rate = scale.classifier.sample_rate
@@ -144,7 +147,8 @@ def chosen_start(args: argparse.Namespace, scale: Scale) -> Path | None:
 
 
 def refuse_bad_numbers(args: argparse.Namespace, started: bool) -> None:
-    """Raises InputError for numbers out of range and options of the other way."""
+    """Raises InputError for numbers out of range, and for options that do not apply with a start,
+    or without one."""
     for option, value in (("--threshold", args.threshold), ("--sure", args.sure)):
         if value is not None and not 0 < value <= 1:
             raise InputError(f"{option} {value}: give a probability above 0, at most 1")
@@ -157,8 +161,8 @@ def refuse_bad_numbers(args: argparse.Namespace, started: bool) -> None:
             "after a start label sets are weighed; give --sure, or --start none"
         )
     if args.classifier and args.iterations is not None:
-        raise InputError("--iterations belongs to trainings, and --classifier trains none")
+        raise InputError("--iterations counts trainings, and --classifier trains none; give one")
     if not started and args.sure is not None:
         raise InputError("--sure belongs to a start; give --threshold, or another --start")
     if not started and args.stem_by_stem:
-        raise InputError("--stem-by-stem belongs to a start: without one, stems are never together")
+        raise InputError("--stem-by-stem belongs to a start: without one, leave it out")

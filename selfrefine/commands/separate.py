@@ -1,7 +1,8 @@
-"""Separates files into vocals, bass, drums and other, of any length and sample rate.
+"""Separates audio files of any length and sample rate into vocals, bass, drums and other.
 
-OUT/<name>/<class>.wav, at the file's own sample rate; <name> is the file's, or its folder's where
-the file is called mixture. Needs less than 4 GB of memory however long the file is.
+The stems are written to OUT/<name>/<class>.wav, at the file's own sample rate. <name> is the name
+of the file, or of its folder where the file is called mixture. A file of any length needs less than
+4 GB of memory.
 """
 
 import argparse
@@ -16,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, required=True, help="separator.pt of selfrefine train-separator"
     )
-    parser.add_argument("--out", type=Path, default=Path("separated"), help="default: separated")
+    parser.add_argument(
+        "--out", type=Path, default=Path("separated"), help="output folder (default: separated)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
         name = path.stem if path.stem.lower() != "mixture" else path.resolve().parent.name
         folder = args.out / name
         if folder in folders:
-            raise InputError(f"{path}: {folders[folder]} has the same name; separate them apart")
+            raise InputError(
+                f"{path}: {folders[folder]} has the same name; separate them with different --out"
+            )
         if not path.is_file():
             raise InputError(f"{path}: no such file; check the path")
         if folder.exists() and any(folder.iterdir()):

@@ -1,8 +1,8 @@
-"""Writes songs of the embedded band: made up, played, sung and mixed from a seed.
+"""Writes songs of the embedded band, which composes, plays, sings and mixes them from a seed.
 
-DIR/<song>/ gets mixture.wav, the four stems, and tracks/<class>__<instrument>.wav, of which a stem
-is the sum. The same arguments give the same bytes. As many songs are played at once as there are
-cores.
+DIR/<song>/ gets mixture.wav, the four stems, and tracks/<class>__<instrument>.wav. Each stem is the
+sum of its class' tracks. The same arguments give the same bytes. As many songs are played at once
+as there are cores.
 """
 
 import argparse
@@ -21,9 +21,9 @@ SUMMARY = "write songs of the embedded band, with stems and instrument tracks"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--songs", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of a song")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of a song in s")
     parser.add_argument("--sample-rate", type=int, default=44100, help="Hz")
-    parser.add_argument("--domain", default="a", help="a or b: other instruments, styles, mixing")
+    parser.add_argument("--domain", default="a", help="a or b; instruments, styles, mixing differ")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="index of the first song")
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def write_tracks_and_stems(folder: Path, tracks: "list[Track]", sample_rate: int) -> None:
-    """Makes a song's folder, which must be new."""
+    """Makes a song's folder, which must be new, and writes its tracks, stems and mixture."""
     import numpy as np
 
     from selfrefine.classes import CLASSES
@@ -74,7 +74,8 @@ def write_tracks_and_stems(folder: Path, tracks: "list[Track]", sample_rate: int
 
 
 def usable_cores() -> int:
-    """How many this process may use; not every system can say, or restrict it."""
+    """The number of cores that this process may use, or of all cores where the system has no such
+    restriction."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

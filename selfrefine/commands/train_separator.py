@@ -1,9 +1,9 @@
-"""Trains a separator on a folder of stems, label sets of several classes included.
+"""Trains a separator on a folder of stems, which may carry several labels.
 
-DIR holds <song>/<class>.<ext>, <song>.stem.mp4 or <class>/<file>, where <class> may be a label set
-as bass+drums: OUT/stems of `selfrefine refine` is such a folder. Or give --labels, a labels.csv
-(edited by hand or not), and the folder it was made from. OUT gets separator.pt, for
-`selfrefine separate`, and work/, from which --resume goes on.
+DIR holds <song>/<class>.<ext>, <song>.stem.mp4 or <class>/<file>. The last <class> may be a label
+set as in bass+drums; OUT/stems of `selfrefine refine` is such a folder. With --labels, a labels.csv
+(edited by hand or not), DIR is the folder that it was made from. OUT gets separator.pt, for
+`selfrefine separate`, and work/, which --resume needs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", choices=["xumx", "hdemucs"], default="xumx")
     parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
+    parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The one way to write a file or to replace a folder: whole or not at all."""
+"""Writing a file, or replacing a folder, whole or not at all."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from typing import Any
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path` to write to; at the end that file takes the place of `path`.
+    """Yields a path beside `path` to write to. At the end of the block that file replaces `path`.
 
-    When the block raises, `path` stays as it was and the part is removed. Two processes can write
+    If the block raises, `path` stays as it was and the new file is removed. Two processes can write
     the same file at once; the later one stands.
 
     >>> with written_whole(Path("labels.csv")) as partial:  # doctest: +SKIP
@@ -30,10 +30,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_replaced(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `folder` to fill; at the end it takes the place of `folder`.
+    """Yields an empty folder beside `folder` to fill. At the end of the block it replaces `folder`.
 
-    When the block raises, `folder` stays as it was and the part is removed. The part of a process
-    that was killed is removed at the beginning.
+    If the block raises, `folder` stays as it was and the new folder is removed. What a killed
+    process left of one is removed at the beginning.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -18,15 +18,15 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff", ".aif")
 def read_stereo(path: Path, sample_rate: int, note: Note) -> np.ndarray:
     """A file's audio as float32 `(channel=2, sample)` at `sample_rate` Hz.
 
-    Mono becomes two equal channels, more than two channels are folded down, another sample rate is
-    resampled; each is noted. Raises InputError for a file that is missing, empty, truncated,
-    not audio, or holds samples that are not finite.
+    Mono becomes two equal channels, more than two channels are folded down to two, and another
+    sample rate is resampled; each of these is noted. Raises what `decode` raises.
     """
     return as_stereo(*decode(path), sample_rate, note)
 
 
 def as_stereo(audio: np.ndarray, rate: int, sample_rate: int, note: Note) -> np.ndarray:
-    """`(channel, sample)` at `rate` Hz as float32 `(channel=2, sample)` at `sample_rate` Hz."""
+    """Converts `(channel, sample)` at `rate` Hz to float32 `(channel=2, sample)` at `sample_rate`
+    Hz. Each kind of conversion is noted."""
     if audio.shape[0] == 1:
         note("mono audio is made stereo")
         audio = np.repeat(audio, 2, axis=0)
@@ -40,7 +40,11 @@ def as_stereo(audio: np.ndarray, rate: int, sample_rate: int, note: Note) -> np.
 
 
 def decode(path: Path) -> tuple[np.ndarray, int]:
-    """A file as float32 `(channel, sample)` and its sample rate in Hz; InputError if bad."""
+    """A file's audio as float32 `(channel, sample)`, and its sample rate in Hz.
+
+    Raises InputError for a file that is missing, empty, truncated, not audio, or holds samples that
+    are not finite.
+    """
     refuse_truncated(path)
     try:
         audio, rate = soundfile.read(openable(path), dtype="float32", always_2d=True)
@@ -58,8 +62,8 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
 
 
 def openable(path: Path) -> str | bytes:
-    """A path as soundfile takes it: as bytes where the name is not valid Unicode, which soundfile
-    refuses as text."""
+    """A path in a form that soundfile accepts: as bytes where the name is not valid Unicode, since
+    soundfile refuses such text."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -80,7 +84,8 @@ def refuse_truncated(path: Path) -> None:
         raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
     if len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WAVE":
         stated = struct.unpack("<I", head[4:8])[0] + 8
-        streamed = stated >= 0xFFFFFFFF - 8  # written to a pipe: the length was never filled in
+        # A file that was written to a pipe states no length.
+        streamed = stated >= 0xFFFFFFFF - 8
         if stated > size + 1 and not streamed:
             raise InputError(
                 f"{path}: truncated ({size} bytes of the {stated} its header states); "
@@ -89,8 +94,8 @@ def refuse_truncated(path: Path) -> None:
 
 
 def resample(audio: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """`(channel, sample)` at `rate` Hz to `new_rate` Hz, by a polyphase filter."""
-    # Planning reads folders with this module, and should not wait for scipy.
+    """Resamples `(channel, sample)` from `rate` Hz to `new_rate` Hz by a polyphase filter."""
+    # Imported here, so that planning, which lists folders with this module, does not wait for it.
     from scipy.signal import resample_poly
 
     common = math.gcd(rate, new_rate)

@@ -11,12 +11,13 @@ from selfrefine.files.layouts import SongFiles, StemFile
 from selfrefine.files.stem_mp4 import stream_header
 
 HEADER_TOLERANCE_S = 0.1
-"""The header of a lossy file only estimates its length, and is wrong by this much at most."""
+"""The header of a lossy file only estimates its length. It is wrong by this much at most, in s."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """`sample_rate` in Hz, `samples` per channel, `subtype` in libsndfile's words."""
+    """The header of an audio file: `sample_rate` in Hz, `samples` per channel, and `subtype` as
+    libsndfile names it."""
 
     sample_rate: int
     channels: int
@@ -29,7 +30,8 @@ class Header:
 
 
 def read_header(file: StemFile) -> Header:
-    """Raises InputError for a file that is missing, truncated or no audio."""
+    """The header of a stem's file. Raises InputError for a file that is missing, truncated or not
+    audio."""
     if file.stream is not None:
         return Header(*stream_header(file.path, file.stream), "AAC")
     refuse_truncated(file.path)
@@ -44,8 +46,8 @@ def read_header(file: StemFile) -> Header:
 
 
 def listed_seconds(songs: list[SongFiles]) -> float:
-    """Length of all stems together by their headers, mixtures left out. A file whose header cannot
-    be read counts as 0; reading its audio names it."""
+    """The length of all stems together, in s, by their headers; mixtures are left out. A file whose
+    header cannot be read counts as 0, and is reported when its audio is read."""
     seconds = 0.0
     for song in songs:
         for file in song.files:

@@ -1,8 +1,8 @@
-"""The songs in a folder of stems on disk, in the layouts that people keep stems in.
+"""Finding the songs in a folder on disk, in the usual layouts of stems:
 
-    <song>/<class>.<ext>                    MUSDB18-HQ, SDXDB23_LabelNoise, one's own; `mixture` too
+    <song>/<class>.<ext>                    MUSDB18-HQ, SDXDB23_LabelNoise; `mixture` too
     <song>.stem.mp4                         MUSDB18
-    <class>/<file>                          a folder a class, or a label set as in `bass+drums`
+    <class>/<file>                          one folder for each label set, as in `bass+drums`
     <song>/tracks/<class>__<instrument>.<ext>   instrument tracks, where those are asked for
 
 Names of classes are read in any case. Nothing here decodes audio; `selfrefine.clips.song_set` does.
@@ -26,8 +26,8 @@ SPLIT_FOLDERS = ("train", *VALIDATION_FOLDERS, "test")
 
 @dataclass(frozen=True)
 class StemFile:
-    """One signal of a song. `name` is its own within the song, `label` the given label set (empty
-    for a mixture), `stream` its audio stream in a .stem.mp4."""
+    """One signal of a song. `name` is unique within the song. `label` is the given label set, empty
+    for a mixture. `stream` is the index of its audio stream in a .stem.mp4, else None."""
 
     name: str
     label: LabelSet
@@ -44,16 +44,17 @@ class SongFiles:
 
 
 def find_songs(root: Path, tracks: bool) -> list[SongFiles]:
-    """The songs directly under `root`, by name; of instrument tracks where `tracks`.
+    """The songs directly under `root`, sorted by name. With `tracks`, songs are given by their
+    instrument tracks.
 
-    Raises InputError for a missing folder, for one without a song in it, and for one that mixes
-    layouts.
+    Raises InputError for a missing folder, for a folder without a song, and for one that mixes
+    layouts or holds a signal twice.
     """
     return recognise(root, tracks)[1]
 
 
 def recognise(root: Path, tracks: bool) -> tuple[str, list[SongFiles]]:
-    """The layout in words, and the songs. Raises what `find_songs` raises."""
+    """The layout in words, and the songs as `find_songs` gives them. Raises what it raises."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
     try:
@@ -83,8 +84,8 @@ def recognise(root: Path, tracks: bool) -> tuple[str, list[SongFiles]]:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The files directly in `folder` that end as audio does, by name. Not macOS' `._` files, which
-    hold no audio."""
+    """The files directly in `folder` with an ending of audio, sorted by name. macOS' `._` files are
+    left out, since they hold no audio."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -101,7 +102,7 @@ def songs_of_stems(entries: list[Path]) -> Iterator[SongFiles]:
 
 
 def stem_files(folder: Path) -> list[StemFile]:
-    """A song folder's stems and mixture; empty without a stem."""
+    """A song folder's stems and its mixture. Empty where there is no stem."""
     found: dict[str, Path] = {}
     for path in audio_files(folder):
         name = path.stem.lower()
@@ -132,8 +133,8 @@ def songs_of_streams(entries: list[Path]) -> Iterator[SongFiles]:
 
 
 def songs_of_classes(entries: list[Path]) -> Iterator[SongFiles]:
-    """Files of one name in several class folders are one song; so are `<song>__<stem>` files, as
-    refining lays them out."""
+    """The songs in class folders. Files of the same name in several folders are one song; so are
+    files named `<song>__<stem>`, as refining lays them out."""
     songs: dict[str, dict[str, StemFile]] = {}
     for folder in entries:
         label = label_set_of(folder.name) if folder.is_dir() else None
@@ -181,7 +182,7 @@ def unused_audio(root: Path, songs: list[SongFiles]) -> list[Path]:
 
 
 def fingerprint(songs: list[SongFiles]) -> str:
-    """Sixteen hexadecimal digits of the songs' file names, sizes and beginnings."""
+    """A digest of the songs' names, labels, file sizes and first bytes: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for song in songs:
         for file in song.files:

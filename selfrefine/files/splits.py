@@ -1,9 +1,9 @@
 """The training, validation and test songs of a data set.
 
-A data set with folders `train` and `test` keeps them. Its validation songs are those of a folder
-`validation` or `valid`; else MUSDB18's own fourteen where the training folder holds any of them;
-else a seeded share of the training songs with every artist on one side. They are taken out of the
-training split.
+The folders `train` and `test` of a data set are its splits. Its validation songs are those in a
+folder `validation` or `valid`, if there is one. Otherwise they are taken out of the training split:
+MUSDB18's own fourteen, where the training folder holds any of them; else a seeded share of the
+training songs, with every artist on one side.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from selfrefine.errors import InputError
 from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs
 
 VALIDATION_SHARE = 0.14
-"""MUSDB18's: 14 of 100 songs."""
+"""The share of MUSDB18: 14 of 100 songs."""
 
 MUSDB18_VALIDATION = frozenset(
     {
@@ -50,7 +50,7 @@ def songs_of_split(root: Path, split: str, tracks: bool) -> list[SongFiles]:
         return find_songs(own_validation[0] if split == "validation" else root / split, tracks)
     train = root / "train"
     songs = find_songs(train, tracks)
-    # The names of all songs, so that the stems and the tracks of a set are split alike.
+    # All songs' names, also of those without tracks, so that stems and tracks are split alike.
     folders = (path.name for path in train.iterdir() if path.is_dir())
     names = sorted({song.name for song in songs} | {n for n in folders if label_set_of(n) is None})
     if len(names) < 2 and split == "train":
@@ -68,9 +68,9 @@ def songs_of_split(root: Path, split: str, tracks: bool) -> list[SongFiles]:
 def validation_names(names: list[str], share: float, seed: int) -> frozenset[str]:
     """The songs to hold out of training: MUSDB18's own, or a seeded `share`, at least one.
 
-    An artist (what stands before " - ") is kept on one side. Where that cannot be, because one
-    artist made nearly all of the songs, single songs are held out. Raises InputError for less
-    than two songs.
+    The songs of an artist (the part of a name before " - ") stay on one side. Where that is not
+    possible, because one artist made nearly all of the songs, single songs are held out. Raises
+    InputError for fewer than two songs.
     """
     known = MUSDB18_VALIDATION & set(names)
     if known and len(known) < len(names):
@@ -96,5 +96,5 @@ def validation_names(names: list[str], share: float, seed: int) -> frozenset[str
 
 
 def artist_of(song: str) -> str:
-    """What stands before " - " in "Artist - Title"; a name without is its own artist."""
+    """The part before " - " of "Artist - Title". A name without " - " is its own artist."""
     return song.partition(" - ")[0].strip().casefold()

@@ -1,6 +1,6 @@
-"""Native Instruments' stem files, as which MUSDB18 comes: five audio streams in one .mp4.
+"""Native Instruments' stem files, the format of MUSDB18: five audio streams in one .mp4.
 
-Read by stempeg, which needs ffmpeg and ffprobe on the PATH.
+They are read by stempeg, which needs ffmpeg and ffprobe on the PATH.
 """
 
 import warnings
@@ -14,15 +14,16 @@ from selfrefine.optional import from_extra
 
 STEM_MP4 = ".stem.mp4"
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")
-"""What the streams hold, in MUSDB18's order."""
+"""The contents of the streams, in MUSDB18's order."""
 
 
 def decode_stream(path: Path, stream: int) -> tuple[np.ndarray, int]:
-    """A stream as float32 `(channel, sample)` and its sample rate in Hz. InputError if bad."""
+    """A stream's audio as float32 `(channel, sample)`, and its sample rate in Hz. Raises InputError
+    for a stream that cannot be read or is empty, and where stempeg or ffmpeg is missing."""
     stempeg = import_stempeg(path)
     try:
         audio, rate = stempeg.read_stems(str(path), stem_id=stream, dtype=np.float32)
-    # stempeg raises whatever its parts do, Warning among it.
+    # stempeg raises errors of many types, even Warning.
     except Exception as error:
         raise unreadable(path, error) from error
     if audio.size == 0:
@@ -31,7 +32,8 @@ def decode_stream(path: Path, stream: int) -> tuple[np.ndarray, int]:
 
 
 def stream_header(path: Path, stream: int) -> tuple[int, int, int]:
-    """Sample rate in Hz, channels and samples of a stream, not decoding it. InputError if bad."""
+    """The sample rate in Hz, the channels and the samples of a stream, without decoding it. Raises
+    InputError for a file that cannot be read, and where stempeg or ffmpeg is missing."""
     stempeg = import_stempeg(path)
     try:
         info = stempeg.Info(str(path))

@@ -1,4 +1,5 @@
-"""Stems of a song read side by side, a stretch at a time: no song is too long for the memory."""
+"""Reading the stems of a song side by side, a stretch at a time, so that memory does not grow with
+the song."""
 
 import subprocess
 from collections.abc import Iterator
@@ -17,19 +18,20 @@ from selfrefine.files.layouts import StemFile
 
 
 class Decoder(Protocol):
-    """Reads on from where it stands."""
+    """Reads a signal from its current position on."""
 
     def seek(self, frames: int) -> object: ...
 
     def read(self, *, out: np.ndarray) -> np.ndarray:
-        """Fills `(sample, channel)`, and returns the part of it that was there to be read."""
+        """Fills `out` `(sample, channel)`. Returns the part of it that was filled, which is shorter
+        at the end of the signal."""
 
 
 class StreamedStems:
-    """`(stem, channel, sample)` audio, of which `stems[..., start:stop]` reads a stretch.
+    """Audio `(stem, channel, sample)` on disk. `stems[..., start:stop]` reads a stretch of it.
 
-    As long as the longest file by its header; zeros follow the others. Stretches that follow one
-    another cost one pass over the files.
+    It is as long as the longest file by its header; shorter files are followed by zeros. Reading
+    stretches in order takes one pass over the files.
     """
 
     def __init__(
@@ -43,7 +45,8 @@ class StreamedStems:
         self.position = 0
 
     def __getitem__(self, stretch: tuple[EllipsisType, slice]) -> np.ndarray:
-        """Raises InputError for a file that cannot be decoded or ends before its header says."""
+        """Reads a stretch `(stem, channel, sample)`. Raises InputError for a file that cannot be
+        decoded, or that ends before its header says."""
         start, stop, _ = stretch[1].indices(self.shape[2])
         audio = np.zeros((self.shape[0], max(stop - start, 0), self.shape[1]), dtype=self.dtype)
         for (file, header), decoder, rows in zip(self.stems, self.decoders, audio, strict=True):
@@ -59,7 +62,8 @@ class StreamedStems:
 
 
 class StreamDecoder:
-    """An audio stream of a .stem.mp4, from a process of ffmpeg that stays just ahead of us."""
+    """Decodes an audio stream of a .stem.mp4 by ffmpeg, in a process that writes to a pipe and thus
+    decodes little more than is read."""
 
     def __init__(self, path: Path, stream: int) -> None:
         self.path = path
@@ -92,7 +96,7 @@ class StreamDecoder:
 
 @contextmanager
 def streamed_stems(stems: list[tuple[StemFile, Header]], dtype: str) -> Iterator[StreamedStems]:
-    """Stems of one sample rate and channel count, as int16 or float32 by `dtype`.
+    """Opens stems of the same sample rate and channel count. `dtype` is int16 or float32.
 
     Raises InputError for a file that cannot be opened.
     """
@@ -112,7 +116,7 @@ def streamed_stems(stems: list[tuple[StemFile, Header]], dtype: str) -> Iterator
 
 @contextmanager
 def naming(file: StemFile) -> Iterator[None]:
-    """Turns a failure to read into one that names the file."""
+    """Turns an error in reading `file` into an InputError that names it."""
     try:
         yield
     except (soundfile.LibsndfileError, OSError) as error:

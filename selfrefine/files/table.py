@@ -1,4 +1,5 @@
-"""Tables on disk, as CSV: whole when written, refused with the line's number when damaged.
+"""CSV tables on disk. They are written whole or not at all, and a damaged one is refused with the
+number of its line.
 
 Names that are not valid UTF-8 keep their bytes.
 """
@@ -24,13 +25,13 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object
 
 
 def read_csv(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The lines by column; the first below the column names is line 2 of the file.
+    """The lines below the column names, each as cells by column. The first is line 2 of the file.
 
-    Raises InputError for a file that is no table, that lacks one of the `needed` columns, or in
-    which a line has more or fewer cells than there are columns.
+    Raises InputError for a file that cannot be read as a table, for one that lacks a `needed`
+    column, and for a line with more or fewer cells than there are columns.
     """
     try:
-        # As bytes: a carriage return in a song's name is no line's end.
+        # Read as bytes, so that a carriage return in a song's name does not end a line.
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
         table = csv.DictReader(io.StringIO(text, newline=""))
         rows = list(table)

@@ -7,8 +7,9 @@ import numpy as np
 
 from selfrefine.errors import InputError
 
-_CONVERGED = 1e-14  # energy of the last correction of a solution, relative to the solution's
-_NOISE_FLOORS = (0.0, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6)  # tried in turn, of the signal
+_CONVERGED = 1e-14  # energy of a solution's last correction, relative to that of the solution
+# Energies of white noise, relative to the signal's, tried in turn until the equations are solvable.
+_NOISE_FLOORS = (0.0, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6)
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,12 @@ class _Inverse:
 
 
 def solve_block_toeplitz(blocks: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve T x = right, `(tap, n, m)`, with T's block (i, j) = blocks[i - j], `(tap, n, n)`.
+    """Solves T x = right, `(tap, n, m)`, where T's block (i, j) is blocks[i - j], `(tap, n, n)`.
 
     T is symmetric with a diagonal of ones; its blocks above the diagonal are the transposes. The
-    fast inverse loses digits on badly conditioned systems, and corrections by the residual win
-    them back, measured in T's own norm, in which an error of the filters is one of the projection.
+    fast inverse loses digits on badly conditioned systems. Corrections by the residual restore
+    them. They are measured in T's own norm, where an error of the filters is the resulting error
+    of the projection. Raises InputError where no solution converges.
     """
     for floor in _NOISE_FLOORS:
         loaded = blocks.copy()

@@ -8,19 +8,21 @@ projected onto its own reference s, and Q onto all of them:
     SDR = |s|^2 / |estimate - s|^2         ISR = |s|^2 / |P - s|^2
     SIR = |P|^2 / |Q - P|^2                SAR = |Q|^2 / |estimate - Q|^2
 
-museval runs every frame through every filter. Here the audio is read once, and of each frame only
-the correlations at the 512 lags are kept: their sum over the track makes the normal equations,
-and each energy above is a quadratic form in those of its frame. They wait for the filters in a
-temporary file, so that memory does not grow with the song.
+museval runs every frame through every filter. Here the audio is read once, and only the
+correlations of each frame at the 512 lags are kept. Their sum over the track makes the normal
+equations of the filters, and each energy above is a quadratic form in those of its frame. The
+correlations are kept in a temporary file until the filters are known, so that memory does not grow
+with the song.
 
-Silence, tails and lengths are treated as in `selfrefine.metrics.sdr`. Two departures, both where
-museval shows its own rounding:
+Silence, tails and lengths are treated as in `selfrefine.metrics.sdr`. There are two departures,
+both where museval's result is its own rounding error:
 
-- a distortion 120 dB below the estimate (a scaled reference has no artifacts) counts as none, so
-  that the ratio is infinite and hence NaN; museval prints 150 to 300 dB;
+- a distortion 120 dB below the estimate counts as none (a scaled reference has no artifacts); the
+  ratio is then infinite and hence NaN, where museval gives 150 to 300 dB;
 - references with empty frequency bands, as resampled floating-point audio has, make the normal
   equations singular to working precision, and museval's filters meaningless; the equations are
-  then solved as if each reference carried white noise, at -100 dB say, as 16-bit samples do.
+  then solved as if each reference carried white noise, at -100 dB for example, as 16-bit samples
+  do.
 """
 
 from __future__ import annotations
@@ -50,11 +52,11 @@ if TYPE_CHECKING:
 
 TAPS = 512
 _FFT = 2048
-_BLOCKS = 8  # transformed at once: as many as the second-level cache of a core holds
-_BORDERS = 32  # between frames, correlated at once
-_FRAMES = 8  # whose correlations are weighed at once
-_IN_MEMORY = 8 << 20  # bytes of correlations before they go to a file: four stereo stems of 16 s
-_ROUNDING = 1e-12  # what is left of an energy after subtraction means nothing below this part
+_BLOCKS = 8  # blocks transformed at once: as many as the second-level cache of a core holds
+_BORDERS = 32  # borders between frames that are correlated at once
+_FRAMES = 8  # frames whose correlations are weighted at once
+_IN_MEMORY = 8 << 20  # bytes of correlations kept in memory: those of four stereo stems of 16 s
+_ROUNDING = 1e-12  # a difference of energies below this share of them is rounding error
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,11 @@ def bss_eval(
     """All four metrics in frames of `window` samples that follow one another without overlap.
 
     `references` and `estimates` have shape `(source, channel, sample)` and may differ in length.
-    Works on `device`, by default where the tensors are, and on the CPU for the rest: there in one
-    thread, so evaluate songs in processes side by side. Holds the audio of one frame; for four
-    stereo stems a temporary file takes .5 MB a frame. Raises InputError on shapes that do not fit,
-    a window under 512 samples, NaN or infinite samples, and a full disk.
+    The computation runs on `device`; the default is the device of tensors, and the CPU for anything
+    else. On the CPU it runs in one thread: to use more cores, evaluate songs in several processes.
+    Memory holds the audio of one frame, and a temporary file takes .5 MB a frame for four stereo
+    stems. Raises InputError on shapes that do not fit, a window under 512 samples, NaN or infinite
+    samples, and a full disk.
     """
     references, estimates = paired_signals(references, estimates)
     if window < TAPS:
@@ -92,7 +95,7 @@ def bss_eval(
             return _bss_eval(references, estimates, window, device, spool)
         except OSError as error:
             raise InputError(
-                f"{gettempdir()}: no room for what is known of the frames ({error}); free some, or "
+                f"{gettempdir()}: no room for the frames' correlations ({error}); free space, or "
                 "name another folder in TMPDIR"
             ) from error
 
@@ -104,11 +107,11 @@ def _bss_eval(
     device: torch.device | str,
     spool: SpooledTemporaryFile[bytes],
 ) -> BSSEval:
-    """`spool` is an empty file for the frames' correlations."""
+    """Computes all four metrics. `spool` is an empty file for the frames' correlations."""
     sources, channels, length = references.shape
     rows = sources * channels
     frames = frame_bounds(length, window, window)
-    # The tail after the last whole frame is no frame, but the filters are fitted to it too.
+    # The tail after the last whole frame is not scored, but the filters are fitted to it too.
     tail = [(frames[-1][1], length)] if frames[-1][1] < length else []
 
     energies = np.empty((3, len(frames), sources))
@@ -153,7 +156,7 @@ def _bss_eval(
 
 
 def _frame_correlations(signals: torch.Tensor) -> torch.Tensor:
-    """Correlations in one stretch of audio with silence around it.
+    """The correlations in one stretch of audio with silence around it.
 
     `signals` is `(2n, sample)`, n references and their n estimates. Returns `(2, n, n, lag)`: at
     [0, a, b] sum over u of reference_a(u) reference_b(u + lag), at [1] with estimate_b.
@@ -167,7 +170,8 @@ def _frame_correlations(signals: torch.Tensor) -> torch.Tensor:
 
 
 def _border_correlations(ends: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """What the frames' correlations miss: from the end of each one into the start of the next.
+    """The correlations from the end of each frame to the start of the next, which the frames' own
+    correlations miss.
 
     `ends` is `(n, border, 511)`, `starts` `(2n, border, 511)`. Returns `(2, n, n, lag)`.
     """
@@ -175,7 +179,7 @@ def _border_correlations(ends: torch.Tensor, starts: torch.Tensor) -> torch.Tens
 
 
 def _correlations(early: torch.Tensor, late: torch.Tensor) -> torch.Tensor:
-    """Sum over blocks of the correlations of `early` with `late`, at lags 0 to 511.
+    """The sum over blocks of the correlations of `early` with `late`, at lags 0 to 511.
 
     `early` is `(n, block, sample)`, `late` `(2n, block, sample + 511)`. Returns `(2, n, n, lag)`.
     """
@@ -257,7 +261,7 @@ def _fit_filters(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
     `references` `(n, n, lag)` and `estimates` `(n, m, lag)` are correlations. Channels that are
     silent, or an instantaneous mix of others (a mono stem's second channel), add nothing to the
-    projection and make the equations singular: their filters are 0.
+    projection and would make the equations singular. Their filters are 0.
     """
     filters = np.zeros((references.shape[0], TAPS, estimates.shape[1]))
     kept = _independent_channels(references[..., 0])
@@ -270,7 +274,7 @@ def _fit_filters(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 
 def _independent_channels(gram: np.ndarray) -> list[int]:
-    """Channels kept by a Cholesky factorisation of `gram` that takes the largest pivot first."""
+    """The channels that a Cholesky factorisation of `gram` keeps, with the largest pivot first."""
     residual = gram.copy()
     energy = np.diag(gram)
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""How good label sets are against known true ones."""
+"""The accuracy of label sets against known true ones."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from selfrefine.classes import Labels, label_words
 
 @dataclass(frozen=True)
 class LabelAccuracy:
-    """`exact` is the share of stems whose label set is the true one; F1, precision and recall are
-    over all (stem, class) pairs. `kept` is the share of stems with a label at all; a dropped stem
-    counts as wrong, unless it holds no class."""
+    """How accurate label sets are. `exact` is the share of stems whose label set is the true one.
+    F1, precision and recall are over all (stem, class) pairs. `kept` is the share of stems with a
+    label. A dropped stem counts as wrong, unless it holds no class."""
 
     exact: float
     f1: float
@@ -37,8 +37,8 @@ def label_accuracy(labels: Labels, truth: Labels) -> LabelAccuracy:
 
 
 def confusion(labels: Labels, truth: Labels) -> dict[str, dict[str, int]]:
-    """Counts of stems by true label set (outer) and label set (inner), as words like "bass+drums";
-    "" is an empty one."""
+    """Counts of stems by true label set (outer) and label set (inner), both as text like
+    "bass+drums"; "" is the empty one."""
     counts: dict[str, Counter[str]] = {}
     for key, label in labels.items():
         counts.setdefault(label_words(truth[key]), Counter())[label_words(label)] += 1

@@ -1,5 +1,5 @@
-"""Instrument recognition against known labels: the numbers of the paper's Tables 1 and 4, the
-curves of its Figure 4, and the thresholds of the highest F1.
+"""Metrics of instrument recognition against known labels: the numbers of the paper's Tables 1 and
+4, the curves of its Figure 4, and the thresholds of the highest F1.
 
 `truth` is bool and `outputs` float between 0 and 1, both `(item, class)`.
 """
@@ -14,7 +14,7 @@ THRESHOLD_GRID = np.arange(1, 100) / 100
 
 @dataclass(frozen=True)
 class Recognition:
-    """Each `(class,)`; a ratio of nothing to nothing is 0, as in scikit-learn by default."""
+    """Metrics per class, each `(class,)`. A ratio of 0 to 0 is 0, as in scikit-learn by default."""
 
     accuracy: np.ndarray
     f1: np.ndarray
@@ -28,10 +28,10 @@ def recognition(
     thresholds: np.ndarray,
     weights: np.ndarray | None = None,
 ) -> Recognition:
-    """At one threshold a class, `(class,)`; an output equal to it counts as found.
+    """The metrics at one threshold per class, `(class,)`. An output equal to it counts as found.
 
-    `weights` `(resample, item)` counts items as often as a bootstrap drew them; the results are
-    then `(resample, class)`.
+    `weights` `(resample, item)` says how often each resample of a bootstrap drew each item. With
+    it, the metrics are `(resample, class)`.
     """
     found = outputs >= thresholds
     counts = np.ones((1, len(truth))) if weights is None else weights
@@ -49,7 +49,7 @@ def recognition(
 
 
 def curves(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> Recognition:
-    """The same at each of `thresholds` `(threshold,)`, for all classes alike: each is
+    """The metrics at each of `thresholds` `(threshold,)`, the same for all classes. Each metric is
     `(threshold, class)`."""
     points = [
         recognition(truth, outputs, np.full(truth.shape[1], threshold)) for threshold in thresholds
@@ -63,8 +63,11 @@ def curves(truth: np.ndarray, outputs: np.ndarray, thresholds: np.ndarray) -> Re
 
 
 def best_thresholds(tests: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Per class the threshold in .01, .02 … .99 of the highest F1, averaged over `tests`, pairs of
-    truth and outputs; the middle one of several."""
+    """The threshold of the highest F1 for each class, `(class,)`, among .01, .02 … .99.
+
+    F1 is averaged over `tests`, which are pairs of truth and outputs. Where several thresholds
+    reach the highest, it is the middle one of them.
+    """
     f1 = np.mean([curves(truth, outputs, THRESHOLD_GRID).f1 for truth, outputs in tests], axis=0)
     best = np.isclose(f1, f1.max(axis=0))
     chosen = [THRESHOLD_GRID[column] for column in best.T]

@@ -8,14 +8,15 @@ so the published number needs no filter at all. Its rules are kept, because they
 - silent means that the *sum over channels* is 0 at each sample (an anti-phase pair is silent);
 - the tail shorter than a window is dropped, a signal shorter than a window is one frame;
 - an estimate is cut or zero-padded to its reference's length; sources are never permuted;
-- an infinite ratio becomes NaN, as in museval's track store, so medians pass over it.
+- an infinite ratio becomes NaN, as in museval's track store, so medians ignore it.
 
-One departure: museval raises for a reference or estimate that is silent throughout. By the first
-rule all frames of such a track are NaN, which is what is returned here; `silent_sources` names
-the cause.
+There is one departure: museval raises for a reference or estimate that is silent throughout. By the
+first rule all frames of such a track are NaN, and that is what is returned here; `silent_sources`
+names the cause.
 
-Signals are numpy arrays (memory-mapped ones too), torch tensors or what reads stretches from
-files, floating point or integer PCM, and are read one frame at a time. Tensors on a GPU stay there.
+Signals are numpy arrays (memory-mapped ones too), torch tensors, or objects that read stretches
+from files. They hold floating point or integer PCM and are read one frame at a time. Tensors on a
+GPU stay there.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from selfrefine.errors import InputError
 
 
 class SlicedSignals(Protocol):
-    """Host audio of which only stretches can be had, as `signals[..., start:stop]`."""
+    """Audio on the host that is read by stretches, `signals[..., start:stop]`."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     Signals = Segment | SlicedSignals
 
 # Sums of squares run over rows this long: one row stays in the first-level cache, and OpenBLAS
-# wakes its threads for dot products over 10,000 elements only.
+# uses several threads only for dot products over 10,000 elements.
 _ROW = 4096
 
 
@@ -76,7 +77,7 @@ def silent_sources(references: Signals, estimates: Signals) -> tuple[np.ndarray,
     """Which references and which estimates are silent throughout: two `(source,)` bool arrays.
 
     Where either holds a True, every frame of the track is NaN. An estimate counts up to its
-    reference's length. Reading stops as soon as every source was heard.
+    reference's length. Reading stops as soon as no source can be silent any more.
     """
     references, estimates = paired_signals(references, estimates)
     length = references.shape[-1]
@@ -113,7 +114,10 @@ def frame_bounds(length: int, window: int, hop: int) -> list[tuple[int, int]]:
 
 
 def paired_signals(references: Signals, estimates: Signals) -> tuple[Signals, Signals]:
-    """Check shapes and kinds; CPU tensors become arrays that share their memory."""
+    """Checks shapes and kinds of signals. CPU tensors become arrays that share their memory.
+
+    Raises InputError for signals that do not fit together.
+    """
     pair = [_host_view(signals) for signals in (references, estimates)]
     shapes = [tuple(signals.shape) for signals in pair]
     if any(len(shape) != 3 for shape in shapes) or shapes[0][:2] != shapes[1][:2]:
@@ -134,7 +138,8 @@ def paired_signals(references: Signals, estimates: Signals) -> tuple[Signals, Si
 
 
 def is_tensor(signals: Signals) -> TypeGuard[torch.Tensor]:
-    """Told without torch, whose import takes longer than the SDR of a song."""
+    """Whether signals are a tensor. This does not import torch, which takes longer than the SDR of
+    a song."""
     return not isinstance(signals.dtype, np.dtype)
 
 
@@ -155,7 +160,7 @@ def silent_signals(segment: Segment) -> np.ndarray:
     """Which sources of `(source, channel, sample)` sum to 0 over channels at each sample."""
     if not isinstance(segment, np.ndarray):
         return (segment.sum(1) == 0).all(1).cpu().numpy()
-    # One sample in 101 settles nearly every frame; the rest is read only for the doubtful.
+    # One sample in 101 decides nearly every frame. The others are read only where these are 0.
     silent = ~segment[..., ::101].sum(axis=1).any(axis=1)
     for source in np.flatnonzero(silent):
         silent[source] = not segment[source].sum(axis=0).any()
@@ -163,9 +168,9 @@ def silent_signals(segment: Segment) -> np.ndarray:
 
 
 def check_finite(*energies: np.ndarray) -> None:
-    """Raise InputError where an energy of shape `(frame, source)` is NaN or infinite.
+    """Raises InputError where an energy of shape `(frame, source)` is NaN or infinite.
 
-    A median over frames would pass over it, and a network that diverged would score well.
+    A median over frames would ignore it, and a network that diverged would score well.
     """
     for values in energies:
         if not np.isfinite(values).all():
@@ -176,7 +181,7 @@ def check_finite(*energies: np.ndarray) -> None:
 
 
 def decibel(numerator: np.ndarray, denominator: np.ndarray, silent: np.ndarray) -> np.ndarray:
-    """Ratio of energies `(frame, source)` in dB; NaN if infinite and in the `silent` frames."""
+    """Ratio of energies `(frame, source)` in dB. NaN where it is infinite, and in silent frames."""
     defined = (numerator > 0) & (denominator > 0) & ~silent[:, None]
     ratio = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=ratio, where=defined)
@@ -221,7 +226,8 @@ def _is_integer(signals: Signals) -> bool:
 
 
 def _median_of_numbers(values: np.ndarray) -> np.ndarray:
-    """Median along the first axis over what is not NaN; NaN, with no warning, if nothing is."""
+    """Median along the first axis over values that are not NaN. NaN, without a warning, where all
+    are."""
     medians = np.full(values.shape[1], np.nan)
     known = ~np.isnan(values).all(axis=0)
     medians[known] = np.nanmedian(values[:, known], axis=0)

@@ -1,4 +1,5 @@
-"""Which label set of a stem stands: the proposed one, or the given one where evidence lacks."""
+"""Deciding which label set of a stem stands: the proposed one, or, where there is too little
+evidence for it, the given one."""
 
 from dataclasses import dataclass
 
@@ -12,16 +13,16 @@ from selfrefine.refining.iterations import Iteration
 from selfrefine.refining.probabilities import StemProbability
 
 CHANCE = 0.1
-"""A start is trusted where a random classifier agrees as well with at most this probability."""
+"""A start is trusted where a random classifier would do as well with at most this probability."""
 PERMUTATIONS = 2000
-"""How many random permutations of what a start found stand for a random classifier."""
+"""How many random permutations of a start's findings stand for a random classifier."""
 
 SURENESS = (0.95, 0.9, 0.8, 0.6, 0.0)
-"""Least confidence of the groups of stems whose confidence is compared with their accuracy."""
+"""The least confidence in each group of stems whose confidence is compared with their accuracy."""
 
 CALIBRATION = 3
-"""A posterior to this power is about the share of such label sets that are exactly right, on songs
-of the band and on real ones (docs/log.md)."""
+"""The confidence in a label set is its posterior to this power. That is about the share of such
+label sets that are exactly right, on songs of the band and on real songs (docs/log.md)."""
 
 NOT_SURE = "not sure enough to change the given label"
 MOST_PROBABLE = "no class passes the threshold: the most probable one"
@@ -29,9 +30,10 @@ MOST_PROBABLE = "no class passes the threshold: the most probable one"
 
 @dataclass(frozen=True)
 class Verdict:
-    """`proposed` is the label set found; it is exactly right with the probability `confidence`.
-    `refined` is the one that stands. `reason` says why that is not `proposed`, or that `proposed`
-    is the most probable class alone; then `most_probable` is true."""
+    """The decision about a stem. `proposed` is the label set that was found; it is exactly right
+    with the probability `confidence`. `refined` is the label set that stands. `reason` says why
+    that is not `proposed`, or that `proposed` is the most probable class alone; in that case
+    `most_probable` is true."""
 
     proposed: LabelSet
     refined: LabelSet
@@ -41,8 +43,8 @@ class Verdict:
 
 
 def weighed_verdicts(iterations: list[Iteration], sure: float) -> dict[Key, Verdict]:
-    """By (song, name), of iterations whose labels were weighed. The first is the start's own: no
-    given label changes where that one is not trusted."""
+    """The verdicts by (song, name), from iterations whose labels were weighed. The first iteration
+    is the start's own judgement. Where it is not trusted, no given label changes."""
     last = iterations[-1]
     assert last.weighing is not None
     posteriors = weigh(last.rows, last.weighing)
@@ -52,9 +54,9 @@ def weighed_verdicts(iterations: list[Iteration], sure: float) -> dict[Key, Verd
 def verdicts(
     rows: list[StemProbability], posteriors: Posteriors, sure: float, doubted: str = ""
 ) -> dict[Key, Verdict]:
-    """By (song, name). The proposed label set replaces the given one where, of the two, it is right
-    with the probability `sure` or more. Where `doubted` says why the classifier is not trusted, all
-    given labels stand."""
+    """The verdicts by (song, name). The proposed label set replaces the given one where it has the
+    share `sure` or more of the sum of their two posteriors. Where `doubted` says why the classifier
+    is not trusted, all given labels stand."""
     found = most_probable_sets(rows, posteriors)
     verdicts = {}
     for row, posterior in zip(rows, posteriors.posterior, strict=True):
@@ -71,9 +73,9 @@ def verdicts(
 
 @dataclass(frozen=True)
 class SureGroup:
-    """Stems whose proposed label set has the confidence `least` or more, and less than the group
-    before: how many they are, their mean confidence, and the share whose proposed label set is
-    exactly right."""
+    """A group of stems whose confidence is `least` or more, and below that of the group before:
+    how many they are, their mean confidence, and the share of them whose proposed label set is
+    exactly `right`."""
 
     least: float
     stems: int
@@ -82,7 +84,7 @@ class SureGroup:
 
 
 def reliability(found: dict[Key, Verdict], truth: Labels) -> list[SureGroup]:
-    """The stems whose truth is known, the surest group first; no group is empty."""
+    """The groups of the stems whose truth is known, the surest first. Empty groups are left out."""
     known = [(each, truth[key]) for key, each in found.items() if key in truth]
     groups = []
     for least, most in zip(SURENESS, (1.01, *SURENESS), strict=False):
@@ -95,13 +97,14 @@ def reliability(found: dict[Key, Verdict], truth: Labels) -> list[SureGroup]:
 
 
 def why_not_trusted(rows: list[StemProbability]) -> str:
-    """Why a classifier's judgement of stems that it has never heard is no evidence, in words; empty
+    """Says why a classifier's judgement of stems that it was not trained on is no evidence. Empty
     where it is evidence.
 
-    Two counts over the stems that were given one class check it. It agrees with given labels; the
-    more of these are wrong, the less. It finds different classes in the stems of one song; swapped
-    labels do not lower this count. The sum of both is compared with that of random permutations of
-    what it found, which is what a classifier that knows nothing would reach.
+    Two counts over the stems that were given one class check the classifier. The first is how many
+    given labels it agrees with; wrong given labels lower it. The second is how many different
+    classes it finds in the stems of each song; swapped labels do not lower it. The sum of both is
+    compared with that of random permutations of the findings, which is what a classifier that knows
+    nothing would reach.
     """
     checked = [row for row in rows if len(row.given) == 1]
     if not checked:
@@ -118,7 +121,7 @@ def why_not_trusted(rows: list[StemProbability]) -> str:
     rng = np.random.default_rng(0)
     permuted = np.array([sense(rng.permutation(found)) for _ in range(PERMUTATIONS)])
     agreeing = int((found == given).sum())
-    # Where all were given one class, or all are found to be one, permuting changes nothing.
+    # Where all stems have the same given class, or the same found class, permuting changes nothing.
     by_chance = (
         binom.sf(agreeing - 1, len(checked), 1 / len(CLASSES))
         if (permuted == permuted[0]).all()
@@ -133,8 +136,8 @@ def why_not_trusted(rows: list[StemProbability]) -> str:
 
 
 def thresholded_verdicts(iterations: list[Iteration], threshold: float) -> dict[Key, Verdict]:
-    """By (song, name), of iterations whose labels were decided at a threshold: the proposed label
-    set stands, as in the paper."""
+    """The verdicts by (song, name), from iterations whose labels were decided at a threshold. The
+    proposed label set always stands, as in the paper."""
     verdicts = {}
     for row in iterations[-1].rows:
         label = iterations[-1].labels[row.song, row.name]
@@ -150,8 +153,8 @@ def thresholded_verdicts(iterations: list[Iteration], threshold: float) -> dict[
 
 
 def exactness(probability: tuple[float, ...], label: LabelSet) -> float:
-    """The probability of exactly these classes, with the outputs as probabilities of independent
-    events."""
+    """The probability that a stem holds exactly the classes of `label`, if the outputs are the
+    probabilities of independent events."""
     value = 1.0
     for name, p in zip(CLASSES, probability, strict=True):
         value *= p if name in label else 1 - p

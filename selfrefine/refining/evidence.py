@@ -3,10 +3,10 @@
 Every label set of a stem gets a posterior probability by Bayes' rule. Its likelihood comes from the
 classifier's outputs; they are tempered, because neighbouring windows are not independent. Its prior
 comes from the given label and from the share of wrong labels in the collection. That share is
-estimated with the posteriors by expectation-maximisation, as annotators' errors are in Dawid and
-Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm", 1979. The
-stems of a song are weighed together: two stems that hold the same class alone are unlikely, and so
-is a class that was given and that no stem holds.
+estimated together with the posteriors by expectation-maximisation, as annotators' errors are in
+Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm",
+1979. The stems of a song are weighed together: it is unlikely that two stems hold the same class
+alone, or that no stem holds a class that was given.
 """
 
 from dataclasses import dataclass, replace
@@ -18,20 +18,20 @@ from selfrefine.classes import CLASSES, Labels, LabelSet
 from selfrefine.refining.probabilities import StemProbability
 
 HELD = np.array([row for row in product((0, 1), repeat=len(CLASSES)) if any(row)])
-"""Every label set, `(set, class)`: 1 where it has the class."""
+"""Every label set but the empty one, `(set, class)`: 1 where it has the class."""
 
 MOST_STEMS_TOGETHER = 4
-"""More stems of a song have too many combinations of label sets, and are weighed one by one."""
+"""Songs of more stems are weighed stem by stem: they have too many combinations of label sets."""
 
 EM_STEPS = 8
-"""After so many the share of wrong labels changes by less than a hundredth."""
+"""After so many steps the share of wrong labels changes by less than a hundredth."""
 
 LEAST = 0.003
 """Outputs are clipped to this distance from 0 and from 1."""
 
 KEPT, OTHER_CLASS, ONE_MORE, ELSE = range(4)
-"""How a label set differs from the given one: not at all, it is another class alone, it has one
-class more, any other way."""
+"""How a label set differs from the given one: not at all; it is one other class alone; it has the
+given classes and one more; it differs in any other way."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Weighing:
 
     `temper` multiplies the outputs' logits: below 1, they count less. `noise` is the share of wrong
     labels that is expected before a collection is seen, and counts as `noise_stems` stems. `kinds`
-    are the shares of wrong labels that differ as `OTHER_CLASS`, `ONE_MORE` and `ELSE`, and count as
-    `kinds_stems` wrong stems. `twice` is the odds of a second stem of the same song that holds the
-    same class alone, `missing` of a given class that no stem holds; with both at 1 the stems of a
-    song are weighed one by one.
+    are the expected shares of `OTHER_CLASS`, `ONE_MORE` and `ELSE` among wrong labels, and count as
+    `kinds_stems` wrong stems. `twice` is the odds that a second stem of a song holds the same class
+    alone. `missing` is the odds that no stem holds a class that was given. With both at 1, the
+    stems of a song are weighed one by one.
     """
 
     temper: float
@@ -56,35 +56,37 @@ class Weighing:
 
 
 UNSEEN = Weighing(temper=0.7)
-"""For a classifier that was trained on other songs only."""
+"""For the outputs of a classifier that was trained on other songs only."""
 
 TRAINED_ON = Weighing(temper=0.85)
-"""For the mean of such a classifier's outputs and of those trained on from it with these stems.
+"""For the mean of the outputs of such a classifier and of its further trainings on these stems.
 These outputs are nearer to probabilities."""
 
 
 def weighing_of(trained_on: bool, together: bool = True) -> Weighing:
-    """For outputs of a start alone, or of a start and what was `trained_on` from it; the stems of a
-    song are weighed `together` or one by one."""
+    """The weighing for the outputs of a start alone, or with `trained_on` for the mean of its
+    outputs and those of its further trainings. The stems of a song are weighed `together` or one by
+    one."""
     weighing = TRAINED_ON if trained_on else UNSEEN
     return weighing if together else replace(weighing, twice=1.0, missing=1.0)
 
 
 @dataclass(frozen=True)
 class Posteriors:
-    """`posterior` of every label set, `(stem, set)`, stems as they were weighed and sets as in
-    `HELD`; `noise` is the estimated share of wrong given labels."""
+    """`posterior` `(stem, set)` is the probability of every label set, with stems in the order in
+    which they were weighed and sets in that of `HELD`. `noise` is the estimated share of wrong
+    given labels."""
 
     posterior: np.ndarray
     noise: float
 
 
 def weigh(stems: list[StemProbability], weighing: Weighing) -> Posteriors:
-    """Weighs all stems of a collection."""
+    """The posteriors of all stems of a collection."""
     likelihood = log_likelihood(np.array([stem.probability for stem in stems]), weighing.temper)
     given = np.array([set_index(stem.given) for stem in stems])
     songs = stems_of_songs(stems)
-    # Songs of the same given labels share an array of odds: each takes half a megabyte.
+    # Songs with the same given labels share an array of odds, which takes up to half a megabyte.
     odds: dict[tuple[int, ...], np.ndarray] = {}
     together = {}
     for song, places in songs.items():
@@ -117,8 +119,8 @@ def weigh(stems: list[StemProbability], weighing: Weighing) -> Posteriors:
 
 
 def log_likelihood(outputs: np.ndarray, temper: float) -> np.ndarray:
-    """`(stem, set)` of outputs `(stem, class)` between 0 and 1, by independent classes, clipped
-    outputs and tempered logits."""
+    """The log likelihood of every label set, `(stem, set)`, from outputs `(stem, class)` between 0
+    and 1. Outputs are clipped, their logits are tempered, and classes count as independent."""
     outputs = outputs.clip(LEAST, 1 - LEAST)
     logits = temper * np.log(outputs / (1 - outputs))
     present, absent = -np.log1p(np.exp(-logits)), -np.log1p(np.exp(logits))
@@ -133,8 +135,8 @@ def stems_of_songs(stems: list[StemProbability]) -> dict[str, list[int]]:
 
 
 def song_odds(given: np.ndarray, weighing: Weighing) -> np.ndarray:
-    """Log odds of every combination of label sets of a song's stems, one axis a stem, by how likely
-    the sets occur together; `given` is `(stem, class)`."""
+    """The log odds of every combination of label sets of a song's stems, one axis per stem, by how
+    likely the sets occur together. `given` are the given labels, `(stem, class)`."""
     count = len(given)
     alone = HELD * (HELD.sum(axis=1) == 1)[:, None]
     holders = sum(along(HELD, stem, count) for stem in range(count))
@@ -145,14 +147,15 @@ def song_odds(given: np.ndarray, weighing: Weighing) -> np.ndarray:
 
 
 def along(values: np.ndarray, stem: int, count: int) -> np.ndarray:
-    """`values` `(set, …)` along the axis of one of `count` stems, the others' axes of length 1."""
+    """`values` `(set, …)` along the axis of one of `count` stems; the other axes have length 1."""
     others = [1] * count
     others[stem] = len(values)
     return values.reshape(*others, *values.shape[1:])
 
 
 def marginals(log_odds: np.ndarray, together: np.ndarray) -> np.ndarray:
-    """`(stem, set)`: each stem's posterior, over all combinations of the song's label sets."""
+    """Each stem's posterior, `(stem, set)`, summed over all combinations of label sets of the
+    song's other stems."""
     count = len(log_odds)
     total = together + sum(along(log_odds[stem], stem, count) for stem in range(count))
     weights = np.exp(total - total.max())
@@ -171,7 +174,7 @@ def normalised(log_odds: np.ndarray) -> np.ndarray:
 
 
 def set_index(label: LabelSet) -> int:
-    """Of a label set in `HELD`."""
+    """The row of a label set in `HELD`."""
     held = np.array([name in label for name in CLASSES])
     return int(np.flatnonzero((held == HELD).all(axis=1))[0])
 
@@ -181,7 +184,7 @@ def set_at(index: int) -> LabelSet:
 
 
 def kinds_of_change() -> np.ndarray:
-    """`(set, set)`: how the second label set differs from the first, the given one."""
+    """How the second label set differs from the first, which is the given one: `(set, set)`."""
     given, found = HELD[:, None], HELD[None]
     kinds = np.full((len(HELD), len(HELD)), ELSE)
     one_more = (found >= given).all(axis=2) & (found.sum(axis=2) == given.sum(axis=2) + 1)
@@ -193,7 +196,7 @@ def kinds_of_change() -> np.ndarray:
 
 KIND = kinds_of_change()
 KIND_COUNT = np.array([[(row == kind).sum() for kind in row] for row in KIND])
-"""`(set, set)`: how many label sets differ from the first one as the second does."""
+"""How many label sets differ from the first one in the way the second does, `(set, set)`."""
 
 
 def most_probable_sets(stems: list[StemProbability], posteriors: Posteriors) -> Labels:

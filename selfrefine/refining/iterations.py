@@ -1,7 +1,7 @@
-"""Refining a folder's stems by classifiers trained on them from nothing: the paper's way.
+"""Refining a folder's stems by classifiers trained on them from random weights, as in the paper.
 
-Every iteration leaves its classifier and its judgement in a folder of its own, from which an
-interrupted run goes on.
+Every iteration leaves its classifier and its judgement in a folder of its own, so that an
+interrupted run can be resumed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,8 +35,9 @@ MODEL = "model.pt"
 
 @dataclass(frozen=True)
 class Refinement:
-    """What all iterations of a run share. `stems` are the original ones under the given labels;
-    `settings` are those of every training; iterations have their folders under `folder`."""
+    """The inputs that all iterations of a run share. `stems` are the original stems under the given
+    labels. `settings` are those of every training. The iterations have their folders in `folder`.
+    """
 
     stems: AudioSet
     settings: ClassifierSettings
@@ -49,9 +50,9 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Iteration:
-    """`number` is 0 for a start and 1 for the first training. `folder` holds the judgement, and
-    `model.pt` where a classifier was trained. `rows` are what `labels` were decided by, at a
-    threshold or, where there is a `weighing`, by weighing."""
+    """An iteration of refining. `number` is 0 for a start and 1 for the first training. `folder`
+    holds the judgement, and `model.pt` where a classifier was trained. `labels` were decided from
+    the probabilities in `rows`: by weighing where there is a `weighing`, else at a threshold."""
 
     number: int
     folder: Path
@@ -61,11 +62,11 @@ class Iteration:
 
 
 def refine_iterations(run: Refinement, count: int) -> Iterator[Iteration]:
-    """Up to `count` iterations, going on from those that the run's folder holds.
+    """Yields up to `count` iterations. What the run's folder holds is not computed again.
 
-    The first classifier trains on all stems under the given labels, each further one on those that
-    were found to be single-labelled. Ends early, with a note, where a class has no stem left that
-    holds it alone: a classifier trained without the class would drop it everywhere.
+    The first classifier trains on all stems under the given labels, each further one on the stems
+    that were found to be single-labelled. The run ends early, with a note, where no stem is left
+    that holds a given class alone: a classifier trained without the class would drop it everywhere.
     """
     thresholds = (run.refining.threshold,) * len(CLASSES)
 
@@ -94,8 +95,8 @@ def refine_iterations(run: Refinement, count: int) -> Iterator[Iteration]:
 def trained_folder(
     run: Refinement, training: AudioSet, number: int, start: Mapping[str, Tensor] | None = None
 ) -> Path:
-    """The folder of a training's classifier, trained on `training` from the weights of `start`, or
-    from random ones, where the folder does not hold it yet."""
+    """The folder of a training's classifier. Where the folder does not hold the classifier yet, it
+    is trained on `training`, from the weights of `start` or from random ones."""
     folder = run.folder / f"iteration-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / MODEL).exists() and not (folder / PROBABILITIES).exists():
@@ -107,8 +108,8 @@ def trained_folder(
 def judgement(
     run: Refinement, folder: Path, model: nn.Module | None = None
 ) -> list[StemProbability]:
-    """The judgement of the run's stems by `model`, or else by the folder's classifier, made now
-    where the folder does not hold it yet. Raises InputError for a judgement of other stems."""
+    """The judgement of the run's stems. Where the folder does not hold it yet, it is made by
+    `model`, or by the folder's classifier. Raises InputError for a judgement of other stems."""
     path = folder / PROBABILITIES
     if not path.exists():
         if model is None:
@@ -122,7 +123,7 @@ def judgement(
             run.device,
             run.progress,
         )
-    # Read even when just written: a resumed run must decide by the same rounded numbers.
+    # Read even when just written, so that a resumed run decides by the same rounded numbers.
     rows = read_probabilities(path)
     if [(row.song, row.name) for row in rows] != [(c.song, c.name) for c in run.stems.clips]:
         raise InputError(f"{path}: is damaged; delete {folder} and resume")
@@ -130,7 +131,7 @@ def judgement(
 
 
 def deciding_iteration(key: tuple[str, str], iterations: list[Iteration]) -> int:
-    """The first iteration from which on the stem's label set stayed the final one."""
+    """The number of the first iteration from which on the stem's label set was the final one."""
     deciding = iterations[-1]
     for iteration in reversed(iterations[:-1]):
         if iteration.labels[key] != deciding.labels[key]:

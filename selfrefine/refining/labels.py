@@ -1,4 +1,5 @@
-"""From stems' probabilities to label sets at thresholds (section 4.2), and the stems they leave."""
+"""Label sets from stems' probabilities at thresholds (section 4.2), and the stems to train on under
+these labels."""
 
 from collections.abc import Iterable
 
@@ -11,8 +12,8 @@ def label_set(
     probability: tuple[float, ...], thresholds: tuple[float, ...], most_probable: bool = False
 ) -> LabelSet:
     """The classes whose probability is at least their threshold, both in CLASSES' order. Where no
-    class passes: none, so that the stem is dropped; with `most_probable`, the most probable class
-    alone."""
+    class passes, it is the empty label set, so that the stem is dropped; with `most_probable`, it
+    is the most probable class alone."""
     rows = zip(CLASSES, probability, thresholds, strict=True)
     passing = tuple(name for name, value, threshold in rows if value >= threshold)
     if passing or not most_probable:
@@ -46,7 +47,7 @@ def training_stems(stems: AudioSet, labels: Labels) -> AudioSet:
 
 
 def lost_classes(stems: AudioSet, training: AudioSet) -> tuple[str, ...]:
-    """The classes that stems were given and that no stem of `training` has."""
+    """The classes that some of `stems` were given and that no stem of `training` has."""
     given = {name for clip in stems.clips for name in clip.label}
     left = {name for clip in training.clips for name in clip.label}
     return tuple(name for name in CLASSES if name in given - left)

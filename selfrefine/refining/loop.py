@@ -1,4 +1,5 @@
-"""The method (section 3.1): a classifier learns from the labels, and its judgement refines them."""
+"""The loop of refining (section 3.1): a classifier learns from labels, and its judgement refines
+them."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -16,15 +17,15 @@ def refining_loop(
     count: int,
     start: ClassifierT | None = None,
 ) -> Iterator[tuple[int, ClassifierT, tuple[JudgedT, ...], LabelsT]]:
-    """Trains a classifier on the labels, judges the original stems with it, decides their labels
-    by all judgements so far, and does so again on these labels, `count` times.
+    """Trains a classifier on the labels, judges the original stems with it, and decides new labels
+    from all judgements so far; does this `count` times.
 
     `labels` are the given ones. A `start`, a classifier that knows the classes already, judges
-    before the first training. `train` gets the labels and the training's number, 1 at first, and
-    ends the loop where it returns None: a classifier cannot learn from these labels.
+    before the first training. `train` gets the labels and the training's number, from 1 on. It
+    returns None where a classifier cannot learn from these labels; the loop then ends.
 
-    Yields after every judgement: the number (0 for the start), the classifier, all judgements so
-    far, the labels.
+    Yields after every judgement: its number (0 for the start), the classifier, all judgements so
+    far, and the new labels.
     """
     judged: tuple[JudgedT, ...] = ()
     for number in range(1 if start is None else 0, count + 1):

@@ -1,4 +1,4 @@
-"""A classifier's outputs on random mixtures, to test it with (section 5.1)."""
+"""A classifier's outputs on random mixtures, by which it is tested (section 5.1)."""
 
 from collections.abc import Iterator
 
@@ -23,9 +23,9 @@ def mixture_outputs(
     seed: int,
     device: torch.device,
 ) -> Iterator[tuple[tuple[bool, ...], tuple[float, ...]]]:
-    """True labels and outputs, each `(class,)`, of `count` mixtures made as in training, effects
-    included; the model on `device`, evaluating. The same seed makes the same mixtures for every
-    classifier of that input length. Raises InputError when there are no stems."""
+    """Yields true labels and outputs, each `(class,)`, for `count` mixtures made as in training,
+    with effects. `model` is on `device`, in evaluation mode. The same seed makes the same mixtures
+    for every classifier of the same input length. Raises InputError when there are no stems."""
     pool = load_pool(stems, device)
     candidates = class_candidates(pool)
     generator = torch.Generator().manual_seed(seed)

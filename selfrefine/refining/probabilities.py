@@ -1,6 +1,7 @@
-"""A classifier's judgement of a stem set: probabilities of every stem and of its windows.
+"""A classifier's judgement of a stem set: the probabilities of every stem and of its windows
+(section 4.2).
 
-Section 4.2. A judgement is a folder's `probabilities.csv`, a line per stem, and `windows.npz`.
+On disk a judgement is `probabilities.csv`, with a line per stem, and `windows.npz` in a folder.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,8 @@ WINDOWS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class StemProbability:
-    """A stem's probabilities, averaged over its windows, in CLASSES' order."""
+    """A stem's probabilities in CLASSES' order, averaged over its windows. `seconds` is its length
+    without silence."""
 
     song: str
     name: str
@@ -47,10 +49,11 @@ def judge_stems(
     device: torch.device,
     progress: Progress,
 ) -> list[StemProbability]:
-    """Each stem's probabilities by a model on `device`, evaluating; written into `folder`, which
-    exists, with those of every window. Stems are counted.
+    """Computes each stem's probabilities. Writes them into `folder`, which exists, with those of
+    every window.
 
-    `probabilities.csv` is written last, so that a folder with one holds a whole judgement.
+    `model` is on `device`, in evaluation mode. `progress` counts stems. `probabilities.csv` is
+    written last, so that a folder that has it holds a whole judgement.
     """
     rows: list[StemProbability] = []
     windows: list[np.ndarray] = []
@@ -70,8 +73,8 @@ def stem_windows(
     windows_per_segment: int,
     device: torch.device,
 ) -> Iterator[tuple[StemProbability, Tensor]]:
-    """Each stem's averaged probabilities and its windows' `(window, class)`, in the set's order;
-    the model on `device`, evaluating."""
+    """Yields each stem's averaged probabilities and those of its windows, `(window, class)`, in the
+    set's order. `model` is on `device`, in evaluation mode."""
     for clip in stems.clips:
         audio = torch.from_numpy(stems.audio(clip)).to(device)
         windows = window_probabilities(model, audio, settings, windows_per_segment)
@@ -83,12 +86,12 @@ def stem_windows(
 def window_probabilities(
     model: nn.Module, audio: Tensor, settings: ClassifierSettings, windows_per_segment: int
 ) -> Tensor:
-    """`(window, class)` of a stem `(channel=2, sample)`. Windows are a segment long, and
-    `windows_per_segment` of them begin within one.
+    """The probabilities `(window, class)` of a stem `(channel=2, sample)`. Windows are as long as a
+    segment, and `windows_per_segment` of them begin within one.
 
-    The stem is transformed once. A window is a slice of its frames, and these are the frames that
-    training saw, because neither transform is centred. A stem shorter than a segment is repeated to
-    a segment's length; samples after the last whole window are left out.
+    The spectrogram of the stem is computed once, and a window is a slice of its frames. The frames
+    are the same as in training, because neither transform is centred. A stem shorter than a segment
+    is repeated to a segment's length. Samples after the last whole window are left out.
     """
     if audio.shape[1] < settings.segment:
         audio = audio.repeat(1, -(-settings.segment // audio.shape[1]))[:, : settings.segment]
@@ -104,7 +107,7 @@ def window_probabilities(
 def window_centres(
     count: int, settings: ClassifierSettings, windows_per_segment: int
 ) -> np.ndarray:
-    """Middle of each of `count` windows in s of the trimmed stem, `(window,)`."""
+    """The middle of each of `count` windows, `(window,)`, in s of the trimmed stem."""
     step = settings.segment // windows_per_segment // settings.hop * settings.hop
     return (np.arange(count) * step + settings.segment / 2) / settings.sample_rate
 
@@ -120,7 +123,7 @@ def mean_probabilities(judged: Sequence[list[StemProbability]]) -> list[StemProb
 
 
 def write_probabilities(path: Path, rows: list[StemProbability]) -> None:
-    """Writes a line per stem; probabilities to six decimals."""
+    """Writes a line per stem, with probabilities to six decimals."""
     write_csv(
         path,
         COLUMNS,
@@ -158,14 +161,14 @@ def read_probabilities(path: Path) -> list[StemProbability]:
 
 
 def write_windows(folder: Path, windows: list[np.ndarray]) -> None:
-    """Writes per stem, in the set's order, its windows' probabilities `(window, class)`."""
+    """Writes the windows' probabilities `(window, class)` of each stem, in the set's order."""
     lengths = np.array([len(of_stem) for of_stem in windows])
     with written_whole(folder / WINDOWS) as partial, partial.open("wb") as file:
         np.savez(file, lengths=lengths, probabilities=np.concatenate(windows))
 
 
 def read_windows(folder: Path) -> list[np.ndarray]:
-    """Per stem, in the set's order, its windows' probabilities `(window, class)`."""
+    """The windows' probabilities `(window, class)` of each stem, in the set's order."""
     with np.load(folder / WINDOWS) as stored:
         ends = np.cumsum(stored["lengths"])
         return np.split(stored["probabilities"].astype(np.float32), ends[:-1])

@@ -1,9 +1,10 @@
 """Stretches of a stem that hold the same classes, from its windows' probabilities.
 
-A hidden Markov model over label sets, in steps of a quarter second of the stem without its silence.
-The label set of the whole stem is the likeliest state; leaving it is penalised. The emission means
-are estimated in the stem itself: a class whose probability is high now and then all through a stem
-changes nothing, and a class that is sure for some seconds and absent elsewhere does.
+They are found by a hidden Markov model over label sets, in steps of a quarter second of the stem
+without its silence. The label set of the whole stem is the likeliest state, and leaving it is
+penalised. The emission means are estimated in the stem itself. A class whose probability is high
+now and then throughout a stem therefore changes no label set; a class that is sure for some seconds
+and absent elsewhere does.
 """
 
 from dataclasses import dataclass
@@ -17,9 +18,8 @@ from selfrefine.clips.trimming import TrimmedStem
 
 @dataclass(frozen=True)
 class Segment:
-    """From `start` to `end`, in s of the stem's file, the stem holds the classes of `label`; it is
-    empty where too little is known. `confidence` is the probability that the stem holds exactly
-    these."""
+    """A stretch of a stem that holds the classes of `label`, from `start` to `end`, in s of the
+    stem's file. `confidence` is the probability that it holds exactly these classes."""
 
     start: float
     end: float
@@ -32,28 +32,34 @@ WHOLE_SECONDS, OTHER_SECONDS = 40.0, 5.0
 """Mean duration in s of the whole stem's label set, and of any other."""
 
 TO_ANOTHER = 0.1
-"""Probability that a label set other than the whole stem's is followed by another such one."""
+"""The probability that a label set other than the whole stem's is followed by another such one.
+This is given that it ends."""
 
 FURTHER_CLASS = 0.02
-"""Factor on a change's probability for each further class that changes at the same moment."""
+"""The factor on a change's probability for each further class that changes at the same moment."""
 
 SOUNDING, ABSENT = 0.93, 0.05
-"""Prior mean probability of a class that sounds, and of one that does not."""
+"""Prior means of the probability of a class that sounds, and of one that does not."""
 
 BELIEF_SECONDS = 4.0
-"""How many s of a stem these two priors count as."""
+"""How many seconds of a stem these two priors count as."""
 
 SUREST = 0.98
 """Upper bound on mean probabilities; the lower bound is 1 minus it."""
 
 EVIDENCE_PER_SECOND = 0.93
-"""In windows. 1.3 windows of 3 s begin within a second; they overlap, so they count as fewer."""
+"""How many independent windows a second counts as. In fact 1.3 windows of 3 s begin within a
+second, but they overlap."""
 
 SHORTEST_SECONDS = 1.5
-"""Shorter runs are given to their neighbours: half a window."""
+"""Shorter runs are given to their neighbours. This is half a window."""
 
 PLACING_SECONDS = 1.0
+"""How far a change is moved at most, in s, to where the evidence for it is best."""
+
 ROUNDS = 3
+"""How often the emission means are estimated."""
+
 SHORT_SILENCE = 1.0
 """A segment continues over removed silence shorter than this, in s, and ends at a longer one."""
 
@@ -65,9 +71,10 @@ def find_segments(
     windows: np.ndarray, centres: np.ndarray, stem: TrimmedStem, whole: LabelSet
 ) -> tuple[Segment, ...]:
     """The segments of a stem, in order, from its windows' probabilities `(window, class)`, their
-    centres in s of the trimmed stem, and the label set of the whole stem.
+    centres `(window,)` in s of the trimmed stem, and the label set of the whole stem.
 
-    They cover all sound that silence removal kept. No label set but the whole stem's is ever empty.
+    They cover all sound that silence removal kept. A segment's label set is empty only where that
+    of the whole stem is.
     """
     spans = kept_spans(stem)
     seconds = float(spans[-1, 1])
@@ -88,7 +95,7 @@ def find_segments(
 
 
 def label_sets(whole: LabelSet) -> list[LabelSet]:
-    """All label sets; the empty one only where it is `whole`."""
+    """All label sets. The empty one is among them only where `whole` is empty."""
     sets = [tuple(compress(CLASSES, held)) for held in product((0, 1), repeat=len(CLASSES))]
     return [label for label in sets if label or label == whole]
 
@@ -96,14 +103,14 @@ def label_sets(whole: LabelSet) -> list[LabelSet]:
 def likeliest_sets(
     probability: np.ndarray, step: float, sets: list[LabelSet], whole: LabelSet
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The places in `sets` of the likeliest path through the steps `(step, class)`, each `step` s
-    long, and how probable each step's set is, both `(step,)`."""
+    """The likeliest path of label sets, as indices into `sets`, and the probability of each step's
+    set, both `(step,)`. `probability` is `(step, class)`; each step is `step` s long."""
     members = np.array([[name in label for name in CLASSES] for label in sets])
     home = sets.index(whole)
     first, change = transitions(members, home, step)
     belief = BELIEF_SECONDS / step
-    # At first all of the stem holds the whole's classes. The median leaves out what differs in less
-    # than half of it.
+    # At first the whole stem is taken to hold the classes of `whole`. The median ignores what
+    # differs in less than half of the stem.
     held = np.tile(members[home].astype(float), (len(probability), 1))
     level = np.tile(np.median(probability, axis=0), (len(probability), 1))
     for _ in range(ROUNDS):
@@ -114,8 +121,8 @@ def likeliest_sets(
         posterior = posteriors(first, change, evidence)
         held, level = posterior @ members, probability
     path = without_slivers(best_path(first, change, evidence), SHORTEST_SECONDS / step)
-    # Half of a window lies before a change at its middle: there the probability of a class is half
-    # way between its two means.
+    # Where a change is at the middle of a window, half of the window lies before it. There the
+    # probability of a class is half way between its two means.
     weight = np.log(sounding / absent) + np.log((1 - absent) / (1 - sounding))
     half_way = weight * (probability - (sounding + absent) / 2)
     path = with_changes_placed(path, half_way @ members.T, round(PLACING_SECONDS / step))
@@ -123,8 +130,8 @@ def likeliest_sets(
 
 
 def without_slivers(path: np.ndarray, least: float) -> np.ndarray:
-    """The path `(step,)` with runs of fewer than `least` steps, the shortest first, given to their
-    neighbours, half to each."""
+    """The path `(step,)` without runs of fewer than `least` steps. Each, the shortest first, is
+    given to its neighbours, half to each."""
     path = path.copy()
     while True:
         edges = np.array([0, *(np.flatnonzero(np.diff(path)) + 1), len(path)])
@@ -138,8 +145,8 @@ def without_slivers(path: np.ndarray, least: float) -> np.ndarray:
 
 
 def with_changes_placed(path: np.ndarray, evidence: np.ndarray, reach: int) -> np.ndarray:
-    """The path `(step,)` with each change where the evidence `(step, set)` for what is before it
-    and after it is largest, at most `reach` steps away."""
+    """The path `(step,)` with each change moved by at most `reach` steps, to where the evidence
+    `(step, set)` for the sets before and after it is largest."""
     placed = path.copy()
     edges = [0, *(np.flatnonzero(np.diff(path)) + 1), len(path)]
     for (left, change), (_, right) in pairwise(pairwise(edges)):
@@ -155,10 +162,13 @@ def with_changes_placed(path: np.ndarray, evidence: np.ndarray, reach: int) -> n
 def emission_means(
     probability: np.ndarray, held: np.ndarray, whole: np.ndarray, belief: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean probability of each class in this stem where it sounds and where not, `(class,)` each,
-    from the steps' probabilities and the posterior that the class sounds there, both
-    `(step, class)`. For the classes of `whole` the first is estimated, for the others the second;
-    `belief` is how many steps the prior means count as."""
+    """The mean probability of each class in this stem, where the class sounds and where it does
+    not, each `(class,)`.
+
+    `probability` are the steps' probabilities and `held` the posterior that a class sounds there,
+    both `(step, class)`. For the classes of `whole` the first mean is estimated, for the others the
+    second; the prior mean stands for the other. `belief` is how many steps a prior mean counts as.
+    """
     sounding = (belief * SOUNDING + (held * probability).sum(axis=0)) / (belief + held.sum(axis=0))
     silent = 1 - held
     absent = (belief * ABSENT + (silent * probability).sum(axis=0)) / (belief + silent.sum(axis=0))
@@ -168,8 +178,9 @@ def emission_means(
 
 
 def transitions(members: np.ndarray, home: int, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of each set at the first step `(set,)`, and of going from each to each in a step
-    `(set, set)`, of sets by the classes they hold `(set, class)`."""
+    """The probability of each set at the first step, `(set,)`, and of the change from one set to
+    another within a step, `(set, set)`. `members` are the classes of each set, `(set, class)`, and
+    `home` is the index of the whole stem's set."""
     differing = (members[:, None] != members).sum(axis=2)
     nearness = np.where(differing, FURTHER_CLASS ** (differing - 1.0), 0.0)
     leaving, ending = step / WHOLE_SECONDS, min(step / OTHER_SECONDS, 0.5)
@@ -189,7 +200,7 @@ def transitions(members: np.ndarray, home: int, step: float) -> tuple[np.ndarray
 
 
 def posteriors(first: np.ndarray, change: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Probability of each set at each step, from log likelihoods, both `(step, set)`."""
+    """The probability of each set at each step, from log likelihoods, both `(step, set)`."""
     likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     forward, backward = np.empty_like(likelihood), np.ones_like(likelihood)
     before = first
@@ -221,16 +232,16 @@ def best_path(first: np.ndarray, change: np.ndarray, evidence: np.ndarray) -> np
 
 
 def kept_spans(stem: TrimmedStem) -> np.ndarray:
-    """Of each stretch that silence removal kept: where it begins and ends in the trimmed stem, and
-    in the file, in s, `(stretch, 4)`."""
+    """For each stretch that silence removal kept, its start and end in the trimmed stem and its
+    start and end in the file, in s, `(stretch, 4)`."""
     starts, ends = np.array(stem.stretches).T
     joined = np.cumsum(ends - starts)
     return np.stack([joined - (ends - starts), joined, starts, ends], axis=1)
 
 
 def near_silence(moment: float, spans: np.ndarray) -> float:
-    """`moment`, in s of the trimmed stem, or the place of a silence that is near it and longer than
-    `SHORT_SILENCE`."""
+    """The place of the nearest silence that is not shorter than `SHORT_SILENCE`, if one is near
+    `moment`; else `moment`. Both are in s of the trimmed stem."""
     gaps = spans[1:, 2] - spans[:-1, 3]
     joins = spans[1:, 0][gaps >= SHORT_SILENCE]
     near = joins[np.abs(joins - moment) < SNAP_SECONDS]
@@ -238,8 +249,8 @@ def near_silence(moment: float, spans: np.ndarray) -> float:
 
 
 def places_in_file(start: float, end: float, spans: np.ndarray) -> list[tuple[float, float]]:
-    """Where a part of the trimmed stem lies in the file, all in s; cut at silences that are not
-    shorter than `SHORT_SILENCE`."""
+    """Start and end of a part of the trimmed stem in the file, all in s. The part is cut at
+    silences that are not shorter than `SHORT_SILENCE`."""
     places: list[tuple[float, float]] = []
     for joined, joined_end, place, place_end in spans.tolist():
         if joined_end <= start or joined >= end:

@@ -1,9 +1,10 @@
 """Refining a folder's stems from a start, a classifier that knows the classes already.
 
-Iteration 0 is the start's judgement of stems that it has never heard. Every further iteration
-trains the start on, each time from the start's own weights, under the labels of the iteration
-before, and judges all stems anew. Label sets are weighed (`selfrefine.refining.evidence`) by the
-mean of the start's judgement and those of all trainings since.
+Iteration 0 is the start's judgement of stems that it was not trained on. Every further iteration
+trains the start further on these stems, each time from the start's own weights, under the labels of
+the iteration before. Then it judges all stems again. Label sets are weighed
+(`selfrefine.refining.evidence`) by the mean of the start's judgement and those of all trainings so
+far.
 """
 
 from collections.abc import Iterator
@@ -22,11 +23,12 @@ from selfrefine.refining.probabilities import StemProbability, mean_probabilitie
 def refine_started(
     run: Refinement, start: nn.Module, count: int, together: bool = True
 ) -> Iterator[Iteration]:
-    """Iteration 0 by `start`, evaluating on the run's device, and up to `count` trainings after it,
-    going on from those that the run's folder holds. The stems of a song are weighed `together` or
-    one by one.
+    """Yields iteration 0, by `start`, and up to `count` further trainings. What the run's folder
+    holds is not computed again.
 
-    Ends early, with a note, where a class has no stem left that holds it alone.
+    `start` is on the run's device, in evaluation mode. The stems of a song are weighed `together`
+    or one by one. The run ends early, with a note, where no stem is left that holds a given class
+    alone.
     """
     own = run.folder / "start"
     own.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""The classifiers that refining starts from, and how they are trained on.
+"""The classifiers that refining starts from, and how they are trained further.
 
 A start is a classifier that was trained on songs with right labels. It judges the stems of a
-collection before it is trained on them. Then it is trained on, in small steps, under the labels
-that it found, and adapts to the collection's sound.
+collection that it was not trained on. Then it is trained further on these stems, in small steps,
+under the labels that it found, and adapts to the collection's sound.
 """
 
 from dataclasses import replace
@@ -14,15 +14,16 @@ from selfrefine.settings import ClassifierSettings
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 
 STEPS = 500
-"""Steps of a training on for `MANY_STEMS` stems or more; for fewer stems it is shorter."""
+"""How many steps a further training has for `MANY_STEMS` stems or more; for fewer stems it is
+shorter."""
 MANY_STEMS = 60
 LEAST_STEPS = 150
 LEAST_STEMS = 8
-"""Fewer stems are judged by the start alone."""
+"""Collections of fewer stems are judged by the start alone."""
 USUAL_TRAININGS = 2
-"""Further trainings mend no more labels (docs/log.md)."""
+"""More trainings mend no more labels (docs/log.md)."""
 RATE_SHARE = 0.25
-"""The learning rate of a training on, over that of a training from nothing."""
+"""The learning rate of a further training, relative to that of a training from random weights."""
 
 
 def has_shipped(sample_rate: int) -> bool:
@@ -31,7 +32,7 @@ def has_shipped(sample_rate: int) -> bool:
 
 
 def shipped_file(sample_rate: int) -> Path:
-    """Where the package has its classifier for a sample rate in Hz, if it has one."""
+    """The path of the package's classifier for a sample rate in Hz, whether it exists or not."""
     return SHIPPED / f"band-{sample_rate}.pt"
 
 
@@ -51,15 +52,18 @@ def shipped_classifier(sample_rate: int) -> Path:
 
 
 def usual_trainings(stems: int) -> int:
-    """How often a classifier is trained on for a collection of so many stems."""
+    """How often a start is trained further for a collection of so many stems."""
     return USUAL_TRAININGS if stems >= LEAST_STEMS else 0
 
 
 def training_on(settings: ClassifierSettings, stems: int | None) -> ClassifierSettings:
-    """How a started classifier of these settings is trained on: a few small steps under the mean
-    absolute error alone, which wrong labels mislead less than cross-entropy; fewer for a collection
-    of few `stems`, None for a large one. A network whose whole training is short gets a third of
-    it."""
+    """The settings of a further training of a start that has these `settings`.
+
+    It has a few steps at a low learning rate. Its loss is the mean absolute error alone, because
+    wrong labels mislead it less than cross-entropy. A collection of fewer than `MANY_STEMS` stems
+    gets fewer steps; `stems` of None stands for a large one. A network whose own training is short
+    gets a third of its steps at most.
+    """
     share = 1.0 if stems is None else min(1.0, stems / MANY_STEMS)
     steps = max(LEAST_STEPS, round(STEPS * share))
     if settings.steps is not None:

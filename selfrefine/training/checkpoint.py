@@ -10,7 +10,7 @@ from selfrefine.machine_settings import chosen_checkpoint_seconds
 from selfrefine.models.weights import save_tensors
 
 USUAL_SECONDS = 20.0
-"""Between two checkpoints, unless writing one takes long."""
+"""Seconds between two checkpoints, unless writing one takes long."""
 SHARE = 0.02
 """The share of a training's time that checkpoints may take."""
 BYTES_PER_SECOND = 5e8
@@ -18,7 +18,7 @@ BYTES_PER_SECOND = 5e8
 
 
 class Checkpoints:
-    """What a training leaves in `folder`: `checkpoint.pt` on its way, `model.pt` at its end.
+    """The files of a training in `folder`: `checkpoint.pt` while it runs, `model.pt` at its end.
 
     A checkpoint is due SELFREFINE_CHECKPOINT_SECONDS after the one before. Where that is not set,
     the pause is so long that all checkpoints take `SHARE` of the training, and at least
@@ -40,7 +40,7 @@ class Checkpoints:
         """Restores model and optimiser from the checkpoint. Returns how many steps are done: 0
         where there is no checkpoint.
 
-        Removes what a training left that was killed while it wrote.
+        Removes partial files, which a training leaves when it is killed while it writes.
         """
         for path in (self._checkpoint, self._weights):
             for part in path.parent.glob(f"{path.name}.*.partial"):

@@ -69,7 +69,7 @@ def memory_left(device: torch.device) -> int:
 
 
 def draws_ahead(device: torch.device) -> bool:
-    """Whether a thread of its own draws each batch while the network is at the one before.
+    """Whether a thread of its own draws each batch while the network works on the one before.
 
     SELFREFINE_DRAW_AHEAD says yes with 1 and no with 0. Where it is not set, a GPU draws ahead, and
     a CPU with two cores. On two cores a second thread helps a small network no more than drawing

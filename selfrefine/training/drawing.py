@@ -1,7 +1,7 @@
 """Batches for a training, drawn ahead by a thread where that helps.
 
-A batch depends on the seed and the step alone, so it is the same whichever thread draws it, and
-when.
+A batch depends on the seed and the step alone, so it does not matter when it is drawn and by which
+thread.
 """
 
 import logging
@@ -23,7 +23,8 @@ from selfrefine.training.device import draws_ahead, wait_for_device
 from selfrefine.training.memory import free_memory, unless_out_of_memory
 
 TIMED_DRAWS = 4
-"""Over how many draws one is timed on a GPU: with `source_uses` they do not cost alike."""
+"""Over how many draws the time of one is averaged on a GPU. With `source_uses`, draws do not cost
+the same."""
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +53,11 @@ class Draws(Generic[BatchT]):
 
 @contextmanager
 def drawn_batches(draws: Draws[BatchT], steps: range) -> Iterator[Iterator[BatchT]]:
-    """Yields the batches of `steps`. Where `draws_ahead` says so, a thread draws each while the
-    network is at the one before.
+    """Yields the batches of `steps`. Where `draws_ahead` says so, a thread draws each batch while
+    the network works on the one before.
 
-    On a CPU the network then has one thread, so that drawing has another core. Taking a batch
-    raises what `draw_now` raises.
+    On a CPU the network then has one thread, so that another core is free for drawing. Taking a
+    batch raises what `draw_now` raises.
     """
     if not draws_ahead(draws.device):
         yield (draw_now(draws, step) for step in steps)
@@ -69,7 +70,7 @@ def drawn_batches(draws: Draws[BatchT], steps: range) -> Iterator[Iterator[Batch
 
 
 def one_ahead(drawing: ThreadPoolExecutor, draws: Draws[BatchT], steps: range) -> Iterator[BatchT]:
-    """Yields the batches of `steps`; meanwhile `drawing` draws the next.
+    """Yields the batches of `steps`. Meanwhile `drawing` draws the next one.
 
     Memory may not hold a batch beside the step before. Such a batch is drawn again while the
     network waits, with the stems off the GPU. If they were not on it, no batch is drawn ahead any

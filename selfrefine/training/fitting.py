@@ -12,8 +12,8 @@ from selfrefine.progress import Note
 from selfrefine.training.memory import free_memory, halved, unless_out_of_memory
 
 Attempt = Callable[[int], Tensor]
-"""Leaves a batch's gradients in the model, with so many items at once in the network. Returns the
-batch's loss, a scalar."""
+"""Leaves a batch's gradients in the model and returns the batch's loss, a scalar. The argument is
+how many items go through the network together."""
 
 
 class Fitting:

@@ -1,4 +1,4 @@
-"""Looking at a model now and then while it trains."""
+"""Inspecting a model a few times while it trains."""
 
 import math
 from collections.abc import Callable
@@ -11,17 +11,18 @@ from selfrefine.progress import Note, ignore
 from selfrefine.training.memory import free_memory, unless_out_of_memory
 
 INSPECTIONS = 6
-"""How often a training is looked at: evenly over its steps, the last time at its end."""
+"""How often a training is inspected: evenly over its steps, the last time at its end."""
 
 ATTEMPTS = 2
-"""How often a look is tried when memory runs out."""
+"""How often an inspection is tried when memory runs out."""
 
 Inspect = Callable[[nn.Module, int, int], None]
-"""Looks at a model after so many of so many steps. The model evaluates, without gradients."""
+"""Inspects a model, given how many steps are done and how many there are in all. The model is in
+evaluation mode, without gradients."""
 
 
 class Inspections:
-    """Has `inspect` look at a training model; nobody looks where it is None."""
+    """Calls `inspect` on a model while it trains. Nothing is inspected where that is None."""
 
     def __init__(
         self,
@@ -39,14 +40,14 @@ class Inspections:
         self._note = note
 
     def due(self, step: int) -> bool:
-        """Whether the model is looked at after `step` steps."""
+        """Whether the model is inspected after `step` steps."""
         return step in self._due
 
     def look(self, step: int) -> None:
-        """Has the model looked at after `step` steps. The model and torch's generators stay as they
+        """Inspects the model after `step` steps. The model and torch's generators stay as they
         were.
 
-        A look that memory does not hold is left out, since the training can do without.
+        An inspection is left out where memory does not hold it: the training does not need it.
         """
         look = partial(self._inspect, self._model, step, self._steps)
         gpus = [self._device] if self._device.type == "cuda" else []
@@ -62,5 +63,5 @@ class Inspections:
 
 
 def inspected_steps(steps: int) -> set[int]:
-    """After how many of `steps` steps a training is looked at."""
+    """The numbers of steps after which a training of `steps` steps is inspected."""
     return {math.ceil(steps * look / INSPECTIONS) for look in range(1, INSPECTIONS + 1)}

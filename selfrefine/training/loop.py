@@ -29,7 +29,7 @@ from selfrefine.training.timing import StepTimer
 from selfrefine.training.warm_up import warm_up
 
 STEPS_A_REPORT = {"cpu": 1, "cuda": 20}
-"""Reading a loss waits for the GPU to finish, so there it is read only now and then."""
+"""Steps between reports. Reading a loss waits for a GPU, so there it is read less often."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def train(
         exact = Gradients(model, task, seed, device, short=False)
         fitting.without_effect(partial(exact.compute, draw_now(draws, 0), 0))
 
-    # Before the checkpoint is loaded, so that a resumed training asks the same untrained network.
+    # Before the checkpoint is loaded, so that a resumed training checks the same untrained network.
     short = trusts_bf16(model, device, exact_step, note)
     gradients = Gradients(model, task, seed, device, short)
 
@@ -103,7 +103,7 @@ def train(
                 place.progress.step(step_report(step, schedule, losses, timer))
                 timer.restart()
             optimiser.step()
-            # Before the checkpoint, so that a kill can repeat a look but not lose it.
+            # Before the checkpoint: a kill can then repeat an inspection, but not lose it.
             if inspections.due(step + 1):
                 with timer.stopped():
                     inspections.look(step + 1)
@@ -121,7 +121,7 @@ def step_report(step: int, schedule: Schedule, losses: Losses, timer: StepTimer)
     """The report after `step`, over all steps since the one before. Raises what `Losses.take`
     raises."""
     count = losses.count
-    # First, since it waits for the GPU, whose work belongs to the steps.
+    # Before the time is read: this waits for the GPU, whose work is part of the steps.
     loss, norm = losses.take()
     seconds, data_seconds = timer.means(count)
     rate = schedule.rate(step)

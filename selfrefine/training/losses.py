@@ -10,7 +10,7 @@ from selfrefine.errors import InputError
 
 
 class Unread(NamedTuple):
-    """A step whose loss and gradient norm, both scalars, may still be under way on the GPU."""
+    """A step whose loss and gradient norm, both scalars, the GPU may not have computed yet."""
 
     step: int
     loss: Tensor
@@ -45,7 +45,7 @@ class Losses:
         """
         if not self._unread:
             return
-        # One tensor, so that the GPU is waited for once.
+        # One tensor, so that the CPU waits for the GPU once.
         values = torch.stack([torch.stack((each.loss, each.norm)) for each in self._unread])
         for each, (loss, norm) in zip(self._unread, values.tolist(), strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):

@@ -1,4 +1,4 @@
-"""Recognising that memory ran out, and asking for less of it."""
+"""Recognising that memory ran out, and using less of it."""
 
 import gc
 from collections.abc import Callable
@@ -14,15 +14,16 @@ ALLOCATION_FAILED = (
     "Triton Error [CUDA]: out of memory",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
-    # cuBLAS makes its workspace with its handle.
+    # cuBLAS reports this where its workspace, which it makes with its handle, finds no memory.
     "CUBLAS_STATUS_NOT_INITIALIZED",
     "CUFFT_ALLOC_FAILED",
     "CUFFT_INTERNAL_ERROR",
-    # After each of a convolution's plans has found too little memory.
+    # cuDNN reports this where each plan of a convolution found too little memory.
     "unable to find an engine to execute this computation",
     "DefaultCPUAllocator: can't allocate memory",
 )
-"""In the messages of libraries and devices whose errors have no type of their own for it."""
+"""Parts of the messages by which libraries say that memory ran out, where their errors have no type
+of their own for it."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -35,8 +36,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def unless_out_of_memory(work: Callable[[], WorkT]) -> tuple[WorkT] | None:
     """Calls `work` and returns its result in a tuple, or None where memory ran out.
 
-    The error is gone when this returns: its traceback holds the tensors of the failed attempt,
-    which could not be freed otherwise. Other errors are raised.
+    The error does not outlive the call: its traceback would keep the tensors of the failed attempt
+    from being freed. Other errors are raised.
     """
     try:
         return (work(),)
@@ -47,7 +48,7 @@ def unless_out_of_memory(work: Callable[[], WorkT]) -> tuple[WorkT] | None:
 
 
 def free_memory(device: torch.device) -> None:
-    """Returns what nothing uses to the device, and starts counting the peak of memory anew."""
+    """Gives memory that nothing uses back to the device, and starts measuring the peak anew."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

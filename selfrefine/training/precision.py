@@ -19,7 +19,7 @@ LAYERS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.Linea
 
 @cache
 def multiplies_in_bf16(device: torch.device) -> bool:
-    """Whether a device has products in bf16; none where SELFREFINE_PRECISION is float32."""
+    """Whether a device multiplies in bf16. It does not where SELFREFINE_PRECISION is float32."""
     if only_float32():
         return False
     if device.type == "cuda":
@@ -30,16 +30,16 @@ def multiplies_in_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, short: bool) -> AbstractContextManager[object]:
-    """Lets networks multiply in bf16 if `short`. A CPU that has it is a fifth to a half faster,
-    with results as good."""
+    """Lets networks multiply in bf16 if `short`. A CPU that has bf16 is then a fifth to a half
+    faster, with results that are as good."""
     return torch.autocast(device.type, torch.bfloat16) if short else contextlib.nullcontext()
 
 
 def is_doubtful(device: torch.device) -> bool:
     """Whether bf16 has to be checked on a device.
 
-    On CPUs with AMX, oneDNN's strided convolutions read memory that was never written where their
-    output is narrow, and they are wrong for some numbers of channels.
+    On CPUs with AMX, oneDNN's strided convolutions are wrong for some numbers of channels. Where
+    their output is narrow, they also read memory that was never written.
     """
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
@@ -47,10 +47,10 @@ def is_doubtful(device: torch.device) -> bool:
 def trusts_bf16(
     model: nn.Module, device: torch.device, exact_step: Callable[[], object], note: Note
 ) -> bool:
-    """Whether `model` is to train in bf16 on `device`. Notes layers that the device gets wrong.
+    """Whether `model` can train in bf16 on `device`. Layers that the device gets wrong are noted.
 
-    `exact_step` is a training step in float32 that has no effect. It is called where the device is
-    doubtful.
+    `exact_step` runs a training step in float32 that changes nothing. It is called only where
+    `is_doubtful`.
     """
     if not multiplies_in_bf16(device):
         return False
@@ -66,10 +66,10 @@ def trusts_bf16(
 
 
 def layers_wrong_in_bf16(model: nn.Module, step: Callable[[], object]) -> list[str]:
-    """Names of convolutions and products whose output or gradients bf16 gets wrong.
+    """The names of convolutions and linear layers whose output or gradients bf16 gets wrong.
 
-    Each layer is checked on the input that it gets in `step`, a training step in float32 without an
-    effect. The gradient of the whole network would hide layers that count little at first.
+    Each layer is checked on the input that it gets in `step`, a training step in float32 that
+    changes nothing. The gradient of the whole network would hide layers that count little at first.
     """
     inputs: dict[str, Tensor] = {}
 
@@ -90,13 +90,13 @@ def layers_wrong_in_bf16(model: nn.Module, step: Callable[[], object]) -> list[s
 
 
 def is_right(layer: nn.Module, given: Tensor) -> bool:
-    """Whether bf16 gives a layer's output, and the gradients of its input and weights, as float32
-    does."""
+    """Whether bf16 gives the same output of a layer, and the same gradients of its input and
+    weights, as float32, up to `LARGEST_ERROR`."""
     exact = outcome(layer, given, short=False)
     spoil_free_memory()
     found = outcome(layer, given, short=True)
     pairs = [(own, other) for own, other in zip(found, exact, strict=True) if other.norm() > 0]
-    # NaN is no small error.
+    # Written so that NaN fails too.
     return all(bool((own - other).norm() <= LARGEST_ERROR * other.norm()) for own, other in pairs)
 
 
@@ -115,7 +115,8 @@ def outcome(layer: nn.Module, given: Tensor, short: bool) -> list[Tensor]:
 
 
 def spoil_free_memory() -> None:
-    """Leaves NaN in what is allocated next, so that a layer that reads it is found."""
+    """Leaves NaN in the memory that is allocated next, so that a layer that reads it unwritten is
+    found."""
     sizes = [2**power for power in range(8, 21)] * 2
     spoilt = [torch.full((size,), float("nan")) for size in sizes]
     del spoilt

@@ -1,4 +1,4 @@
-"""How fast a device is, and how much a training asks of it."""
+"""How fast a device computes, and how many operations and how much memory a training takes."""
 
 import math
 import resource
@@ -21,7 +21,7 @@ Shape = torch.Size
 PEAK_SIZE = {"cpu": 1536, "cuda": 8192}
 PEAK_ROUNDS = 4
 BACKWARD = 2
-"""The backward pass costs two products for each of the forward pass."""
+"""The backward pass has two products for each product of the forward pass."""
 
 
 def batch_flops(gradients: Gradients[BatchT], batch: BatchT, step: int, at_once: int) -> int:
@@ -35,8 +35,8 @@ def batch_flops(gradients: Gradients[BatchT], batch: BatchT, step: int, at_once:
 def step_flops(forward: Callable[[], Any]) -> int:
     """Floating-point operations of a training step whose forward pass is `forward`.
 
-    They are those of its convolutions and matrix products. The backward pass is not run; it counts
-    as twice the forward pass.
+    Convolutions and matrix products are counted. The backward pass is not run; it counts as twice
+    the forward pass.
     """
     recurrent = {
         torch.ops.aten.mkldnn_rnn_layer: layer_flops,
@@ -48,13 +48,14 @@ def step_flops(forward: Callable[[], Any]) -> int:
 
 
 def layer_flops(shape: Shape, of_input: Shape, of_state: Shape, *rest: Any, **more: Any) -> int:
-    """Operations of one direction of one recurrent layer on the CPU: two per weight and time
-    step."""
+    """The operations of one direction of one recurrent layer on the CPU: two per weight, time step
+    and item."""
     return 2 * math.prod(shape[:2]) * (math.prod(of_input) + math.prod(of_state))
 
 
 def stack_flops(shape: Shape, weights: list[Shape], *rest: Any, **more: Any) -> int:
-    """Operations of all recurrent layers and directions on a GPU: two per weight and time step."""
+    """The operations of all recurrent layers and directions on a GPU: two per weight, time step and
+    item."""
     # Biases have one dimension.
     matrices = [math.prod(weight) for weight in weights if len(weight) == 2]
     return 2 * math.prod(shape[:2]) * sum(matrices)

@@ -1,4 +1,4 @@
-"""What differs between trainings."""
+"""The parts of the training loop that differ between trainings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from selfrefine.training.drawing import BatchT, Draw
 
 @dataclass(frozen=True)
 class Task(Generic[BatchT]):
-    """What a training draws and what it minimises.
+    """The batches that a training draws and the loss that it minimises.
 
     - `draw(step, generator)` makes a batch of `items` items on the training's device. It may run in
       a thread of its own.

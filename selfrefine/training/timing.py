@@ -12,8 +12,8 @@ from selfrefine.training.device import wait_for_device
 class StepTimer:
     """Measures the seconds of steps, and those in which they wait for data, since `restart`.
 
-    A GPU draws batches itself, so there a step waits for a batch without anybody noticing.
-    `draw_seconds` is what a draw alone takes, and so the least that a step's data costs.
+    A GPU draws batches itself, so the time in which its steps wait for them cannot be measured.
+    `draw_seconds` is the time that a draw alone takes; a step's data counts as at least this.
     """
 
     def __init__(self, device: torch.device, draw_seconds: float) -> None:

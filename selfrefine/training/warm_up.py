@@ -1,4 +1,4 @@
-"""What a training does once, before its first step, so that no step takes longer for it."""
+"""The work that a training does once, before its first step, so that no step takes longer."""
 
 from functools import partial
 
@@ -10,8 +10,8 @@ from selfrefine.training.gradients import Gradients
 from selfrefine.training.memory import free_memory, unless_out_of_memory
 
 REHEARSALS = 2
-"""In the first, cuDNN chooses its algorithms, in more memory than they need later. The second shows
-what a step needs."""
+"""In the first rehearsal cuDNN chooses its algorithms, which takes more memory than they need
+later. The second shows how much memory a step needs."""
 
 
 def warm_up(

@@ -1,4 +1,4 @@
-"""A stem's sound and probabilities in few bytes, as audit.html draws them."""
+"""The waveform and the probabilities that audit.html draws for a stem, in few bytes."""
 
 import base64
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from selfrefine.classes import CLASSES, label_words
 from selfrefine.refining.segments import Segment
 
 COLUMNS = 240
-"""Of a drawn waveform: about as many as a phone has pixels across."""
+"""The most columns of a drawn waveform: about the width of a phone's screen in pixels."""
 MOST_POINTS = 120
-"""Of a drawn curve."""
+"""The most points of a drawn curve."""
 LEVELS = 255
 X_LEVELS = 1000
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A stem's probability over time: `times` in s of the file `(window,)`, `probabilities`
-    `(window, class)`, and the stretches that silence removal kept, in s."""
+    """A stem's probabilities over time: `times` `(window,)` in s of the file, `probabilities`
+    `(window, class)`, and start and end in s of the stretches that silence removal kept."""
 
     times: np.ndarray
     probabilities: np.ndarray
@@ -27,7 +27,7 @@ class Curve:
 
 
 def packed(values: np.ndarray) -> str:
-    """Numbers from 0 to 1, a byte each, in base64."""
+    """Numbers from 0 to 1 as one byte each, in base64."""
     levels = np.nan_to_num(values).clip(0, 1) * LEVELS
     return base64.b64encode(levels.round().astype(np.uint8).tobytes()).decode()
 
@@ -41,7 +41,7 @@ def packed_waveform(peaks: np.ndarray) -> str:
 
 
 def segment_rows(segments: tuple[Segment, ...]) -> list[tuple[float, float, str, float]]:
-    """Start, end, label set and confidence."""
+    """Start and end in s, label set and confidence of each segment."""
     return [
         (
             round(part.start, 2),
@@ -54,8 +54,8 @@ def segment_rows(segments: tuple[Segment, ...]) -> list[tuple[float, float, str,
 
 
 def curve_record(curve: Curve, seconds: float) -> dict[str, object]:
-    """Points `x` in thousandths of the file, a packed line per class, and in s the stretches that
-    silence removal kept."""
+    """The curve's points `x` in thousandths of the file, a packed line per class, and the stretches
+    that silence removal kept, in s."""
     count = len(curve.times)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
     x = (curve.times[chosen] / seconds * X_LEVELS).round().astype(int).clip(0, X_LEVELS)
@@ -71,7 +71,7 @@ def curve_record(curve: Curve, seconds: float) -> dict[str, object]:
 
 
 def merged(stretches: tuple[tuple[float, float], ...], gap: float) -> list[tuple[float, float]]:
-    """Stretches with gaps too short to see joined."""
+    """The stretches, joined where the gap between them is shorter than `gap`, in s."""
     joined: list[tuple[float, float]] = []
     for start, end in stretches:
         if joined and start - joined[-1][1] < gap:

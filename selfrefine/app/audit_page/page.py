@@ -1,6 +1,8 @@
-"""audit.html, on which a person listens to refined stems and decides their labels. One file that
-needs no server; its players play the stems beside it, and it offers the edited labels.csv as a
-download."""
+"""audit.html, on which a person listens to refined stems and decides their labels.
+
+The page is one file and needs no server. Its players play the stems in the folder beside it, and it
+gives the edited labels.csv as a download.
+"""
 
 import base64
 import hashlib
@@ -24,7 +26,7 @@ from selfrefine.refining.segments import Segment
 BY_HAND = "by hand"
 """The reason in labels.csv where a person decided."""
 DOUBTFUL = 0.25
-"""A stem is listed as doubtful from this chance on that the label set that stands is wrong."""
+"""A stem counts as doubtful where its label set is wrong with this probability or more."""
 
 PAGE = Path(__file__).with_name("page.html.jinja")
 SCRIPTS = [Path(__file__).with_name(name) for name in ("table.js", "plots.js", "page.js")]
@@ -33,10 +35,11 @@ STYLE = Path(__file__).with_name("page.css")
 
 @dataclass(frozen=True)
 class AuditedStem:
-    """A decision, the stem's audio file under the page's folder, and what the page draws of it.
+    """A decision, the stem's audio file under the page's folder, and what the page draws for it.
 
-    `peaks` `(column,)` are the largest magnitudes, 0 to 1, in equal parts of the file; `segments`
-    are the stretches that hold the same classes.
+    `peaks` `(column,)` are the largest magnitudes, 0 to 1, in equal parts of the file. `segments`
+    are the stretches that hold the same classes. `audio` and `curve` are None for a stem that could
+    not be used.
     """
 
     decision: StemDecision
@@ -48,9 +51,12 @@ class AuditedStem:
 
 @dataclass(frozen=True)
 class Audit:
-    """`stems` are in labels.csv's order. `facts` are pairs of what and how much; `accuracies` rows
-    of words and cells where a truth is known, headed by `accuracy_columns`; `reliability` rows of
-    how sure in words, how many stems, their mean confidence, and the share of them that is right.
+    """The contents of the page.
+
+    `stems` are in the order of labels.csv. `facts` are pairs of a name and a value. Where a truth
+    is known, `accuracies` are rows of cells under `accuracy_columns`. Each row of `reliability` is
+    about a group of stems: its confidence in words, how many stems it has, their mean confidence,
+    and the share of them whose proposed label set is right.
     """
 
     title: str
@@ -63,7 +69,7 @@ class Audit:
 
 
 def write_audit(path: Path, audit: Audit) -> None:
-    """Writes the page to `path`; its players play files under that folder."""
+    """Writes the page to `path`. Its players play files in the same folder."""
     page = audit_page(audit, path.parent)
     with written_whole(path) as partial:
         # A name that is not valid UTF-8 is shown with question marks.
@@ -71,7 +77,7 @@ def write_audit(path: Path, audit: Audit) -> None:
 
 
 def audit_page(audit: Audit, folder: Path) -> str:
-    """The page's HTML, for a file in `folder`."""
+    """The HTML of a page that is written into `folder`."""
     script = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
     style = STYLE.read_text(encoding="utf-8")
     template = Environment(
@@ -103,18 +109,18 @@ def policy_hash(text: str) -> str:
 
 
 def script_data(value: object) -> str:
-    """JSON that can stand in a script element: no name in it can end the element."""
+    """JSON for a script element. No file name in it can end the element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def page_data(audit: Audit, folder: Path) -> dict[str, object]:
-    """The data of the page's script: labels.csv as it was written, and the usable stems, the most
+    """The data for the page's script: labels.csv as it was written, and the usable stems, the most
     doubtful first."""
     labels = labels_text(stem.decision for stem in audit.stems)
     order = sorted(enumerate(audit.stems), key=lambda each: -each[1].decision.doubt)
     return {
         "labels": labels,
-        # The browser keeps decisions under it, so that they do not apply to other labels.
+        # The browser stores decisions under this, so that they do not apply to other labels.
         "digest": hashlib.sha256(labels.encode(errors="surrogateescape")).hexdigest(),
         "classes": CLASSES,
         "byHand": BY_HAND,
@@ -129,7 +135,7 @@ def page_data(audit: Audit, folder: Path) -> dict[str, object]:
 
 
 def stem_record(row: int, stem: AuditedStem, folder: Path) -> dict[str, object]:
-    """A stem for the script; the rest of it stands in row `row` of labels.csv."""
+    """A stem for the script, which reads the rest about it from row `row` of labels.csv."""
     source = ""
     if stem.audio is not None:
         # As bytes, so that names that are not valid UTF-8 can be played too.
@@ -145,7 +151,8 @@ def stem_record(row: int, stem: AuditedStem, folder: Path) -> dict[str, object]:
 
 
 def decision_counts(stems: list[AuditedStem]) -> list[tuple[str, int]]:
-    """Stems by decision; last, where there are some, how many took the most probable class."""
+    """The number of stems with each decision. If some stems got the most probable class, their
+    number is the last row."""
     meanings = {
         "keep": "keep: the given label stands",
         "relabel": "relabel: one other class",
@@ -165,8 +172,8 @@ def decision_counts(stems: list[AuditedStem]) -> list[tuple[str, int]]:
 
 
 def refined_by_given(stems: list[AuditedStem]) -> list[tuple[str, list[int]]]:
-    """By given label: stems refined to each class (several classes count under each), to several,
-    to none."""
+    """For each given label, the number of stems that were refined to each class, to several and to
+    none. A stem with several classes counts under each of them too."""
     usable = [stem.decision for stem in stems if stem.decision.probability is not None]
     rows: dict[str, list[int]] = {}
     for label in sorted({decision.given for decision in usable}, key=label_rank):
