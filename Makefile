@@ -19,7 +19,9 @@ run-and-report = $(PYTHON) -m experiments run $(1) $(SCALE) --seeds $(SEEDS); co
 # What a GPU machine may have without `.venv`: its own Python, with torch in it.
 GPU_PYTHON ?= $(if $(wildcard $(PYTHON)),$(PYTHON),python3)
 
-.PHONY: $(TABLES) figure4 started pretrained tables report bench gpu-day test lint lock clean
+.PHONY: setup $(TABLES) figure4 started pretrained tables report bench gpu-day test lint lock clean
+
+setup: $(READY)
 
 $(TABLES) figure4: $(READY)
 	@$(call run-and-report,$@,$@)

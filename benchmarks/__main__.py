@@ -31,7 +31,7 @@ from benchmarks.parts import (
     write_part,
 )
 from benchmarks.processes import end_group
-from experiments.engine.runner import MEMORY_SETTINGS, allocator_settings
+from experiments.engine.processes import MEMORY_SETTINGS, allocator_settings
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import write_text
 from selfrefine.scales import SCALES

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from benchmarks.parts import BENCHMARKS
 from benchmarks.processes import end_group
-from experiments.engine.runner import allocator_settings
+from experiments.engine.processes import allocator_settings
 from selfrefine.files.atomic import write_text
 
 ROOT = Path(__file__).parent.parent

@@ -3,6 +3,7 @@ the registry and then does what `python -m experiments` does."""
 
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from experiments.method import noisy, score
 from experiments.registry import TARGETS, Row, Table
@@ -11,8 +12,10 @@ from experiments.stages.stem_set import StemSet
 from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
 from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
-from selfrefine.clips.audio_set import AudioSet, with_labels
 from selfrefine.settings import PAPER_XUMX
+
+if TYPE_CHECKING:
+    from selfrefine.clips.audio_set import AudioSet
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class LongestOfSong(StemSet):
     def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(TABLE_SECONDS)
 
-    def clips(self, store: Store) -> AudioSet:
+    def clips(self, store: Store) -> "AudioSet":
+        from selfrefine.clips.audio_set import with_labels
+
         stems = self.stems.clips(store)
         kept = set(store.result(self)["kept"])
         labels = {

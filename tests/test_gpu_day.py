@@ -179,3 +179,10 @@ def test_without_a_gpu_it_says_so_and_without_an_environment_it_takes_python3(
         check=True,
     )
     assert "\npython3 -m benchmarks.gpu_day --minutes 9" in "\n" + made.stdout
+
+
+def test_the_steps_are_listed_by_a_python_without_any_package() -> None:
+    command = [sys.executable, "-S", "-m", "benchmarks.gpu_day", "--list"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert listed.returncode == 0, listed.stderr
+    assert "plan of the paper" in listed.stdout

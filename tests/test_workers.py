@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from experiments import stages
-from experiments.engine import runner, worker
+from experiments.engine import processes, runner, worker
 from experiments.engine.messages import Counted, Finished, Measured, Order
 from experiments.engine.runner import fork_server, listen, machine_here, workers_and_threads
 from experiments.engine.slots import Grant, Machine, Needs, next_grant, with_measured
@@ -78,7 +78,7 @@ def known(total: float, **trainings: float) -> Needs:
 @pytest.fixture
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in the place of the machine's devices."""
-    monkeypatch.setattr(runner, "DEVICES", tmp_path)
+    monkeypatch.setattr(processes, "DEVICES", tmp_path)
     for name in ("SELFREFINE_DEVICE", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path

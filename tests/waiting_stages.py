@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from experiments.engine import runner
+from experiments.engine import processes, runner
 from experiments.stages.stage import Stage
 from experiments.store import Store
 from experiments.work import Work
@@ -85,7 +85,7 @@ def run(stages: str, place: str) -> None:
     """Computes the stages that the function named `stages` returns. Prints why any failed."""
     # Where the tests run in the background, a shell has them ignore it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    runner.DEVICES = Path(place) / "dev"
+    processes.DEVICES = Path(place) / "dev"
     store = Store(Path(place) / "runs")
     try:
         failures = runner.run_missing(globals()[stages](place), store, {}, [], None)

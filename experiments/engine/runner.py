@@ -11,12 +11,10 @@ from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
+from experiments.engine.processes import MEMORY_SETTINGS, allocator_settings, gpu_here
 from experiments.engine.slots import Grant, Machine, Needs, by_urgency, next_grant, with_measured
 from experiments.engine.watched import needed_to_watch, watched_with
 from experiments.stages.songs import Songs
@@ -26,12 +24,6 @@ from experiments.trainings.validation import FOR_WATCHING
 
 QUIET_SECONDS = 30.0
 """Time (s) between two progress lines of a stage when the output is not a terminal."""
-
-DEVICES = Path("/dev")
-
-MEMORY_SETTINGS = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-"""Settings with which glibc keeps freed memory. Returning it to the system costs a fifth of a CPU
-training's time."""
 
 
 @dataclass(frozen=True)
@@ -153,37 +145,6 @@ def workers_and_threads(workers: int | None) -> tuple[int, int]:
     return machine.workers or (1 if machine.gpu else machine.cores), 1
 
 
-def gpu_here() -> bool:
-    """Whether workers will train on a GPU.
-
-    torch is not loaded here, so this looks for the driver's device files. A container may have
-    been given any of them. WSL2 has one device file for all GPUs.
-    """
-    if os.environ.get("SELFREFINE_DEVICE", "cuda").startswith("cpu"):
-        return False
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
-        return False
-    return nvidia_devices() or (DEVICES / "dxg").exists()
-
-
-def nvidia_devices() -> bool:
-    """Whether there are device files of NVIDIA's Linux driver, which WSL2 does not have."""
-    return any(DEVICES.glob("nvidia[0-9]*"))
-
-
-def allocator_settings() -> dict[str, str]:
-    """Environment variables with which a process that uses the GPU must start.
-
-    With them batches of different sizes leave fewer gaps in GPU memory. The result is empty if the
-    user has set one of these variables, without a GPU, and on WSL2, where the first allocation
-    would fail.
-    """
-    chosen = {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ)
-    if chosen or not (gpu_here() and nvidia_devices()):
-        return {}
-    return {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
-
-
 def fork_server(machine: Machine) -> ForkServerContext:
     """Returns the context in which workers fork from a server that has loaded torch once.
 
@@ -212,6 +173,8 @@ def start(context: ForkServerContext, order: Order, jobs: list[Job]) -> None:
     receiving, sending = context.Pipe(duplex=False)
     # A daemon process cannot start processes of its own.
     process = context.Process(target=begin_work, args=(order, sending), daemon=False)
+    from tqdm import tqdm
+
     bar = tqdm(
         desc=f"{describe(order.stage)[:44]:44s}",
         total=1,
@@ -304,6 +267,9 @@ def show_counted(job: Job, counted: Counted) -> None:
 
 
 def tell(line: str) -> None:
+    # Here, since a machine that only asks for allocator settings may lack it.
+    from tqdm import tqdm
+
     tqdm.write(line, file=sys.stderr)
 
 

@@ -5,7 +5,8 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from experiments.engine.runner import allocator_settings, tell
+from experiments.engine.processes import allocator_settings
+from experiments.engine.runner import tell
 from experiments.stages.stage import describe
 from experiments.stages.training import Training
 from experiments.store import Store

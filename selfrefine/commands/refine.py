@@ -77,7 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="without a start: a stem in which no class passes the threshold is dropped",
     )
-    parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
+    parser.add_argument(
+        "--profile",
+        default="mini",
+        help=f"one of {', '.join(SCALES)} (default: mini); with a start its sample rate counts",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
     parser.add_argument("--copy", action="store_true", help="copy stems into OUT, not link them")

@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="labels.csv of refine")
     parser.add_argument("--network", choices=["xumx", "hdemucs"], default="xumx")
-    parser.add_argument("--profile", default="mini", help=f"one of {', '.join(SCALES)}")
+    parser.add_argument(
+        "--profile", default="mini", help=f"one of {', '.join(SCALES)} (default: mini)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
 
