@@ -275,7 +275,8 @@ def test_moved_stems_are_found_where_they_are_said_to_be(
     folder.source.rename(moved)
     before = tree(folder.out)
     answer = ask(capsys, "apply", folder.table)
-    assert_refused(answer, f"{folder.source}: {folder.out} was refined from this folder", "--source")
+    words = f"{folder.source}: {folder.out} was refined from this folder"
+    assert_refused(answer, words, "--source")
     assert_refused(ask(capsys, "apply", folder.table, "--source", folder.source), "no such folder")
     inside = ask(capsys, "apply", folder.table, "--source", folder.out / "stems")
     assert_refused(inside, "holds the input")
