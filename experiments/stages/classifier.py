@@ -1,17 +1,22 @@
 """An instrument classifier Psi (section 3.1)."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.profiles import Profile
 from experiments.stages.songs import Songs
 from experiments.stages.stage import Result, Stage
 from experiments.stages.training import WEIGHTS, Training
 from experiments.stages.trimmed import Trimmed
+from experiments.store import Store
 from experiments.work import Work
 from selfrefine.refining.starting import USUAL_TRAININGS, training_on
 from selfrefine.scales import SCALES
 from selfrefine.settings import ClassifierSettings, added
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,13 @@ class Classifier(Training):
 
     def watched_with(self, songs: Songs) -> Stage:
         return Trimmed(songs)
+
+    def trained_model(self, store: Store, device: "torch.device") -> "nn.Module":
+        """The trained network, evaluating on `device`."""
+        from selfrefine.models.classifier import build_classifier
+        from selfrefine.models.weights import load_model
+
+        return load_model(build_classifier(self.settings), store.folder(self) / WEIGHTS, device)
 
     def compute(self, work: Work) -> Result:
         from experiments.trainings.watching import recognition_measure

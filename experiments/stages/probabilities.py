@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from experiments.stages.classifier import Classifier
 from experiments.stages.stage import Result, Stage
-from experiments.stages.training import WEIGHTS
 from experiments.stages.trimmed import Trimmed
 from experiments.work import Cost, StepCostOf, Work
 
@@ -34,16 +33,13 @@ class Probabilities(Stage):
     def compute(self, work: Work) -> Result:
         import numpy as np
 
-        from selfrefine.models.classifier import build_classifier
-        from selfrefine.models.weights import load_model
         from selfrefine.refining.probabilities import judge_stems
         from selfrefine.training.device import training_device
 
         device = training_device()
         stems = self.stems.clips(work.store)
         settings = self.classifier.settings
-        weights = work.store.folder(self.classifier) / WEIGHTS
-        model = load_model(build_classifier(settings), weights, device)
+        model = self.classifier.trained_model(work.store, device)
         rows = judge_stems(
             model, stems, settings, self.windows_per_segment, work.folder, device, work.progress
         )

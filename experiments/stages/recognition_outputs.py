@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from experiments.profiles import Profile
 from experiments.stages.classifier import Classifier
 from experiments.stages.stage import Result, Stage
-from experiments.stages.training import WEIGHTS
 from experiments.stages.trimmed import Trimmed
 from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES, label_from_words, label_words
@@ -66,8 +65,6 @@ class RecognitionOutputs(Stage):
 
     def compute(self, work: Work) -> Result:
         from selfrefine.metrics.recognition import unsure_share
-        from selfrefine.models.classifier import build_classifier
-        from selfrefine.models.weights import load_model
         from selfrefine.refining.mixture_outputs import mixture_outputs
         from selfrefine.refining.probabilities import stem_windows
         from selfrefine.training.device import training_device
@@ -75,8 +72,7 @@ class RecognitionOutputs(Stage):
         device = training_device()
         stems = self.stems.clips(work.store)
         settings = self.classifier.settings
-        weights = work.store.folder(self.classifier) / WEIGHTS
-        model = load_model(build_classifier(settings), weights, device)
+        model = self.classifier.trained_model(work.store, device)
         items = len(stems.clips) + self.mixtures
         rows = []
         for stem, _ in stem_windows(model, stems, settings, self.windows_per_segment, device):
