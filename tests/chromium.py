@@ -52,12 +52,13 @@ class Page:
         self.session: str | None = None
         self.requests: list[str] = []
         self.messages: list[str] = []
-        self.loaded = False
+        self.shown: set[tuple[str, str]] = set()
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         attached = self.ask("Target.attachToTarget", targetId=target, flatten=True)
         self.session = attached["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
         self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -102,17 +103,20 @@ class Page:
         match message.get("method"):
             case "Network.requestWillBeSent":
                 self.requests.append(message["params"]["request"]["url"])
-            case "Page.loadEventFired":
-                self.loaded = True
+            case "Page.lifecycleEvent":
+                event = message["params"]
+                self.shown.add((event["loaderId"], event["name"]))
             case "Runtime.exceptionThrown" | "Log.entryAdded":
                 self.messages.append(json.dumps(message["params"])[:500])
         return message
 
     def open(self, path: Path) -> None:
-        """Opens a page, and waits until everything in it has loaded."""
-        self.loaded = False
-        self.ask("Page.navigate", url=path.as_uri())
-        while not self.loaded:
+        """Opens a page, and waits until everything in it has loaded and it takes input.
+
+        The browser drops keys and clicks without a word before the first paint of a page.
+        """
+        loader = self.ask("Page.navigate", url=path.as_uri())["loaderId"]
+        while not {(loader, "load"), (loader, "firstContentfulPaint")} <= self.shown:
             self.read()
 
     def value(self, expression: str) -> Any:

@@ -308,7 +308,10 @@ function makeSound(stem) {
     head.hidden = false;
     head.style.left = `${Math.min(100, (audio.currentTime / seconds) * 100)}%`;
   });
-  audio.addEventListener("play", () => stem !== current && select(stem));
+  audio.addEventListener("play", () => {
+    // The event comes late: the stem may have been left, and so paused, since.
+    if (!audio.paused && stem !== current) select(stem);
+  });
   audio.addEventListener("error", () => {
     audio.replaceWith(element("p", { class: "small" }, "This browser cannot play the file."));
   });
