@@ -341,6 +341,17 @@ def test_stems_without_sound_or_plots_are_decided_too(browser: Page, tmp_path: P
     assert looks(browser)["cards"] == 2
 
 
+def test_a_player_that_was_left_does_not_take_the_page_back(browser: Page, plain: Refined) -> None:
+    browser.open(plain.out / "audit.html")
+    # A browser sends this event some time after the key, so that the next stem may come first.
+    browser.value("late = cardOf(current).audio")
+    press(browser, " ", "j")
+    browser.value("late.dispatchEvent(new Event('play'))")
+    assert browser.value("listed.indexOf(current)") == 1
+    press(browser, "x")
+    assert browser.value("byHand.has(listed[1].row) && !byHand.has(listed[0].row)")
+
+
 def test_2000_stems_stay_usable(browser: Page, tmp_path: Path) -> None:
     stems = []
     for number in range(2000):
