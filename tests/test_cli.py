@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from selfrefine.app import heartbeat
 from selfrefine.app.output_folder import make_output_folder
 from selfrefine.classes import CLASSES
 from selfrefine.cli import COMMANDS
@@ -232,3 +234,18 @@ def test_synthesized_songs_are_a_data_set(
     song = next(path for path in (tmp_path / "band").iterdir())
     tracks = [soundfile.read(path)[0] for path in (song / "tracks").glob("bass__*.wav")]
     np.testing.assert_allclose(sum(tracks), soundfile.read(song / "bass.wav")[0], atol=2e-4)
+
+
+def test_a_path_with_a_line_break_is_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert_refused(ask(capsys, "check-data", "no\nsuch\x1b[2Jfolder"), r"no\nsuch\x1b[2Jfolder")
+
+
+def test_a_command_in_a_log_says_again_and_again_what_it_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.02)
+    with heartbeat.heartbeat("refine"):
+        heartbeat.NOW.words = "training, step 3 of 9"
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count("refine: training, step 3 of 9 (0 s in all)") >= 3

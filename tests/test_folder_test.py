@@ -257,6 +257,7 @@ def test_a_song_without_a_class_is_scored_on_the_others_as_evaluate_does(
         for file in find_songs(tmp_path / "in", tracks=False)[0].files:
             audio, _ = soundfile.read(file.path, dtype="float32")
             writer.add("A - No Bass", file.name, file.label, audio.T)
+    store.finish(songs, {}, {})
     estimates = np.stack([stem(name, 1, 3.0).T for name in CLASSES]).astype(np.float32)
     result, folder = scored(songs, store, estimates, monkeypatch)
     for name, audio in zip(CLASSES, estimates, strict=True):
@@ -279,6 +280,7 @@ def test_songs_with_every_class_score_to_the_bit_as_before_and_leave_examples(
     with AudioSetWriter(store.folder(songs), RATE) as writer:
         for name in CLASSES:
             writer.add("a500", name, (name,), stem(name, 0, 3.0).T)
+    store.finish(songs, {}, {})
     stored = open_audio_set(store.folder(songs))
     references, _ = references_and_mixture(stored, list(stored.clips))
     estimates = (0.7 * references[::-1] + references).astype(np.float32)

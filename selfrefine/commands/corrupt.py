@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from selfrefine.commands.numbers import seed
 from selfrefine.errors import InputError
 
 SUMMARY = "make label noise with a known truth out of a clean data set"
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="probability that 3 to 8 s of a stem move to another stem (default: 0)",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
 
 
 def run(args: argparse.Namespace) -> int:

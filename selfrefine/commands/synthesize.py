@@ -12,10 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfrefine.commands.numbers import seed
+
 if TYPE_CHECKING:
     from selfrefine.band import Track
 
 SUMMARY = "write songs of the embedded band, with stems and instrument tracks"
+MOST_SONGS = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a song in s")
     parser.add_argument("--sample-rate", type=int, default=44100, help="Hz")
     parser.add_argument("--domain", default="a", help="a or b; instruments, styles, mixing differ")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--first", type=int, default=0, help="index of the first song")
 
 
@@ -35,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.band import play_songs
     from selfrefine.errors import InputError
 
-    if args.songs < 1:
-        raise InputError(f"--songs {args.songs}: ask for one at least")
+    if not 1 <= args.songs <= MOST_SONGS:
+        raise InputError(f"--songs {args.songs}: ask for 1 to {MOST_SONGS}")
     make_output_folder(args.out, None)
     numbers = range(args.first, args.first + args.songs)
     with closing(
