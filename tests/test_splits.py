@@ -77,12 +77,6 @@ def test_a_validation_folder_is_used(folder: str, tmp_path: Path) -> None:
     assert names(tmp_path, "validation") == {"C - 3"}
 
 
-def test_splits_are_read_in_any_case(tmp_path: Path) -> None:
-    for split, song in (("Train", "A - 1"), ("VALIDATION", "B - 2"), ("Test", "C - 3")):
-        write_set(tmp_path, [song], split)
-        assert names(tmp_path, split.lower()) == {song}
-
-
 def test_without_a_validation_folder_training_songs_are_held_out(tmp_path: Path) -> None:
     write_set(tmp_path, [f"A{k} - T" for k in range(7)])
     train, validation = names(tmp_path, "train"), names(tmp_path, "validation")

@@ -101,7 +101,7 @@ def test_names_of_any_kind_survive_a_table(tmp_path: Path) -> None:
     write_csv(tmp_path / "table.csv", ("name", "number"), ((name, 1) for name in names))
     rows = read_csv(tmp_path / "table.csv", ("number", "name"))
     assert [row["name"] for row in rows] == names
-    assert (tmp_path / "table.csv").read_bytes().startswith(b"name,number\r\n")
+    assert (tmp_path / "table.csv").read_bytes().startswith(b"\xef\xbb\xbfname,number\r\n")
 
 
 @pytest.mark.parametrize(

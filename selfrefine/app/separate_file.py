@@ -97,8 +97,8 @@ def separate_file(
                 progress.count(writers[0].tell() / header.sample_rate, header.seconds)
     except soundfile.LibsndfileError as error:
         raise InputError(
-            f"{folder}: the stems cannot be written ({error}); free space on the disk, or choose "
-            "another folder"
+            f"{path}: its stems cannot be written ({error}); free space on the disk, or choose "
+            "another --out"
         ) from error
     return paths
 

@@ -7,7 +7,6 @@ as there are cores.
 
 import argparse
 import os
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from selfrefine.app.output_folder import make_output_folder
+    from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.band import play_songs
     from selfrefine.errors import InputError
 
@@ -42,13 +40,18 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--songs {args.songs}: ask for 1 to {MOST_SONGS}")
     make_output_folder(args.out, None)
     numbers = range(args.first, args.first + args.songs)
-    with closing(
-        play_songs(args.domain, args.seed, numbers, args.seconds, args.sample_rate, usable_cores())
-    ) as played:
-        songs = tqdm(played, total=args.songs, unit="song", file=sys.stderr, disable=None)
-        for number, tracks in zip(numbers, songs, strict=True):
+    with (
+        closing(
+            play_songs(
+                args.domain, args.seed, numbers, args.seconds, args.sample_rate, usable_cores()
+            )
+        ) as played,
+        ProgressBar("songs", "song") as bar,
+    ):
+        for number, tracks in zip(numbers, played, strict=True):
             folder = args.out / f"Band {args.domain} - {number:03d}"
             write_tracks_and_stems(folder, tracks, args.sample_rate)
+            bar.count(number - args.first + 1, args.songs)
     print(f"{args.songs} songs of {args.seconds:g} s in {args.out}")
     return 0
 
