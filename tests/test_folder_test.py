@@ -242,6 +242,8 @@ def scored(
     row = resolved_rows(["table2/x-umx-clean"], SMOKE, "band")["table2/x-umx-clean"][1]
     assert isinstance(row, SeparationScore)
     stage = replace(row, test=songs)
+    store.folder(stage.separator).mkdir(parents=True)
+    store.finish(stage.separator, {}, {})
     return stage.compute(work_of(stage, store)), store.folder(stage)
 
 

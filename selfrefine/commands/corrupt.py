@@ -80,11 +80,11 @@ def run(args: argparse.Namespace) -> int:
     if truths:
         write_truth(args.out / "truth.csv", truths)
         write_pieces(args.out / "stretches.csv", pieces)
-        print_summary(args.out, truths, pieces, passed_over, noise.misfiled_stretches > 0)
+        print_noise(args.out, truths, pieces, passed_over, noise.misfiled_stretches > 0)
     return failures.exit_code()
 
 
-def print_summary(
+def print_noise(
     out: Path,
     truths: "list[StemTruth]",
     pieces: "list[Piece]",
