@@ -19,7 +19,7 @@ run-and-report = $(PYTHON) -m experiments run $(1) $(SCALE) --seeds $(SEEDS); co
 # What a GPU machine may have without `.venv`: its own Python, with torch in it.
 GPU_PYTHON ?= $(if $(wildcard $(PYTHON)),$(PYTHON),python3)
 
-.PHONY: setup $(TABLES) figure4 started pretrained tables report bench gpu-day test lint lock clean
+.PHONY: setup $(TABLES) figure4 started pretrained tables report bench gpu-day test faults lint lock clean
 
 setup: $(READY)
 
@@ -57,6 +57,10 @@ gpu-day:
 
 test: $(READY)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Kills, damaged files and hostile command lines: 100 kills and about 1000 inputs, half an hour.
+faults: $(READY)
+	@$(PYTHON) -m tests.faults
 
 lint: $(READY)
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy && \

@@ -2,10 +2,12 @@
 
 import argparse
 
+MOST = 10_000
+
 
 def positive(word: str) -> int:
-    """A whole number of 1 or more, as argparse's `type`."""
+    """A whole number from 1 to MOST, as argparse's `type`."""
     number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+    if not 1 <= number <= MOST:
+        raise argparse.ArgumentTypeError(f"at least 1, at most {MOST}")
     return number

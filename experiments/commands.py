@@ -26,6 +26,7 @@ from experiments.targets import (
     wanted_stages,
 )
 from experiments.work import Cost
+from selfrefine.errors import InputError
 from selfrefine.progress import duration
 
 
@@ -61,7 +62,8 @@ def plan(
 ) -> int:
     """Prints each stage with its state and cost, then the total time.
 
-    Times are for this machine, or as counted for the GPU named `gpu`. Returns the exit code.
+    Times are for this machine, or as counted for the GPU named `gpu`. Returns the exit code,
+    1 where a stage is damaged.
     """
     profile = profile_named(profile_name)
     stages = closure(wanted_stages(names, profile, data, test, seeds))
@@ -72,10 +74,17 @@ def plan(
     machine = counted_machine(gpu) if gpu else machine_here(None)
     step_cost_of = counted_step if gpu else measured_here(store)
     seconds: dict[Stage, float] = {}
+    faults: list[str] = []
     for stage in stages:
         needs = " ".join(identity(needed) for needed in inputs(stage)) or "-"
         state, memory = "done", ""
-        if not store.done(stage):
+        if store.done(stage):
+            try:
+                store.finished(stage)
+            except InputError as error:
+                state = "damaged"
+                faults.append(str(error))
+        else:
             known = None if gpu else estimated_seconds(stage, store)
             cost = stage.cost(step_cost_of) if known is None else Cost(known)
             resume = "resume" if store.started(stage) else "to run"
@@ -86,11 +95,18 @@ def plan(
             print(f"{'':14s}{memory}")
     wall = wall_seconds(list(seconds), seconds.__getitem__, store.done, machine, Needs())
     print(
-        f"{len(stages)} stages, {len(stages) - len(seconds)} done, about "
+        f"{len(stages)} stages, {len(stages) - len(seconds) - len(faults)} done, about "
         f"{duration(sum(seconds.values()))} of one worker to run, {duration(wall)} on "
         f"{machine_words(machine, gpu)}"
     )
-    return 0
+    return exit_code(faults)
+
+
+def exit_code(faults: list[str]) -> int:
+    """Tells the faults of stages that were passed over. 1 where there are any, else 0."""
+    for fault in faults:
+        tell(f"error: {fault}")
+    return 1 if faults else 0
 
 
 def machine_words(machine: Machine, gpu: str | None) -> str:
@@ -141,13 +157,20 @@ def show(
     profile = profile_named(profile_name)
     rows = resolved_rows(names, profile, data, test)
     store = Store(store_path)
+    faults: list[str] = []
     for label, (row, target) in rows.items():
         print(f"{label}: {', '.join(row.labels)}")
         for stage in from_seeds(target, seeds):
             print(json.dumps(expression(stage), indent=1))
-            if store.done(stage):
-                print(json.dumps({"id": identity(stage), **store.record(stage)["run"]}, indent=1))
-                print(json.dumps(store.result(stage), indent=1))
-            else:
+            if not store.done(stage):
                 print(f"{identity(stage)}: not run")
-    return 0
+                continue
+            try:
+                record = store.record(stage)
+            except InputError as error:
+                print(f"{identity(stage)}: damaged")
+                faults.append(str(error))
+                continue
+            print(json.dumps({"id": identity(stage), **record["run"]}, indent=1))
+            print(json.dumps(record["result"], indent=1))
+    return exit_code(faults)

@@ -52,7 +52,7 @@ def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path 
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / path.name
-    weights = store.folder(start) / "model.pt"
+    weights = store.finished(start) / "model.pt"
     save_classifier(path, weights, start.settings, profile.scale.threshold)
     measured = {test: store.result(score) for test, score in scores.items()}
     write_text(path.with_suffix(".md"), card(start, store.record(start), measured))

@@ -2,6 +2,7 @@
 stage."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from experiments.data import CHOICES
 from experiments.profiles import PROFILES, profile_named
 from experiments.store import Store
+from reports.checks import refuse_bad_results
 from reports.exported import export, load_results
 from reports.results import Results, collect, outdated
 from selfrefine.errors import InputError
@@ -43,6 +45,9 @@ def parser(reports: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(words: list[str] | None = None) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path may not be UTF-8; what is printed of it can be pasted.
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         with from_extra("reports", needed_by="python -m reports"):
             from reports.writing import LISTENED, REPORTS, write_reports
@@ -53,6 +58,11 @@ def main(words: list[str] | None = None) -> int:
         if args.targets == ["export"]:
             if args.to is None:
                 raise InputError("name a folder with --to, such as results/band-mini")
+            if not results.stages:
+                raise InputError(
+                    f"{args.store} holds no results of {results.name} to export; name another "
+                    "--store, --profile or --data"
+                )
             export(results, args.to, LISTENED)
             print(f"{len(results.stages)} stages' results written to {args.to}")
             return 0
@@ -64,6 +74,10 @@ def main(words: list[str] | None = None) -> int:
         write_reports(names, results, args.output / results.name)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        what = f"{error.filename or args.output}: {error.strerror or error}"
+        print(f"error: {what}; name another folder with --output", file=sys.stderr)
         return 2
     return 0
 
@@ -83,7 +97,15 @@ def chosen(targets: list[str], reports: Sequence[str]) -> list[str]:
 
 def found_results(args: argparse.Namespace) -> Results:
     if args.results is None:
-        return collect(Store(args.store), profile_named(args.profile), args.data, args.test)
+        store = Store(args.store)
+        results = collect(store, profile_named(args.profile), args.data, args.test)
+
+        def complaint(id: str, fault: str) -> InputError:
+            folder = store.root / results.stages[id].kind / id
+            return InputError(f"{folder}: damaged, {fault}; delete it and run again")
+
+        refuse_bad_results(results, complaint)
+        return results
     results = load_results(args.results)
     old = outdated(results)
     if old:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from reports.results import Record, Results
+from reports.writers import markdown_escaped
 
 HEAD = ("labels", "exact", "F1", "precision", "recall", "single", "multi", "dropped")
 
@@ -56,11 +57,15 @@ def reliability_markdown(results: Results, table: str) -> str:
             for group in record.result.get("reliability", ()) if not record.seed else ():
                 values = (f"{group['confidence']:.3f}", f"{group['right']:.3f}")
                 sure = f"{group['least']:.0%} or more"
-                rows.append((record.name.removeprefix("labels "), sure, group["stems"], *values))
+                name = markdown_escaped(record.name.removeprefix("labels "))
+                rows.append((name, sure, group["stems"], *values))
     unique = list(dict.fromkeys(rows))
     return tabulate(unique, SURE_HEAD, tablefmt="github", disable_numparse=True) if rows else ""
 
 
 def audit_markdown(audits: list[Audited]) -> str:
-    rows = [[each.name, *(f"{v:.3f}" for v in each.shares), *each.counts] for each in audits]
+    rows = [
+        [markdown_escaped(each.name), *(f"{v:.3f}" for v in each.shares), *each.counts]
+        for each in audits
+    ]
     return tabulate(rows, HEAD, tablefmt="github", disable_numparse=True)

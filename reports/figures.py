@@ -31,6 +31,8 @@ def figure4(results: Results, measures: Measures) -> Drawing | None:
     if record is None:
         return None
     tests = results.outputs[record.id]
+    if not all(len(truth) for truth, _ in tests.values()):
+        return None
     score = results.first("table1/refined")
     threshold = score.result["thresholds"][0] if score else PAPER_THRESHOLD
     chosen = results.first("figure4/thresholds")
@@ -157,6 +159,7 @@ def tracks(results: Results, measures: Measures) -> Drawing | None:
         for count in (3, 4)
         if (record := results.first(f"table5/refined-{count}")) is not None
     ]
+    shown = [(name, record) for name, record in shown if len(track_table(record))]
     if not shown:
         return None
     figure, axis = plt.subplots(figsize=(9, 0.6 + 0.32 * len(shown)))
@@ -177,7 +180,10 @@ def tracks(results: Results, measures: Measures) -> Drawing | None:
         )
         shift = np.linspace(-0.18, 0.18, len(values))
         axis.scatter(values, place + shift, s=9, color=colour, alpha=0.55, lw=0, zorder=3)
-        rows += [[name, song, *cells.values()] for song, cells in record.result["tracks"].items()]
+        rows += [
+            [name, song, *(cells[each] for each in CLASSES)]
+            for song, cells in record.result["tracks"].items()
+        ]
     axis.set(yticks=range(len(shown)), xlabel="SDR (dB), mean of the four instruments")
     axis.set_yticklabels([name for name, _ in shown])
     axis.tick_params(axis="y", length=0)
@@ -243,9 +249,9 @@ def label_panels(results: Results) -> list[tuple[str, dict[str, dict[str, int]]]
             continue
         behind = results.behind(run)
         given = next((each for each in behind if each.kind == "corrupted"), given)
-        refined = [each for each in behind if each.kind == "relabelled"][-1]
-        if "confusion" in refined.result:
-            panels.append((title, refined.result["confusion"]))
+        refined = [each for each in behind if each.kind == "relabelled"]
+        if refined and "confusion" in refined[-1].result:
+            panels.append((title, refined[-1].result["confusion"]))
     if given is not None and "confusion" in given.result:
         panels.insert(0, ("as given", given.result["confusion"]))
     return panels

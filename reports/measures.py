@@ -150,8 +150,9 @@ def drawn_weights(count: int) -> np.ndarray:
 
 
 def separation_measures(records: list[Record]) -> dict[str, Measure]:
-    """SDR (dB) of a row's runs, by class and "avg". Empty without runs."""
-    if not records:
+    """SDR (dB) of a row's runs, by class and "avg". Empty without runs, and where no song of a run
+    could be scored."""
+    if not records or not all(len(track_table(record)) for record in records):
         return {}
     values, resampled = [], []
     for record in records:
@@ -176,7 +177,7 @@ def class_medians(tracks: np.ndarray) -> np.ndarray:
 def track_table(record: Record) -> np.ndarray:
     """SDR `(track, class)` in dB of the songs that could be scored."""
     rows = [[row[name] for name in CLASSES] for row in record.result["tracks"].values()]
-    table = np.array(rows, dtype=float)
+    table = np.array(rows, dtype=float).reshape(-1, len(CLASSES))
     return table[~np.isnan(table).all(axis=1)]
 
 
@@ -187,6 +188,8 @@ def recognition_measures(records: list[Record], results: Results) -> dict[str, M
         return found
     tests = [results.outputs[record.inputs[0]] for record in records]
     for test in tests[0]:
+        if not all(len(outputs[test][0]) for outputs in tests):
+            continue
         points: dict[str, list[np.ndarray]] = {name: [] for name in RECOGNITION_MEASURES}
         draws: dict[str, list[np.ndarray]] = {name: [] for name in RECOGNITION_MEASURES}
         for record, outputs in zip(records, tests, strict=True):

@@ -3,6 +3,7 @@
 import base64
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -26,7 +27,9 @@ from reports.sheets import (
 )
 from reports.studies import shown_studies
 from reports.writers import interval_head, interval_rows, interval_text, share_text
+from selfrefine.app.audit_page.page import policy_hash
 from selfrefine.classes import CLASSES
+from selfrefine.errors import InputError
 from selfrefine.progress import duration
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -82,9 +85,13 @@ def page(
 ) -> str:
     """The HTML text of the page. The figures named in `captions` have SVG files in `folder`, which
     also holds the shown studies."""
+    script, style = (
+        TEMPLATE.with_name(name).read_text(encoding="utf-8") for name in ("page.js", "page.css")
+    )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["anchor"] = anchor
-    template = environment.from_string(TEMPLATE.read_text())
+    environment.tests["is_web_address"] = is_web_address
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     figures = [
         (name, TITLES[name], data_uri(folder / f"{name}.svg", "image/svg+xml"), captions[name])
         for name in FIGURES
@@ -102,7 +109,7 @@ def page(
         interval_head=interval_head,
         interval_rows=interval_rows,
         claims=claims,
-        style=lambda verdict: VERDICT_STYLES.get(verdict, "open"),
+        verdict_style=lambda verdict: VERDICT_STYLES.get(verdict, "open"),
         comparison_head=COMPARISON_HEAD,
         comparison_rows=comparison_rows,
         how=HOW,
@@ -113,7 +120,20 @@ def page(
         data_uri=data_uri,
         songs=heard_songs(results, listened),
         origins=origins(results),
+        script=Markup(script),
+        script_hash=policy_hash(script),
+        style=Markup(style),
+        style_hash=policy_hash(style),
     )
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a browser may follow it. Results of others can hold any text as an address."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def facts(results: Results, claims: list[Claim]) -> list[tuple[str, str]]:
@@ -204,7 +224,14 @@ def cell_title(cell: Cell | ShareCell, line: Line) -> str:
 
 
 def data_uri(path: Path, media_type: str) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    """A file as an address that needs no file. Raises InputError when it cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); export or make it again"
+        ) from error
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def heard_songs(results: Results, listened: list[str]) -> list[HeardSong]:

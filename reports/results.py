@@ -138,7 +138,7 @@ class Results:
 
 def collect(store: Store, profile: Profile, data: str, test: str = "band") -> Results:
     """Reads every row's finished stages of seeds 0 to 9 from a store. Raises InputError for an
-    unknown test, and for own songs that cannot be used."""
+    unknown test, for own songs that cannot be used, and for a damaged stage."""
     tests_of(test)
     stages: dict[str, Record] = {}
     rows = finished_rows(resolved_rows(["*"], profile, data, test), store, stages)
@@ -190,6 +190,8 @@ def finished_rows(
 
 def record_of(stage: Stage, store: Store) -> Record:
     written = store.record(stage)
+    if any((store.folder(stage) / name).exists() for name in (OUTPUTS, LOOKS, EXAMPLES)):
+        store.finished(stage)  # refuses files that are not as the stage left them
     return Record(
         identity(stage),
         kind(stage),
@@ -206,8 +208,8 @@ def tracking_link(path: Path) -> str:
     """The address that tracking wrote into the file at `path`; "" if tracking was off or offline,
     or the file cannot be read."""
     try:
-        return json.loads(path.read_text())["url"] or ""
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(json.loads(path.read_bytes())["url"] or "")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

@@ -2,13 +2,12 @@
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfrefine.errors import InputError
 
 FOLDER = "sweeps"
-
 
 WIDE = 1.8
 """A picture whose width is more than this multiple of its height gets the full width of the
@@ -17,16 +16,11 @@ page."""
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file."""
+    """A PNG file, and whether it gets the full width of the page."""
 
     title: str
     path: Path
-
-    @property
-    def wide(self) -> bool:
-        # In a PNG file width and height (pixels) follow the signature and the first chunk's head.
-        width, height = struct.unpack(">II", self.path.read_bytes()[16:24])
-        return width > WIDE * height
+    wide: bool
 
 
 @dataclass(frozen=True)
@@ -50,15 +44,30 @@ def shown_studies(folder: Path) -> list[ShownStudy]:
 
 def shown_study(path: Path) -> ShownStudy:
     try:
-        found = json.loads(path.read_text())
-        pictures = [Picture(title, path.with_name(name)) for title, name in found.pop("pictures")]
-        study = ShownStudy(pictures=pictures, **found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = json.loads(path.read_bytes())
+        pictures = [(title, path.with_name(name)) for title, name in found.pop("pictures")]
+        study = ShownStudy(pictures=[], **found)
+        words = [study.name, study.meaning, study.about, study.winner, *study.head]
+        words += [*(title for title, _ in pictures), *(cell for row in study.rows for cell in row)]
+        lists = (study.head, study.rows, *study.rows)
+        if not all(isinstance(each, list) for each in lists):
+            raise ValueError("its head and its rows are no lists")
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError("not all of it is text")
+        if any(len(row) != len(study.head) for row in study.rows):
+            raise ValueError("a row has not as many cells as the head")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: not as `python -m sweeps show` writes it ({error}); show the study again, "
             "or delete the file"
         ) from error
-    for picture in pictures:
-        if not picture.path.is_file():
-            raise InputError(f"{picture.path}: no such picture; show {study.name} again")
-    return study
+    return replace(study, pictures=[Picture(t, file, is_wide(file, study)) for t, file in pictures])
+
+
+def is_wide(path: Path, study: ShownStudy) -> bool:
+    try:
+        # In a PNG file width and height (pixels) follow the signature and the first chunk's head.
+        width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    except (OSError, struct.error) as error:
+        raise InputError(f"{path}: no such picture; show {study.name} again") from error
+    return bool(width > WIDE * height)

@@ -6,6 +6,7 @@ The tables are those of the local page. Each is followed by W&B's panels of its 
 import json
 import multiprocessing
 import os
+import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,8 +31,10 @@ from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import write_json
 
-PATIENCE = 90.0
+PATIENCE = 90
 """Time (s) that W&B's server may take in total."""
+QUIET_SECONDS = 30
+"""Time (s) between two lines while the server is waited for, where there is no terminal."""
 
 LINK = "dashboard.json"
 MOST_RUNS = 100
@@ -94,10 +97,14 @@ def answered_in_time(results: Results, texts: "Texts", folder: Path) -> str:
     answer.close()
     try:
         why = f"no answer within {PATIENCE:.0f} s"
-        if answers.poll(PATIENCE):
-            address, why = answers.recv()
-            if address:
-                return str(address)
+        for waited in range(0, PATIENCE, QUIET_SECONDS):
+            if waited and not sys.stderr.isatty():
+                print(f"W&B has not answered for {waited} s", file=sys.stderr)
+            if answers.poll(QUIET_SECONDS):
+                address, why = answers.recv()
+                if address:
+                    return str(address)
+                break
     except EOFError:
         why = "its process ended without an answer"
     finally:
@@ -124,11 +131,13 @@ def save_and_tell(results: Results, texts: "Texts", folder: Path, answer: Connec
 
 @dataclass(frozen=True)
 class Texts:
-    """Markdown of the local report: one text per table, one for the claims, one per study."""
+    """Markdown of the local report: one text per table, one for the claims, one per study.
+    `known_id` is the id of the report that was saved before, or ""."""
 
     tables: dict[str, str]
     claims: str
     studies: dict[str, str]
+    known_id: str
 
 
 def local_texts(results: Results, folder: Path) -> Texts:
@@ -137,7 +146,17 @@ def local_texts(results: Results, folder: Path) -> Texts:
         {name: markdown(table) for name, table in sheets_of(results, measures).items()},
         claims_markdown(decide(measures), where(results)),
         study_pages(folder),
+        id_saved_before(folder / LINK),
     )
+
+
+def id_saved_before(link: Path) -> str:
+    try:
+        return str(json.loads(link.read_bytes())["id"]) if link.exists() else ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{link}: does not name the report that it should ({error}); delete it to make another"
+        ) from error
 
 
 def saved(results: Results, texts: Texts, folder: Path) -> str:
@@ -146,13 +165,12 @@ def saved(results: Results, texts: Texts, folder: Path) -> str:
     entity = os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity
     project = os.environ.get("WANDB_PROJECT", PROJECT)
     report = dashboard(results, texts, entity, project)
-    link = folder / LINK
-    if link.exists():
+    if texts.known_id:
         # With this id the existing report gets the new content and keeps its address.
-        report.id = json.loads(link.read_text())["id"]
+        report.id = texts.known_id
     report.save()
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(link, {"id": report.id, "url": report.url})
+    write_json(folder / LINK, {"id": report.id, "url": report.url})
     return str(report.url)
 
 
@@ -160,8 +178,15 @@ def study_pages(folder: Path) -> dict[str, str]:
     """The pages that `python -m sweeps show` wrote, by study, without their pictures."""
     pages = {}
     for path in sorted((folder / SWEEPS).glob("*.md")):
-        lines = [line for line in path.read_text().splitlines() if not line.startswith("![")]
-        pages[path.stem] = "\n".join(lines)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path}: cannot be read ({error}); show the study again, or delete the file"
+            ) from error
+        pages[path.stem] = "\n".join(
+            line for line in text.splitlines() if not line.startswith("![")
+        )
     return pages
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 
 from tabulate import tabulate
 
@@ -167,6 +168,15 @@ def csv_ends(interval: Interval | None) -> list[str]:
 
 def csv_number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+MARKDOWN_SPECIAL = re.compile(r"[\\`\[\]<>|]")
+"""What begins a link, an element of HTML, code, or another cell."""
+
+
+def markdown_escaped(text: str) -> str:
+    """Text of somebody else's results, which stays text in Markdown."""
+    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 LATEX_SPECIAL = {

@@ -10,7 +10,7 @@ from reports.measures import Measures, all_measures
 from reports.page import page
 from reports.results import Results
 from reports.sheets import REPORTED, Sheet, caption, sheets_of
-from reports.writers import csv_text, latex, markdown, plain_table
+from reports.writers import csv_text, latex, markdown, markdown_escaped, plain_table
 from selfrefine.files.atomic import write_text
 
 PAGE = "report"
@@ -61,7 +61,8 @@ def write_figures(
 
 def where(results: Results) -> str:
     return (
-        f"Data `{results.data}`, profile `{results.profile}`: {results.meaning}. Tested on "
+        f"Data `{results.data}`, profile `{results.profile}`: "
+        f"{markdown_escaped(results.meaning)}. Tested on "
         f"{results.test_songs}."
     )
 
@@ -82,7 +83,7 @@ def write_sheet(table: Sheet, results: Results, folder: Path) -> None:
         lines += ["How sure found label sets are, and the share that is right:", "", sure, ""]
     if results.deviations:
         lines += ["Settings that are not the paper's:", ""]
-        lines += [*(f"- {each}" for each in results.deviations), ""]
+        lines += [*(f"- {markdown_escaped(each)}" for each in results.deviations), ""]
     write_text(folder / f"{table.name}.md", "\n".join(lines))
     write_text(folder / f"{table.name}.csv", csv_text(table))
     write_text(folder / f"{table.name}.tex", latex(table))

@@ -11,6 +11,7 @@ import os
 import sys
 from types import ModuleType
 
+from selfrefine.app.heartbeat import heartbeat
 from selfrefine.commands import (
     apply,
     check_data,
@@ -41,6 +42,11 @@ REMEDIES = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission denied; change the permissions, or choose another folder",
     errno.EPERM: "permission denied; change the permissions, or choose another folder",
+    errno.EISDIR: "is a folder where a file is needed; move it away, or choose another folder",
+    errno.ENOTDIR: "is below a file where a folder is needed; choose another folder",
+    errno.EEXIST: "is a file where a folder is needed; move it away, or choose another folder",
+    errno.ELOOP: "is a link that leads back to itself; choose another path",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
 
@@ -65,7 +71,8 @@ def main(words: list[str] | None = None) -> int:
         # A file name may not be valid Unicode.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code: int = COMMANDS[args.command].run(args)
+        with heartbeat(args.command):
+            code: int = COMMANDS[args.command].run(args)
         sys.stdout.flush()
         return code
     except InputError as error:
@@ -78,12 +85,15 @@ def main(words: list[str] | None = None) -> int:
         what = REMEDIES.get(error.errno or 0, error.strerror or str(error))
         return fail(f"{error.filename}: {what}" if error.filename else what)
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        again = "; the same command with --resume goes on" if hasattr(args, "resume") else ""
+        print(f"\nstopped{again}", file=sys.stderr)
         return 130
 
 
 def fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    # A path may hold line breaks, and what moves a terminal's cursor.
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    print(f"error: {line}", file=sys.stderr)
     return 2
 
 

@@ -1,6 +1,7 @@
 """`python -m sweeps list | run STUDY… | show STUDY… | freeze STUDY…`."""
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -41,13 +42,21 @@ def parser() -> argparse.ArgumentParser:
         )
         if name == "run":
             verb.add_argument("--trials", type=positive, help="finished trials that are enough")
-            verb.add_argument("--seed", type=int, default=0, help="seed of the search")
+            verb.add_argument("--seed", type=sampler_seed, default=0, help="seed of the search")
             verb.add_argument(
                 "--workers", type=positive, help="stages at once (default: what suits the device)"
             )
         if name == "show":
             verb.add_argument("--output", type=Path, default=Path("reports/output"))
     return commands
+
+
+def sampler_seed(word: str) -> int:
+    """A seed that Optuna's samplers take, as argparse's `type`."""
+    number = int(word)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError("at least 0, less than 2^32")
+    return number
 
 
 def option_words(args: argparse.Namespace) -> tuple[str, ...]:
@@ -80,13 +89,20 @@ def run_command(args: argparse.Namespace) -> int:
     return commands.freeze(bounds, place)
 
 
-def main() -> int:
-    args = parser().parse_args()
+def main(words: list[str] | None = None) -> int:
+    args = parser().parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path may not be UTF-8; what is printed of it can be pasted.
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         with from_extra("sweeps", needed_by="python -m sweeps"):
             return run_command(args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        what = f"{error.filename or 'a file'}: {error.strerror or error}"
+        print(f"error: {what}; name another folder with --store or --output", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)

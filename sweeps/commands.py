@@ -1,5 +1,6 @@
 """The commands of `python -m sweeps`: list, run, show, freeze."""
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from experiments.profiles import profile_named
 from experiments.store import Store
 from selfrefine.errors import InputError
 from sweeps.freeze import freeze_text
+from sweeps.meanwhile import told_meanwhile
 from sweeps.objectives import OBJECTIVES
 from sweeps.parameters import PARAMETERS
 from sweeps.storage import default_url, existing_study, if_reachable, open_study, optuna_word
@@ -23,6 +25,7 @@ from sweeps.studies import (
     refuse_idle_parameters,
     studies_named,
 )
+from sweeps.workers import given_up
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class StudyPlace:
         Raises InputError when the store does not exist and no storage is named; the message names
         `run`, the command that makes the store.
         """
-        if (self.store / "store.json").is_file():
+        if os.path.isfile(self.store / "store.json"):
             return Store(self.store)
         if self.storage is None:
             raise InputError(
@@ -97,32 +100,39 @@ def list_studies() -> int:
 def run(
     bounds: list[Bound], place: StudyPlace, trials: int | None, seed: int, workers: int | None
 ) -> int:
-    """Runs each study until it has its trials. Returns 1 if a study has no complete trial, else
-    0."""
+    """Runs each study until it has its trials. Returns 1 if a study has no complete trial or a
+    trial was given up meanwhile, else 0."""
     from sweeps.tracking import track_study
     from sweeps.trials import computing, run_study
 
     store = Store(place.store)
-    empty = []
+    code = 0
     for bound in bounds:
         study = open_study(bound, place.url)
         compute = computing(bound, store, workers)
         wanted = trials or bound.study.trials
-        with if_reachable(place.url):
+        with if_reachable(place.url), told_meanwhile(bound.label):
+            before = given_up(study)
             failures = run_study(study, bound, store, compute, wanted, seed, workers)
+            lost = {number: why for number, why in given_up(study).items() if number not in before}
             complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if lost:
+            code = 1
+            told = "; ".join(f"trial {number} {why}" for number, why in lost.items())
+            tell(f"{bound.label}: {len(lost)} of its trials were given up: {told}")
         if not complete:
-            empty.append(bound)
+            code = 1
             why = f": {failures[-1]}" if failures else ""
             tell(f"{bound.label}: no trial is complete{why}")
             continue
         track_study(bound, study, store)
         best = study.best_trial
+        failed = f", {len(failures)} failed" if failures else ""
         tell(
-            f"{bound.label}: {len(complete)} trials complete; best {best.value:.4f} at "
+            f"{bound.label}: {len(complete)} trials complete{failed}; best {best.value:.4f} at "
             + ", ".join(f"{name} {value:.4g}" for name, value in best.params.items())
         )
-    return 1 if empty else 0
+    return code
 
 
 def show_study(bounds: list[Bound], place: StudyPlace, output: Path) -> int:
@@ -130,7 +140,7 @@ def show_study(bounds: list[Bound], place: StudyPlace, output: Path) -> int:
 
     Studies that were not run are skipped with a note. Raises InputError if none was run.
     """
-    from sweeps.page import best_frame, write_page
+    from sweeps.page import best_frame, count_of, given_up_lines, write_page
 
     store = place.existing_store(place.run_command(bounds[0]))
     missing: list[str] = []
@@ -141,10 +151,11 @@ def show_study(bounds: list[Bound], place: StudyPlace, output: Path) -> int:
             missing.append(str(error))
             continue
         folder = output / f"{bound.data}-{bound.profile.name}" / "sweeps"
-        page = write_page(bound, study, store, folder)
+        with told_meanwhile(f"showing {bound.label}"):
+            page = write_page(bound, study, store, folder)
         print(f"\n{bound.label}: {bound.study.judged_by.meaning}")
         print(best_frame(study).to_markdown(index=False, floatfmt=".4g"))
-        print(f"written to {page}")
+        print("\n".join([count_of(study), *given_up_lines(study), f"written to {page}"]))
     if len(missing) == len(bounds):
         raise InputError(missing[0])
     for reason in missing:

@@ -126,13 +126,16 @@ def objective_value(objective: Objective, stage: Stage, store: Store) -> float:
     """The value of a trial's stage. Raises InputError when the objective cannot judge the stage's
     data."""
     if objective.score is None:
-        value = store.result(stage)["average"]
+        value = store.result(stage).get("average")
     else:
         value = mean_score(
             objective.score, judged_tests(stage, store), np.array(stage_thresholds(stage))
         )
-    if not np.isfinite(value):
-        raise InputError(f"{store.folder(stage)}: the {objective.name} is {value}")
+    if not isinstance(value, int | float) or not np.isfinite(value):
+        raise InputError(
+            f"{store.folder(stage)}: the {objective.name} is {value}; if it should be a number, "
+            "delete the folder and run again"
+        )
     return float(value)
 
 
@@ -152,7 +155,7 @@ def judged_tests(stage: Stage, store: Store) -> Pairs:
     """Truth and classifier outputs of a stage's tests: the stems and the mixtures of validation
     songs, or the noisy stems."""
     if isinstance(stage, RecognitionScore):
-        tests = read_outputs(store.folder(stage.outputs)).values()
+        tests = read_outputs(store.finished(stage.outputs)).values()
         return [(truth, outputs) for truth, outputs in tests if len(truth)]
     if isinstance(stage, Relabelled):
         return [stem_truth_and_outputs(stage, store)]

@@ -2,6 +2,7 @@
 of the page as JSON for the report."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from sweeps.freeze import freeze_text
 from sweeps.objectives import stage_thresholds, stages_needed
 from sweeps.pictures import study_pictures, threshold_picture, trials_picture
 from sweeps.studies import CLASS_THRESHOLDS, Bound
+from sweeps.workers import GIVEN_UP, failure_reason, given_up
 
 BEST_SHOWN = 10
 
@@ -29,6 +31,9 @@ TITLES = {
     "parallel": "Trials as lines across the parameters",
 }
 """Titles of pictures, by the last part of their names."""
+
+ENDINGS = ("complete", "pruned", "failed", "given up after retries", "queued again")
+"""How a trial can end. A trial is queued again, as a new one, when its worker ends before it."""
 
 
 def trials_frame(study: optuna.Study) -> pd.DataFrame:
@@ -63,11 +68,13 @@ def write_page(bound: Bound, study: optuna.Study, store: Store | None, folder: P
         f"{count_of(study)}. Selected on validation songs."
     )
     best, winner = best_frame(study), freeze_text(bound, study)
+    lost = [line for each in given_up_lines(study) for line in (f"- {each}", "")]
     lines = [
         f"# {name}: {bound.study.judged_by.meaning}",
         "",
         about,
         "",
+        *lost,
         best.to_markdown(index=False, floatfmt=".4g"),
         "",
         *(f"![{path.stem}]({path.name})" for path in pictures),
@@ -98,17 +105,27 @@ def short(value: object) -> str:
 
 
 def count_of(study: optuna.Study) -> str:
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    said = [
-        f"{states.count(state)} {word}"
-        for state, word in (
-            (TrialState.COMPLETE, "complete"),
-            (TrialState.PRUNED, "given up early"),
-            (TrialState.FAIL, "failed"),
-        )
-        if states.count(state)
-    ]
-    return "Trials: " + ", ".join(said)
+    """How many trials of a study ended how, as a sentence."""
+    counts = Counter(ending(trial) for trial in study.get_trials(deepcopy=False))
+    return "Trials: " + ", ".join(f"{counts[word]} {word}" for word in ENDINGS if counts[word])
+
+
+def given_up_lines(study: optuna.Study) -> list[str]:
+    return [f"Trial {number} was {reason}." for number, reason in given_up(study).items()]
+
+
+def ending(trial: FrozenTrial) -> str:
+    """One of `ENDINGS`, or "" for a trial that has not ended."""
+    match trial.state:
+        case TrialState.COMPLETE:
+            return "complete"
+        case TrialState.PRUNED:
+            return "pruned"
+        case TrialState.FAIL:
+            if GIVEN_UP in trial.user_attrs:
+                return "given up after retries"
+            return "failed" if failure_reason(trial) else "queued again"
+    return ""
 
 
 def threshold_files(

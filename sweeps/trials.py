@@ -144,7 +144,7 @@ def run_batch(
                         tell(f"trial {number}: {told}: {objective.name} {value:.4f}")
                 elif trial.should_prune():
                     study.tell(trial, state=TrialState.PRUNED)
-                    tell(f"trial {number} given up at {value:.4f}: {spoken(trial.params)}")
+                    tell(f"trial {number} pruned at {value:.4f}: {spoken(trial.params)}")
                 else:
                     going[number] = (trial, whole)
     return failures

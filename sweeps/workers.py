@@ -23,6 +23,9 @@ BEAT_SECONDS = 20
 GRACE_SECONDS = 60
 MOST_RETRIES = 3
 
+GIVEN_UP = "given_up"
+"""The attribute of a trial that ended too many workers: why it is not tried again."""
+
 Beats = dict[int, tuple[float | None, float]]
 """The last beat of each running trial and the time it was first seen (s, monotonic), by number."""
 
@@ -102,30 +105,64 @@ def retake_lost(study: optuna.Study, beats: Beats) -> None:
         if known != beat:
             since = now
         beats[trial.number] = (beat, since)
-        if gone(trial.user_attrs.get("worker", "")) or now - since > GRACE_SECONDS:
-            retake(study, trial)
+        worker = trial.user_attrs.get("worker", "")
+        if gone(worker):
+            retake(study, trial, f"worker {worker} ended")
+        elif now - since > GRACE_SECONDS:
+            retake(study, trial, f"worker {worker or 'unknown'} fell silent")
 
 
 def running(study: optuna.Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
-def retake(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Ends a trial as failed and queues its values again, at most `MOST_RETRIES` times."""
+def retake(study: optuna.Study, trial: FrozenTrial, why: str) -> None:
+    """Ends a trial as failed and queues its values again. After `MOST_RETRIES` times the trial is
+    given up: this is said, and kept with the trial. `why` says how its worker was lost."""
+    retries = trial.user_attrs.get("retries", 0)
+    if retries < MOST_RETRIES:
+        requeue(study, trial, retries + 1)
+        return
+    reason = (
+        f"given up after {retries + 1} tries, at each of which its worker was lost; last, {why}"
+    )
+    try:
+        study._storage.set_trial_user_attr(trial._trial_id, GIVEN_UP, reason)
+        study.tell(trial.number, state=TrialState.FAIL)
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        return  # the trial has ended, or another worker was first
+    tell(f"trial {trial.number} {reason}")
+
+
+def requeue(study: optuna.Study, trial: FrozenTrial, retries: int) -> None:
+    """Ends a trial as failed and queues its values again, as tried `retries` times before."""
     try:
         study.tell(trial.number, state=TrialState.FAIL)
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
         return  # the trial has ended, or another worker was first
-    retries = trial.user_attrs.get("retries", 0) + 1
     # A worker may have died before the trial got all of the queued values.
     values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    if retries <= MOST_RETRIES and values:
+    if values:
         study.enqueue_trial(values, user_attrs={"retries": retries})
 
 
 def give_back(study: optuna.Study, batch: list[Trial]) -> None:
-    """Queues the unfinished trials of an interrupted worker again."""
+    """Queues the unfinished trials of an interrupted worker again. This does not count as a
+    retry."""
     numbers = {trial.number for trial in batch}
     for trial in running(study):
         if trial.number in numbers:
-            retake(study, trial)
+            requeue(study, trial, trial.user_attrs.get("retries", 0))
+
+
+def failure_reason(trial: FrozenTrial) -> str:
+    """Why a trial failed or was given up; "" for other trials, and for those that were queued
+    again."""
+    attributes = trial.user_attrs
+    return str(attributes.get(GIVEN_UP) or attributes.get("error") or "")
+
+
+def given_up(study: optuna.Study) -> dict[int, str]:
+    """Why trials were given up, by their number."""
+    failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return {each.number: failure_reason(each) for each in failed if GIVEN_UP in each.user_attrs}

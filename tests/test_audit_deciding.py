@@ -81,7 +81,7 @@ def downloaded(page: Page) -> bytes:
 
 
 def rows_in(table: bytes) -> list[dict[str, str]]:
-    text = table.decode(errors="surrogateescape")
+    text = table.decode("utf-8-sig", errors="surrogateescape")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -219,7 +219,7 @@ def test_a_download_of_decisions_on_hostile_names_is_read_back(
     }
     assert labels == expected
     rows = rows_in(downloaded(browser))
-    before = list(csv.DictReader(io.StringIO(labels_text(decisions[:1]), newline="")))
+    before = rows_in(labels_text(decisions[:1]).encode())
     assert list(rows[0]) == list(before[0])
     for row, decision in zip(rows, decisions, strict=True):
         assert (row["song"], row["file"]) == (decision.song, decision.file)

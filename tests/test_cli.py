@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from selfrefine.app import heartbeat
 from selfrefine.app.output_folder import make_output_folder
 from selfrefine.classes import CLASSES
 from selfrefine.cli import COMMANDS
@@ -176,7 +178,7 @@ def test_museval_reads_what_evaluating_writes_and_finds_the_same_medians(
     methods.add_eval_dir(tmp_path / "xumx")
     assert set(methods.df["track"]) == set(songs)
     medians = methods.agg_frames_tracks_scores()["xumx"]
-    rows = [line for line in answer.out.splitlines() if "median of songs" in line]
+    rows = [line for line in answer.out.splitlines() if "median of 3 songs" in line]
     assert len(rows) == (1 if options else 4)
     for row in rows:
         metric = row.split(",")[0] if "," in row else "SDR"
@@ -185,18 +187,6 @@ def test_museval_reads_what_evaluating_writes_and_finds_the_same_medians(
     store = museval.EvalStore()
     store.add_eval_dir(tmp_path / "xumx")
     assert "SDR" in repr(store)
-
-
-def test_a_missing_estimate_is_named_before_anything_is_scored(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for number in range(2):
-        write_song(tmp_path / "ref" / f"song{number}", number, 2.0)
-        write_song(tmp_path / "est" / f"song{number}", number, 2.0)
-    (tmp_path / "est" / "song1" / "bass.wav").unlink()
-    answer = ask(capsys, "evaluate", tmp_path / "ref", tmp_path / "est")
-    assert_refused(answer, "song1", "no estimate of bass")
-    assert "song0" not in answer.out
 
 
 def test_corrupted_stems_sum_to_the_clean_mixture_and_the_truth_is_told(
@@ -232,3 +222,18 @@ def test_synthesized_songs_are_a_data_set(
     song = next(path for path in (tmp_path / "band").iterdir())
     tracks = [soundfile.read(path)[0] for path in (song / "tracks").glob("bass__*.wav")]
     np.testing.assert_allclose(sum(tracks), soundfile.read(song / "bass.wav")[0], atol=2e-4)
+
+
+def test_a_path_with_a_line_break_is_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert_refused(ask(capsys, "check-data", "no\nsuch\x1b[2Jfolder"), r"no\nsuch\x1b[2Jfolder")
+
+
+def test_a_command_in_a_log_says_again_and_again_what_it_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.02)
+    with heartbeat.heartbeat("refine"):
+        heartbeat.NOW.words = "training, step 3 of 9"
+        time.sleep(0.3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count("refine: training, step 3 of 9 (0 s in all)") >= 3

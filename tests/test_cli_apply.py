@@ -83,7 +83,7 @@ def folder(refined: Path, tmp_path: Path) -> Folder:
 
 
 def read(path: Path) -> list[Row]:
-    text = path.read_bytes().decode(errors="surrogateescape")
+    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 

@@ -12,8 +12,10 @@ import soundfile
 from selfrefine.app.signal_scan import scan_song
 from selfrefine.audio.silence import remove_silence
 from selfrefine.classes import CLASSES
+from selfrefine.clips.trimming import trim_stems
 from selfrefine.files.header import read_header
-from selfrefine.files.layouts import SongFiles, StemFile, stem_files
+from selfrefine.files.layouts import SongFiles, StemFile, find_songs, stem_files
+from selfrefine.progress import Progress
 from selfrefine.settings import SilenceRemoval
 from tests.cli_songs import ask, assert_refused, stem, tree, write_song, write_songs
 from tests.conftest import RATE, tone
@@ -205,3 +207,134 @@ def test_names_in_any_case_are_stems(tmp_path: Path) -> None:
     write_song(tmp_path / "s", 0, 0.5)
     (tmp_path / "s" / "bass.wav").rename(tmp_path / "s" / "Bass.WAV")
     assert [file.name for file in stem_files(tmp_path / "s")] == list(CLASSES)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["opus", "oga", "w64", "caf", "au", "aifc", "rf64", "mp2", "m4a"]
+)
+def test_files_that_are_not_read_are_named_at_any_depth(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path, 2, 1.0)
+    write_song(tmp_path / "Artist" / "Album" / "Song", 4, 1.0)
+    (tmp_path / "Artist 0 - Title" / f"choir.{suffix}").write_bytes(b"")
+    code, found = problems_of(capsys, tmp_path)
+    assert code == 0
+    expected = [f"Artist/Album/Song/{name}.wav" for name in CLASSES]
+    expected.append(f"Artist 0 - Title/choir.{suffix}")
+    assert {kind: sorted(where) for kind, where in found.items()} == {
+        "not recognised": sorted(expected)
+    }
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"),
+    [
+        ("opus", "OGG OPUS"),
+        ("oga", "OGG VORBIS"),
+        ("w64", "W64 PCM_16"),
+        ("caf", "CAF PCM_16"),
+        ("au", "AU PCM_16"),
+        ("rf64", "RF64 PCM_24"),
+        ("aifc", "AIFF PCM_16"),
+    ],
+)
+def test_stems_are_read_in_the_formats_of_libsndfile(
+    suffix: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path, 2, 1.0)
+    path = tmp_path / "Artist 0 - Title" / "bass.wav"
+    container, subtype = form.split()
+    audio, path_now = stem("bass", 0, 1.0, 48000), path.with_suffix(f".{suffix}")
+    soundfile.write(path_now, audio, 48000, format=container, subtype=subtype)
+    path.unlink()
+    assert problems_of(capsys, tmp_path) == (0, {"sample rate": ["Artist 0 - Title/bass"]})
+
+
+def test_a_link_to_nowhere_and_a_pointer_are_unreadable_stems(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path, 3, 1.0)
+    linked, pointer = (
+        tmp_path / "Artist 0 - Title/bass.wav",
+        tmp_path / "Artist 1 - Title/drums.wav",
+    )
+    linked.unlink()
+    linked.symlink_to(".git/annex/objects/SHA256E-s1.wav")
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\n")
+    code, found = problems_of(capsys, tmp_path)
+    assert code == 1
+    assert found == {"unreadable": ["Artist 0 - Title/bass", "Artist 1 - Title/drums"]}
+    for path in tmp_path.glob("*/*.wav"):
+        path.unlink()
+        path.symlink_to("/nowhere.wav")
+    code, found = problems_of(capsys, tmp_path)
+    assert code == 1
+    assert len(found["unreadable"]) == 12
+
+
+@pytest.mark.parametrize("kind", ["dither", "offset", "-100 dB"])
+def test_what_cannot_be_heard_is_left_out_and_named(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 2, 1.0)
+    quiet = {
+        "dither": np.random.default_rng(0).integers(-1, 2, (RATE, 2)) / 32768,
+        "offset": np.full((RATE, 2), 0.05),
+        "-100 dB": stem("vocals", 0, 1.0) * 1e-5,
+    }[kind]
+    path = tmp_path / "in" / "Artist 0 - Title" / "vocals.wav"
+    soundfile.write(path, quiet, RATE, subtype="PCM_16" if kind == "dither" else "FLOAT")
+    assert problems_of(capsys, tmp_path / "in") == (0, {"inaudible": ["Artist 0 - Title/vocals"]})
+    songs = find_songs(tmp_path / "in", tracks=False)
+    trimmed = trim_stems(songs, tmp_path / "set", RATE, Progress())
+    (skipped,) = trimmed.skipped.values()
+    assert "vocals.wav: inaudible throughout" in skipped.reason
+    assert len(trimmed.kept) == 7
+
+
+def test_a_quiet_stem_that_can_be_heard_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path, 2, 1.0)
+    path = tmp_path / "Artist 0 - Title" / "vocals.wav"
+    soundfile.write(path, stem("vocals", 0, 1.0) * 10 ** (-40 / 20), RATE, subtype="FLOAT")
+    assert problems_of(capsys, tmp_path) == (0, {})
+
+
+def test_an_impossible_header_leaves_one_file_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path, 3, 1.0)
+    for song, rate in enumerate((1, 999999937)):
+        path = tmp_path / f"Artist {song} - Title" / "bass.wav"
+        content = bytearray(path.read_bytes())
+        content[24:28] = rate.to_bytes(4, "little")
+        path.write_bytes(content)
+    code, found = problems_of(capsys, tmp_path)
+    assert code == 1
+    assert found == {"unreadable": ["Artist 0 - Title/bass", "Artist 1 - Title/bass"]}
+
+
+def test_all_problems_are_listed_where_two_files_are_one_stem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path, 3, 1.0)
+    for song in (0, 1):
+        soundfile.write(
+            tmp_path / f"Artist {song} - Title" / "bass.flac", stem("bass", 7, 1.0), RATE
+        )
+    (tmp_path / "Artist 2 - Title" / "drums.wav").write_bytes(b"")
+    code, found = problems_of(capsys, tmp_path)
+    assert code == 1
+    assert found["two files of one stem"] == ["Artist 0 - Title", "Artist 1 - Title"]
+    assert found["unreadable"] == ["Artist 2 - Title/drums"]
+
+
+def test_a_song_may_be_called_as_a_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_song(tmp_path / "Other", 0, 1.0)
+    write_song(tmp_path / "Song", 1, 1.0)
+    assert problems_of(capsys, tmp_path) == (0, {})
+    assert [song.name for song in find_songs(tmp_path, tracks=False)] == ["Other", "Song"]

@@ -21,7 +21,7 @@ SONGS = 4
 
 
 def rows_of(out: Path) -> dict[str, dict[str, str]]:
-    with (out / "labels.csv").open(newline="") as file:
+    with (out / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
         return {row["file"]: row for row in csv.DictReader(file)}
 
 

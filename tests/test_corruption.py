@@ -275,7 +275,7 @@ def test_the_command_moves_stretches_and_tells_their_truth(
     assert answer.code == 0, answer.err
     assert "for some seconds" in answer.out
     assert tree(tmp_path / "in") == before
-    with (tmp_path / "out" / "stretches.csv").open(newline="") as file:
+    with (tmp_path / "out" / "stretches.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["song", "given", "start", "end", "true_label"]
     for song in range(3):

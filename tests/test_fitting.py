@@ -9,8 +9,9 @@ import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -35,9 +36,14 @@ from selfrefine.training.device import memory_left
 from selfrefine.training.drawing import Draws, drawn_batches
 from selfrefine.training.fitting import Fitting
 from selfrefine.training.gradients import Gradients
+from selfrefine.training.history import History
 from selfrefine.training.inspection import Inspect
 from selfrefine.training.loop import Place
-from selfrefine.training.memory import is_out_of_memory, unless_out_of_memory
+from selfrefine.training.memory import (
+    is_out_of_memory,
+    named_memory_errors,
+    unless_out_of_memory,
+)
 from selfrefine.training.separator import train_separator
 from selfrefine.training.task import Task
 from tests.conftest import RATE
@@ -366,6 +372,20 @@ def test_only_what_says_that_memory_ran_out_is_taken_for_it() -> None:
             unless_out_of_memory(lambda error=error: fail(error))
 
 
+def fail_for_memory(work: Callable[[], object]) -> None:
+    with named_memory_errors():
+        work()
+
+
+def test_what_a_host_says_when_memory_runs_out_is_recognised_and_has_a_remedy() -> None:
+    for allocate in (lambda: torch.empty(2**60), lambda: np.empty(2**50)):
+        assert unless_out_of_memory(allocate) is None
+        with pytest.raises(InputError, match=r"memory ran out .*SELFREFINE_ITEMS_AT_ONCE=1"):
+            fail_for_memory(allocate)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        fail_for_memory(lambda: torch.ones(2) + torch.ones(3))
+
+
 def test_what_is_not_finite_reaches_no_checkpoint_though_losses_are_read_late(
     tone_stems: AudioSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,10 +397,12 @@ def test_what_is_not_finite_reaches_no_checkpoint_though_losses_are_read_late(
     saved: list[int] = []
     plain = checkpoint.save_checkpoint
 
-    def save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
+    def save(
+        path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, more: dict[str, Any]
+    ) -> None:
         assert all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
-        saved.append(step)
-        plain(path, model, optimiser, step)
+        saved.append(more["step"])
+        plain(path, model, optimiser, more)
 
     monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     train_loop = loop.train
@@ -426,7 +448,7 @@ def test_a_disk_that_is_full_ends_in_one_clear_error_and_keeps_the_file_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.pt"
-    save_tensors({"model": torch.ones(3)}, path)
+    save_tensors({"model": {"weight": torch.ones(3)}}, path)
     for error in (
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"),
@@ -437,10 +459,10 @@ def test_a_disk_that_is_full_ends_in_one_clear_error_and_keeps_the_file_before(
             raise error
 
         monkeypatch.setattr(torch, "save", save)
-        with pytest.raises(InputError, match=r"model\.pt: cannot be written; free space"):
+        with pytest.raises(InputError, match=r"model\.pt: cannot be written.*; free space"):
             save_tensors({"model": torch.zeros(3)}, path)
     assert [*tmp_path.iterdir()] == [path]
-    assert torch.equal(read_weights(path), torch.ones(3))  # type: ignore[arg-type]
+    assert torch.equal(read_weights(path)["weight"], torch.ones(3))
 
 
 def test_a_training_removes_what_a_killed_one_left_half_written(
@@ -467,22 +489,22 @@ def test_checkpoints_take_a_fiftieth_of_the_time_and_no_more(
     large = nn.Linear(1, 1)
     large.weight = nn.Parameter(torch.empty(83_600_000, 1, device="meta"))
     optimiser = torch.optim.SGD([large.bias], 1.0)
-    checkpoints = checkpoint.Checkpoints(tmp_path, large, optimiser)
+    checkpoints = checkpoint.Checkpoints(tmp_path, large, optimiser, {})
     # Three copies of 334 MB at 500 MB/s: 2 s, so the first comes after 100 s.
     saves = []
     while now[0] < 2000:
         if checkpoints.due():
-            checkpoints.save(0)
+            checkpoints.save(0, History())
             saves.append(now[0])
         now[0] += 1.0
     assert saves[0] == pytest.approx(105, abs=2)
     gaps = [later - earlier for earlier, later in itertools.pairwise(saves)]
     assert gaps == pytest.approx([205.0] * len(gaps), abs=2)
-    small = checkpoint.Checkpoints(tmp_path, nn.Linear(1, 1), optimiser)
+    small = checkpoint.Checkpoints(tmp_path, nn.Linear(1, 1), optimiser, {})
     assert not small.due()
     now[0] += 20.5
     assert small.due()
     monkeypatch.setenv("SELFREFINE_CHECKPOINT_SECONDS", "0")
-    always = checkpoint.Checkpoints(tmp_path, large, optimiser)
+    always = checkpoint.Checkpoints(tmp_path, large, optimiser, {})
     now[0] += 0.1
     assert always.due()

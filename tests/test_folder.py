@@ -149,6 +149,13 @@ def test_a_track_without_a_class_is_refused(tmp_path: Path) -> None:
         find_songs(tmp_path / "songs", tracks=True)
 
 
+def test_a_track_may_be_named_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "s" / "tracks").mkdir(parents=True)
+    soundfile.write(tmp_path / "s" / "tracks" / "Vocals__Lead.WAV", tone(60.0, 0.1).T, RATE)
+    (song,) = find_songs(tmp_path, tracks=True)
+    assert [file.label for file in song.files] == [("vocals",)]
+
+
 def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
     write_song(tmp_path / "songs" / "s")
     before = fingerprint(find_songs(tmp_path / "songs", tracks=False))

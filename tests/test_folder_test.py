@@ -26,7 +26,7 @@ from experiments.stages.trimmed import Trimmed
 from experiments.store import Store
 from experiments.targets import from_seeds, groups_of, resolved_rows, wanted_stages
 from experiments.work import Work
-from selfrefine.app.evaluate_folders import score_folders
+from selfrefine.app.evaluate_folders import paired_songs, score_song
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSetWriter, by_song, open_audio_set
 from selfrefine.clips.song_signals import references_and_mixture
@@ -242,6 +242,8 @@ def scored(
     row = resolved_rows(["table2/x-umx-clean"], SMOKE, "band")["table2/x-umx-clean"][1]
     assert isinstance(row, SeparationScore)
     stage = replace(row, test=songs)
+    store.folder(stage.separator).mkdir(parents=True)
+    store.finish(stage.separator, {}, {})
     return stage.compute(work_of(stage, store)), store.folder(stage)
 
 
@@ -257,13 +259,15 @@ def test_a_song_without_a_class_is_scored_on_the_others_as_evaluate_does(
         for file in find_songs(tmp_path / "in", tracks=False)[0].files:
             audio, _ = soundfile.read(file.path, dtype="float32")
             writer.add("A - No Bass", file.name, file.label, audio.T)
+    store.finish(songs, {}, {})
     estimates = np.stack([stem(name, 1, 3.0).T for name in CLASSES]).astype(np.float32)
     result, folder = scored(songs, store, estimates, monkeypatch)
     for name, audio in zip(CLASSES, estimates, strict=True):
         path = tmp_path / "out" / "A - No Bass" / f"{name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, audio.T, RATE, subtype="FLOAT")
-    (known,) = score_folders(tmp_path / "in", tmp_path / "out", False, False)
+    ((song, pairs),) = paired_songs(tmp_path / "in", tmp_path / "out").pairs.items()
+    known = score_song(song, pairs, all_four=False, with_museval=False)
     assert known.classes == ("vocals", "drums", "other")
     found = result["tracks"]["A - No Bass"]
     assert found["bass"] is None
@@ -279,6 +283,7 @@ def test_songs_with_every_class_score_to_the_bit_as_before_and_leave_examples(
     with AudioSetWriter(store.folder(songs), RATE) as writer:
         for name in CLASSES:
             writer.add("a500", name, (name,), stem(name, 0, 3.0).T)
+    store.finish(songs, {}, {})
     stored = open_audio_set(store.folder(songs))
     references, _ = references_and_mixture(stored, list(stored.clips))
     estimates = (0.7 * references[::-1] + references).astype(np.float32)

@@ -32,6 +32,7 @@ ROOMS = (
     ("selfrefine.commands",),
     ("selfrefine.cli",),
     ("experiments.stages.stage", "experiments.profiles"),
+    ("experiments.integrity",),
     ("experiments.store", "experiments.trainings", "experiments.examples"),
     ("experiments.work", "experiments.arguments"),
     ("experiments.stages",),

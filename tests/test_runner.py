@@ -230,6 +230,7 @@ def test_a_killed_stage_resumes_to_the_same_weights(smoke: Path, tmp_path: Path)
     store = Store(copied)
     folder = store.folder(stage)
     whole = (folder / "model.pt").read_bytes()
+    before = json.loads((folder / "done.json").read_text())["result"]
     for name in ("model.pt", "done.json"):
         (folder / name).unlink()
     words = ["-m", "experiments", "run", "table2/x-umx-noisy", "--profile", "smoke"]
@@ -250,7 +251,8 @@ def test_a_killed_stage_resumes_to_the_same_weights(smoke: Path, tmp_path: Path)
     again = command("experiments", *words[2:], "--store", str(copied), "--workers", "1")
     assert again.returncode == 0, again.stderr
     assert (folder / "model.pt").read_bytes() == whole
-    assert json.loads((folder / "done.json").read_text())["result"]["steps"] > 0
+    result = json.loads((folder / "done.json").read_text())["result"]
+    assert (result["loss"], result["steps"]) == (before["loss"], before["steps"])
 
 
 @pytest.mark.slow
@@ -274,7 +276,9 @@ def test_a_failing_stage_leaves_the_others_running_and_names_the_command(
     )
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
-    assert f"FAILED {store.folder(broken).name}" in ran.stderr
+    assert f"FAILED {identity(broken.trained_on)}" in ran.stderr
+    assert f"delete {store.folder(broken.trained_on)} and run again" in ran.stderr
+    assert not store.done(broken)
     assert "To try again from the last checkpoints: python -m experiments run" in ran.stderr
     assert store.done(fine)
 
@@ -299,6 +303,10 @@ def test_bad_words_get_one_line_and_exit_code_2(
     assert ran.stderr.count("\n") == 1
 
 
+KILLED_FOR_MEMORY = (
+    "its process was killed (signal 9), which the system does when memory runs out; run fewer "
+    "stages at once (--workers), or set SELFREFINE_ITEMS_AT_ONCE lower, and run again"
+)
 RunnerOf = Callable[..., subprocess.Popen[str]]
 
 
@@ -399,6 +407,6 @@ def test_however_a_run_ends_no_worker_and_no_child_of_one_is_left(
     expected: dict[str, tuple[int, str]] = {
         "ctrl-c": (130, ""),
         "sigkill": (-signal.SIGKILL, ""),
-        "worker-killed": (0, f"its process ended by signal {signal.SIGKILL:d}\n"),
+        "worker-killed": (0, KILLED_FOR_MEMORY + "\n"),
     }
     assert (code, printed) == expected[end], said

@@ -1,6 +1,7 @@
 """Workers of one study: side by side, killed, silent, slow, and interrupted."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,10 +19,20 @@ from experiments.engine.runner import Failure
 from experiments.profiles import PROFILES
 from experiments.stages.stage import Stage
 from experiments.store import Store
+from sweeps.__main__ import main
 from sweeps.storage import open_study
 from sweeps.studies import STUDIES, Bound
 from sweeps.trials import distribution, run_study
-from sweeps.workers import MOST_RETRIES, alive, beating, gone, retake, this_worker
+from sweeps.workers import (
+    MOST_RETRIES,
+    alive,
+    beating,
+    given_up,
+    gone,
+    retake,
+    this_machine,
+    this_worker,
+)
 from tests.pretended_stages import pretending
 from tests.sweep_store import fill_store
 
@@ -75,6 +86,7 @@ import sys, time
 from pathlib import Path
 from experiments.profiles import PROFILES
 from experiments.store import Store
+from sweeps.__main__ import main
 from sweeps.storage import open_study
 from sweeps.studies import STUDIES, Bound
 from sweeps.trials import run_study
@@ -245,7 +257,7 @@ def test_a_stopped_worker_leaves_its_trial_to_whoever_took_it_up(
     def compute(targets: list[Stage]) -> list[Failure]:
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             if trial.number == 0:
-                retake(open_study(REFINING, url), trial)
+                retake(open_study(REFINING, url), trial, "it fell silent")
         return pretended(targets)
 
     assert run_study(study, REFINING, store, compute, 2, 0, 1) == []
@@ -256,17 +268,56 @@ def test_a_stopped_worker_leaves_its_trial_to_whoever_took_it_up(
     assert "trial 0: this worker was silent, another one restarted it" in capsys.readouterr().err
 
 
-def test_a_trial_that_ends_its_workers_is_not_tried_for_ever(tmp_path: Path) -> None:
+def test_a_trial_that_ends_its_workers_is_not_tried_for_ever(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = open_study(REFINING, f"sqlite:///{tmp_path}/s.db")
     study.enqueue_trial(REFINING.own_values())
     for _ in range(MOST_RETRIES + 1):
         study.ask()  # dies before it has its values
         (trial,) = study.get_trials(states=(TrialState.RUNNING,))
-        retake(study, trial)
+        retake(study, trial, "worker a:1 ended")
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL] * (MOST_RETRIES + 1)
     queued = [trial.system_attrs["fixed_params"] for trial in study.trials]
     assert queued == [REFINING.own_values()] * len(queued)
+    (reason,) = given_up(study).values()
+    assert list(given_up(study)) == [MOST_RETRIES]
+    assert capsys.readouterr().err == f"trial {MOST_RETRIES} {reason}\n"
+
+
+@STORAGES
+def test_a_given_up_trial_is_counted_shown_and_makes_the_exit_code_1(
+    storage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    store = Store(tmp_path / "runs")
+    monkeypatch.setattr(sweeps.trials, "computing", lambda *_: pretending(store, []))
+    monkeypatch.setattr("sweeps.page.study_pictures", lambda *_: [])
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    url = storage.format(tmp_path)
+    study = open_study(REFINING, url)
+    study.enqueue_trial(REFINING.own_values(), user_attrs={"retries": MOST_RETRIES})
+    worker = f"{this_machine()}:{ended.pid}"
+    study.ask().set_user_attr("worker", worker)
+    words = ["refining", "--profile", "smoke", "--store", str(store.root), "--storage", url]
+    assert main(["run", *words, "--trials", "2", "--workers", "1"]) == 1
+    said = capsys.readouterr().err
+    reason = "given up after 4 tries, at each of which its worker was lost; last, worker "
+    assert f"trial 0 {reason}{worker} ended\n" in said
+    assert f"1 of its trials were given up: trial 0 {reason}{worker} ended\n" in said
+    assert main(["run", *words, "--trials", "2"]) == 0  # nothing new was given up
+    capsys.readouterr()
+    assert main(["show", *words, "--output", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^Trials: .*, 1 given up after retries$", shown, re.MULTILINE)
+    assert f"Trial 0 was {reason}{worker} ended.\n" in shown
+    page = (tmp_path / "band-smoke" / "sweeps" / "refining.md").read_text()
+    assert f"- Trial 0 was {reason}" in page
 
 
 def test_only_an_ended_process_of_this_machine_is_known_to_be_gone() -> None:
@@ -294,3 +345,6 @@ def test_an_interrupted_worker_hands_its_trials_back(tmp_path: Path) -> None:
     states = [trial.state for trial in study.trials]
     assert TrialState.RUNNING not in states
     assert states.count(TrialState.WAITING) >= 2
+    # Interruptions are no failed tries, however many there are.
+    again = [each.user_attrs["retries"] for each in study.trials if "retries" in each.user_attrs]
+    assert set(again) == {0}

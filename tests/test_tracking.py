@@ -224,6 +224,7 @@ def test_labels_are_compared_with_the_truth_or_else_with_what_was_given(
             StemProbability("b", "2", ("vocals", "other"), 9.0, (0.1, 0.1, 0.1, 0.1)),
         ]
         write_probabilities(folder / "probabilities.csv", stems)
+        store.finish(of.probabilities, {"stems": len(stems)}, {"seconds": 1.0})
     head, *counts = label_texts(of, store)["confusion.csv"].splitlines()
     if known:
         assert head == "true,label,stems"

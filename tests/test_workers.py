@@ -363,7 +363,9 @@ def test_a_training_on_a_gpu_says_once_what_it_takes_of_the_memory(
 
 def test_the_runner_learns_what_its_workers_measure() -> None:
     receiving, sending = Pipe(duplex=False)
-    job = runner.Job(XUMX, 2, 0, SimpleNamespace(is_alive=lambda: True), receiving, None, 0.0)
+    job = runner.Job(
+        XUMX, 2, 0, SimpleNamespace(is_alive=lambda: True), receiving, SimpleNamespace(), 0.0, 0.0
+    )
     sending.send(Measured(20 * GB, 100 * GB))
     sending.send(Finished(1.0, elsewhere=False))
     needs = listen(job, known(100, psi=30))

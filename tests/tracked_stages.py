@@ -34,6 +34,9 @@ RESULTS = {
         "thresholds": [0.5] * 4,
         **{test: {name: {**SCORES, "avg": 0.5} for name in MEASURES} for test in (SINGLE, MULTI)},
     },
+    "Corrupted": {"stems": len(CLASSES)},
+    "Probabilities": {"stems": len(CLASSES)},
+    "RecognitionOutputs": {"items": {SINGLE: 40, MULTI: 40}},
     "Relabelled": {"single": 2, "multi": 1, "dropped": 1},
 }
 STEPS = 25

@@ -4,6 +4,7 @@ results that come with the code."""
 import hashlib
 import json
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -61,9 +62,9 @@ def seen_seconds(store: Store) -> dict[str, list[float]]:
     """Seconds of the store's finished stages, by their mark `cost`."""
     seen: dict[str, list[float]] = {}
     for record in store.records():
-        run = record["run"]
-        if "cost" in run:
-            seen.setdefault(run["cost"], []).append(run["seconds"])
+        cost, seconds = (record["run"].get(name) for name in ("cost", "seconds"))
+        if isinstance(cost, str) and isinstance(seconds, float) and isfinite(seconds):
+            seen.setdefault(cost, []).append(seconds)
     return seen
 
 

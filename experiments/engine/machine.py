@@ -3,6 +3,7 @@ error, not one per stage."""
 
 from multiprocessing import get_context
 
+from experiments.engine.temporary import use_own_temporary_folder
 from experiments.tracking.mode import patience
 from selfrefine.machine_settings import chosen_device, refuse_bad_settings
 
@@ -13,6 +14,7 @@ def refuse_bad_machine() -> None:
     refuse_bad_settings()
     patience()
     if (chosen_device() or "cpu") != "cpu":
+        use_own_temporary_folder()
         # Only torch can tell, and the process that starts workers does not load torch.
         with get_context("spawn").Pool(1) as pool:
             pool.apply(look_for_device)

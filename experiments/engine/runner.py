@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,14 +14,18 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from experiments.engine.causes import words_of_end
 from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
 from experiments.engine.processes import MEMORY_SETTINGS, allocator_settings, gpu_here
 from experiments.engine.slots import Grant, Machine, Needs, by_urgency, next_grant, with_measured
+from experiments.engine.temporary import use_own_temporary_folder
 from experiments.engine.watched import needed_to_watch, watched_with
 from experiments.stages.songs import Songs
-from experiments.stages.stage import Stage, closure, describe, identity, inputs
+from experiments.stages.stage import Stage, closure, describe, identity
 from experiments.store import Store
 from experiments.trainings.validation import FOR_WATCHING
+from selfrefine.errors import InputError
+from selfrefine.progress import duration
 
 QUIET_SECONDS = 30.0
 """Time (s) between two progress lines of a stage when the output is not a terminal."""
@@ -38,8 +43,9 @@ class Failure:
 class Job:
     """A running stage on `cores` cores.
 
-    `slot` is its line on the terminal. `told` is the time of its last progress line in a log (s,
-    monotonic). `outcome` is the last message of its worker, or None while it runs.
+    `slot` is its line on the terminal. It began, and had its last line in a log, at the times
+    `began` and `told` (s, monotonic). `latest` is its last progress. `outcome` is the last message
+    of its worker, or None while it runs.
     """
 
     stage: Stage
@@ -48,7 +54,9 @@ class Job:
     process: BaseProcess
     pipe: Connection
     bar: Any
+    began: float
     told: float
+    latest: Counted | None = None
     outcome: Finished | Failed | None = None
 
 
@@ -62,23 +70,28 @@ def run_missing(
 ) -> list[Failure]:
     """Computes every stage that the targets need and the store lacks. Returns the failures.
 
-    After a failure the other stages go on, except those that need the failed one. `groups` names
+    A finished stage that is damaged is a failure, and is named before anything is computed. After
+    a failure the other stages go on, except those that need the failed one. A finished stage that
+    disappears meanwhile is made again. `groups` names
     the tables and rows that need each stage. `workers` has the meaning of `Machine.workers`.
     Trainings are watched with the `validation` songs, which are made first; if it is None,
     trainings are not watched.
     """
     wanted = closure(targets)
+    failures = damaged_stages(wanted, store)
+    lost = {failure.stage for failure in failures}
     waiting = by_urgency([stage for stage in wanted if not store.done(stage)])
-    if not waiting:
-        return []
     first = needed_to_watch(waiting, validation, store)
-    waiting = first + [stage for stage in waiting if stage not in first]
+    waiting = without(lost, first + [stage for stage in waiting if stage not in first])
+    if not waiting:
+        return failures
     watched = {stage: watched_with(stage, validation) for stage in waiting}
     machine = machine_here(workers)
     needs = Needs()
     context = fork_server(machine)
-    failures: list[Failure] = []
     jobs: list[Job] = []
+    retried: set[Stage] = set()
+    remade: set[Stage] = set()
     try:
         ready = ready_stages(waiting, store, watched)
         while waiting or jobs:
@@ -92,21 +105,40 @@ def run_missing(
             wait([each for job in jobs for each in (job.pipe, job.process.sentinel)], timeout=1.0)
             for job in jobs:
                 needs = listen(job, needs)
+                tell_when_quiet(job)
             ended = [job for job in jobs if job.outcome is not None]
             for job in ended:
                 jobs.remove(job)
                 job.process.join()
                 job.bar.close()
-                if isinstance(job.outcome, Failed):
-                    if job.stage in wanted:
-                        failures.append(Failure(job.stage, job.outcome.message))
-                    # Stages that need the failed one, directly or not, cannot run.
-                    waiting = [stage for stage in waiting if job.stage not in closure([stage])]
-                    lost = {s for s, by in watched.items() if by and job.stage in closure([by])}
-                    watched |= dict.fromkeys(lost)
-                    if lost & set(waiting):
-                        tell(f"note   without {describe(job.stage)}, trainings go unwatched")
+                if not isinstance(job.outcome, Failed):
+                    continue
+                if job.stage not in retried and not all(map(store.done, needed_by(job.stage))):
+                    # What it failed without is made again below, and then the stage.
+                    retried.add(job.stage)
+                    waiting.append(job.stage)
+                    continue
+                if job.stage in wanted:
+                    failures.append(Failure(job.stage, job.outcome.message))
+                tell(f"FAILED {identity(job.stage)}  {describe(job.stage)}: {job.outcome.message}")
+                # Stages that need the failed one, directly or not, cannot run.
+                waiting = without({job.stage}, waiting)
+                unwatched = {s for s, by in watched.items() if by and job.stage in closure([by])}
+                watched |= dict.fromkeys(unwatched)
+                if unwatched & set(waiting):
+                    tell(f"note   without {describe(job.stage)}, trainings go unwatched")
             if ended or not jobs:
+                for stage in disappeared(waiting, jobs, store, watched):
+                    tell(f"note   {store.folder(stage)} has disappeared; it is made again")
+                    if stage in remade:
+                        raise InputError(
+                            f"{store.folder(stage)} disappears again and again; find out what "
+                            "deletes it, and run again"
+                        )
+                    remade.add(stage)
+                    waiting.append(stage)
+                    by = watched_with(stage, validation)
+                    watched[stage] = by if by and store.done(by) else None
                 ready = ready_stages(waiting, store, watched)
     except BaseException:
         end_all(jobs)
@@ -118,20 +150,58 @@ def grants(jobs: list[Job]) -> list[Grant]:
     return [Grant(job.stage, job.cores) for job in jobs]
 
 
+def damaged_stages(stages: list[Stage], store: Store) -> list[Failure]:
+    """The finished stages that are damaged, each told on a line. A file is hashed where that was
+    not done before, which can take long."""
+    failures = []
+    told = time.monotonic()
+    for stage in stages:
+        if time.monotonic() - told > QUIET_SECONDS:
+            told = time.monotonic()
+            tell(f"       checking the files of: {describe(stage)}")
+        if not store.done(stage):
+            continue
+        try:
+            store.finished(stage)
+        except InputError as error:
+            failures.append(Failure(stage, str(error)))
+            tell(f"FAILED {identity(stage)}  {describe(stage)}: {error}")
+    return failures
+
+
+def needed_by(stage: Stage) -> list[Stage]:
+    """All stages that `stage` is made from, directly or not. It may read any of them."""
+    return closure([stage])[:-1]
+
+
+def without(failed: set[Stage], stages: list[Stage]) -> list[Stage]:
+    """The stages that need no failed one."""
+    return [stage for stage in stages if failed.isdisjoint(closure([stage]))]
+
+
+def needed_now(stage: Stage, watched: dict[Stage, Stage | None]) -> list[Stage]:
+    """What must be done before `stage` starts: its inputs, and the songs it is `watched` with."""
+    songs = watched.get(stage)
+    return needed_by(stage) if songs is None else [*needed_by(stage), *closure([songs])]
+
+
 def ready_stages(
     waiting: list[Stage], store: Store, watched: dict[Stage, Stage | None]
 ) -> list[Stage]:
-    """The waiting stages whose inputs are done, and the songs they are `watched` with.
+    """The waiting stages for which all that they need is done.
 
     This reads the disk, so the runner does not call it at every message.
     """
+    return [stage for stage in waiting if all(map(store.done, needed_now(stage, watched)))]
 
-    def ready(stage: Stage) -> bool:
-        songs = watched.get(stage)
-        needs = inputs(stage) if songs is None else [*inputs(stage), songs]
-        return all(store.done(needed) for needed in needs)
 
-    return [stage for stage in waiting if ready(stage)]
+def disappeared(
+    waiting: list[Stage], jobs: list[Job], store: Store, watched: dict[Stage, Stage | None]
+) -> list[Stage]:
+    """What waiting stages need that is neither done nor to be done: it was there, and is gone."""
+    needed = dict.fromkeys(each for stage in waiting for each in needed_now(stage, watched))
+    coming = {*waiting, *(job.stage for job in jobs)}
+    return [stage for stage in needed if stage not in coming and not store.done(stage)]
 
 
 def machine_here(workers: int | None) -> Machine:
@@ -148,8 +218,10 @@ def workers_and_threads(workers: int | None) -> tuple[int, int]:
 def fork_server(machine: Machine) -> ForkServerContext:
     """Returns the context in which workers fork from a server that has loaded torch once.
 
-    This sets the server's environment before any library reads it.
+    This sets the server's environment before any library reads it. Raises InputError when there is
+    no place for temporary files.
     """
+    use_own_temporary_folder()
     # All workers share this environment. Each worker sets torch to the cores that it was granted.
     # BLAS, OpenMP and the processes that a stage starts use one core each, since two threads next
     # to another busy process are many times slower than one.
@@ -185,8 +257,15 @@ def start(context: ForkServerContext, order: Order, jobs: list[Job]) -> None:
         dynamic_ncols=True,
     )
     tell(f"start  {identity(order.stage)}  {describe(order.stage)}")
-    jobs.append(Job(order.stage, order.cores, slot, process, receiving, bar, time.monotonic()))
-    process.start()
+    now = time.monotonic()
+    jobs.append(Job(order.stage, order.cores, slot, process, receiving, bar, now, now))
+    try:
+        process.start()
+    except OSError as error:
+        raise InputError(
+            f"no worker can be started ({error}); free memory, and space in "
+            f"{tempfile.gettempdir()}, or name another folder in TMPDIR"
+        ) from error
     sending.close()
 
 
@@ -220,7 +299,6 @@ def listen(job: Job, needs: Needs) -> Needs:
     """Reads and shows the worker's new messages, and sets the job's outcome at its end. Returns
     `needs` with the memory that the worker measured."""
     name = describe(job.stage)
-    latest: Counted | None = None
     # Asked before the pipe is read: the pipe of an ended worker then holds all its messages. The
     # pipe alone does not tell its end, since processes that it started may hold the other end.
     gone = not job.process.is_alive()
@@ -229,7 +307,7 @@ def listen(job: Job, needs: Needs) -> Needs:
             message = job.pipe.recv()
             match message:
                 case Counted():
-                    latest = message
+                    job.latest = message
                 case Said():
                     tell(f"note   {name}: {message.sentence}")
                 case Measured():
@@ -245,25 +323,26 @@ def listen(job: Job, needs: Needs) -> Needs:
     if gone and job.outcome is None:
         job.process.join()
         kill_group(job.process)
-        code = job.process.exitcode or 0
-        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-        job.outcome = Failed(f"its process ended by {reason}")
-    if isinstance(job.outcome, Failed):
-        tell(f"FAILED {identity(job.stage)}  {name}: {job.outcome.message}")
-    elif latest is not None:
-        show_counted(job, latest)
+        job.outcome = Failed(words_of_end(job.process.exitcode or 0))
+    if job.outcome is None and job.latest is not None:
+        job.bar.total = job.latest.total
+        job.bar.n = job.latest.done
+        job.bar.set_postfix_str(job.latest.word)
     return needs
 
 
-def show_counted(job: Job, counted: Counted) -> None:
-    """Moves the progress bar. Without a terminal, prints a line every `QUIET_SECONDS`."""
-    job.bar.total = counted.total
-    job.bar.n = counted.done
-    job.bar.set_postfix_str(counted.word)
-    if job.bar.disable and time.monotonic() - job.told > QUIET_SECONDS:
-        job.told = time.monotonic()
-        unit = f"{job.stage.unit} {counted.done}/{counted.total}"
-        tell(f"       {describe(job.stage)}: {unit} {counted.word}")
+def tell_when_quiet(job: Job) -> None:
+    """Without a terminal, prints a line on the stage every `QUIET_SECONDS`, also where its worker
+    says nothing."""
+    now = time.monotonic()
+    if not job.bar.disable or job.outcome is not None or now - job.told < QUIET_SECONDS:
+        return
+    job.told = now
+    reached = ""
+    if job.latest is not None:
+        counted = job.latest
+        reached = f"{job.stage.unit} {counted.done}/{counted.total} {counted.word}, "
+    tell(f"       {describe(job.stage)}: {reached}running for {duration(now - job.began)}")
 
 
 def tell(line: str) -> None:

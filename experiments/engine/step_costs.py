@@ -7,6 +7,7 @@ from pathlib import Path
 
 from experiments.engine.processes import allocator_settings
 from experiments.engine.runner import tell
+from experiments.engine.temporary import use_own_temporary_folder
 from experiments.stages.stage import describe
 from experiments.stages.training import Training
 from experiments.store import Store
@@ -24,6 +25,7 @@ from selfrefine.errors import InputError
 def measured_here(store: Store) -> StepCostOf:
     """Returns a function that gives the cost of a training's step on this device, measured now or
     read from the store. The function raises InputError if the training cannot be tried."""
+    use_own_temporary_folder()
 
     def step_cost_of(stage: Training) -> StepCost:
         return measured_step(stage.settings, stage.stem_bytes(), store.root, describe(stage))

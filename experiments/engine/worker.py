@@ -7,7 +7,6 @@ import signal
 import subprocess
 import threading
 import time
-import traceback
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from experiments.engine.causes import LESS_MEMORY, first_line, words_of_error
 from experiments.engine.estimates import cost_of_run
 from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
 from experiments.store import Store
@@ -24,6 +24,7 @@ from experiments.work import Work
 from selfrefine.errors import InputError
 from selfrefine.progress import Progress, StepReport
 from selfrefine.training.device import training_device
+from selfrefine.training.memory import is_out_of_memory
 
 CONTEXT_BYTES = 0.5e9
 """GPU memory (bytes) that a process takes in addition to torch's: CUDA's context and kernels."""
@@ -40,19 +41,22 @@ def work(order: Order, pipe: Connection) -> None:
         # Set before any code asks for the device: a CUDA context takes half a gigabyte of the GPU.
         os.environ["SELFREFINE_DEVICE"] = "cpu"
     torch.set_num_threads(order.cores)
-    store = Store(order.root)
-    folder = store.folder(order.stage)
+    folder = order.root
     try:
-        with store.locked(order.stage) as waited:
-            if waited and store.done(order.stage):
+        store = Store(order.root)
+        folder = store.folder(order.stage)
+        with store.locked(order.stage):
+            if store.done(order.stage):
                 pipe.send(Finished(0.0, elsewhere=True))
                 return
             pipe.send(Finished(computed(order, store, folder, pipe), elsewhere=False))
     except InputError as error:
         pipe.send(Failed(str(error)))
     except Exception as error:  # any error: the other stages go on, and the user gets a message
-        (folder / "error.log").write_text(traceback.format_exc())
-        pipe.send(Failed(f"{type(error).__name__}: {error} (see {folder / 'error.log'})"))
+        if isinstance(error, MemoryError) or is_out_of_memory(error):
+            pipe.send(Failed(f"memory ran out ({first_line(error)}); {LESS_MEMORY}"))
+        else:
+            pipe.send(Failed(words_of_error(error, folder)))
 
 
 def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> float:

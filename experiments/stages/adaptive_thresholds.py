@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from experiments.stages.recognition_outputs import RecognitionOutputs, read_outputs
+from experiments.integrity import DONE, damaged
+from experiments.stages.recognition_outputs import RecognitionOutputs
 from experiments.stages.stage import Result, Stage
+from experiments.store import Store
 from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
 from selfrefine.classes import CLASSES
 
@@ -31,6 +33,18 @@ class AdaptiveThresholds(Stage):
     def compute(self, work: Work) -> Result:
         from selfrefine.metrics.recognition import best_thresholds
 
-        tests = read_outputs(work.store.folder(self.outputs))
-        best = best_thresholds(list(tests.values())).tolist()
+        best = best_thresholds(list(self.outputs.tests(work.store).values())).tolist()
         return {"thresholds": dict(zip(CLASSES, best, strict=True))}
+
+    def chosen(self, store: Store) -> tuple[float, ...]:
+        """The thresholds in CLASSES' order. Raises InputError for a record without one above 0 and
+        at most 1 for each class."""
+        folder, result = store.folder(self), store.result(self)
+        try:
+            found = result["thresholds"]
+            values = tuple(float(found[name]) for name in CLASSES)
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged(folder / DONE, f"no thresholds: {error!r}", folder) from error
+        if not all(0 < value <= 1 for value in values):
+            raise damaged(folder / DONE, f"its thresholds are {values}", folder)
+        return values

@@ -87,7 +87,7 @@ class Classifier(Training):
         from selfrefine.models.classifier import build_classifier
         from selfrefine.models.weights import load_model
 
-        return load_model(build_classifier(self.settings), store.folder(self) / WEIGHTS, device)
+        return load_model(build_classifier(self.settings), store.finished(self) / WEIGHTS, device)
 
     def compute(self, work: Work) -> Result:
         from experiments.trainings.watching import recognition_measure
@@ -101,7 +101,7 @@ class Classifier(Training):
             stems = single_labelled(stems)
         start = None
         if self.start is not None:
-            start = read_weights(work.store.folder(self.start) / WEIGHTS)
+            start = read_weights(work.store.finished(self.start) / WEIGHTS)
         return self.train(
             work,
             stems,

@@ -39,7 +39,7 @@ class Coloured(StemSet):
         from selfrefine.audio.colouring import randomly_filtered
         from selfrefine.clips.audio_set import AudioSetWriter, open_audio_set
 
-        sets = [open_audio_set(work.store.folder(each)) for each in (self.first, self.second)]
+        sets = [open_audio_set(work.store.finished(each)) for each in (self.first, self.second)]
         total = sum(len(stems.clips) for stems in sets)
         rng = np.random.default_rng(self.seed)
         count = 0

@@ -2,8 +2,10 @@
 
 from dataclasses import asdict, dataclass
 
+from experiments.integrity import damaged
 from experiments.stages.songs import DECODED_PER_SECOND, Songs
 from experiments.stages.stage import Result
+from experiments.store import Store
 from experiments.work import Cost, StepCostOf, Work
 from selfrefine.classes import Labels
 from selfrefine.settings import Corruption
@@ -31,6 +33,19 @@ class Corrupted(Songs):
     def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.stem_seconds() / DECODED_PER_SECOND)
 
+    def truth(self, store: Store) -> Labels:
+        """The true label set of every stem. Raises InputError for a table that is not of all
+        stems."""
+        from selfrefine.clips.truth import read_truth
+
+        folder = store.finished(self)
+        truth = read_truth(folder / TRUTH)
+        stems = store.result(self).get("stems")
+        if len(truth) != stems:
+            what = f"it has {len(truth)} stems instead of {stems}"
+            raise damaged(folder / TRUTH, what, folder)
+        return truth
+
     def compute(self, work: Work) -> Result:
         import numpy as np
 
@@ -39,7 +54,7 @@ class Corrupted(Songs):
         from selfrefine.clips.truth import read_truth, write_truth
         from selfrefine.metrics.label_sets import confusion, label_accuracy
 
-        tracks = open_audio_set(work.store.folder(self.songs))
+        tracks = open_audio_set(work.store.finished(self.songs))
         songs = by_song(tracks)
         truths = []
         with AudioSetWriter(work.folder, tracks.sample_rate) as writer:

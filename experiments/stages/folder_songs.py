@@ -10,7 +10,13 @@ from experiments.stages.songs import DECODED_PER_SECOND, Songs, seconds_of_stems
 from experiments.stages.stage import Result
 from experiments.work import Cost, StepCostOf, Work
 from selfrefine.errors import InputError
-from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs, fingerprint
+from selfrefine.files.layouts import (
+    VALIDATION_FOLDERS,
+    SongFiles,
+    find_songs,
+    fingerprint,
+    split_folder,
+)
 from selfrefine.files.splits import songs_of_split
 
 PATH_VARIABLES = {
@@ -84,7 +90,7 @@ def split_songs(root: Path, name: str, split: str, tracks: bool) -> list[SongFil
     if name == NOISY.name:
         # The label-noise set has no splits: its songs are at its top.
         return find_songs(root, tracks)
-    folder = root / ("test" if split == "test" else "train")
+    folder = split_folder(root, "test" if split == "test" else "train")
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder; {root} must hold the folders train and test "

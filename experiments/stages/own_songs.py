@@ -22,6 +22,7 @@ from selfrefine.files.layouts import (
     SongFiles,
     fingerprint,
     songs_of_streams,
+    split_folders,
     stem_files,
     track_files,
 )
@@ -117,8 +118,8 @@ def songs_of_root(root: Path) -> list[SongFiles]:
     cannot be listed, or holds none."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
-    places = [root, *(root / name for name in SPLIT_FOLDERS if (root / name).is_dir())]
     try:
+        places = [root, *split_folders(root)]
         songs = [song for place in places for song in songs_in(place)]
     except OSError as error:
         raise InputError(
@@ -139,11 +140,9 @@ def songs_in(place: Path) -> Iterator[SongFiles]:
         if not folder.is_dir():
             continue
         files = stem_files(folder)
-        if not files and (folder / "tracks").is_dir():
-            files = track_files(folder)
-        if files:
+        if files := files or track_files(folder):
             yield SongFiles(folder.name, tuple(files))
-    yield from songs_of_streams(entries)
+    yield from songs_of_streams(entries, [])
 
 
 @cache

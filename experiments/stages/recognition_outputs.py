@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from experiments.integrity import damaged
 from experiments.profiles import Profile
 from experiments.stages.classifier import Classifier
 from experiments.stages.stage import Result, Stage
 from experiments.stages.trimmed import Trimmed
+from experiments.store import Store
 from experiments.work import Cost, StepCostOf, Work
-from selfrefine.classes import CLASSES, label_from_words, label_words
-from selfrefine.errors import InputError
+from selfrefine.classes import CLASSES, label_set_of, label_words
 from selfrefine.files.atomic import written_whole
 from selfrefine.scales import PAPER_THRESHOLD
 
@@ -26,6 +27,7 @@ Tests = dict[str, tuple["np.ndarray", "np.ndarray"]]
 """The truth (bool) and a classifier's outputs, each `(item, class)`, by test."""
 
 FILE = "outputs.csv"
+COLUMNS = ("test", "item", "labels", *CLASSES)
 SINGLE, MULTI = "single", "multi"
 """The two tests of Tables 1 and 4: single-labelled stems, and random mixtures."""
 
@@ -62,6 +64,16 @@ class RecognitionOutputs(Stage):
     def cost(self, step_cost_of: StepCostOf) -> Cost:
         heard = self.windows_per_segment * self.stems.stem_seconds()
         return self.classifier.applied_cost(heard, step_cost_of)
+
+    def tests(self, store: Store) -> Tests:
+        """Raises InputError for a table that is not of all items."""
+        folder = store.finished(self)
+        tests = read_outputs(folder)
+        found = {test: len(truth) for test, (truth, _) in tests.items()}
+        items = store.result(self).get("items")
+        if found != items:
+            raise damaged(folder / FILE, f"it has {found} items instead of {items}", folder)
+        return tests
 
     def compute(self, work: Work) -> Result:
         from selfrefine.metrics.recognition import unsure_share
@@ -104,7 +116,7 @@ class Output:
 def write_outputs(folder: Path, rows: list[Output]) -> None:
     with written_whole(folder / FILE) as partial, partial.open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["test", "item", "labels", *CLASSES])
+        table.writerow(COLUMNS)
         for row in rows:
             label = [name for name, held in zip(CLASSES, row.truth, strict=True) if held]
             values = [f"{value:.5f}" for value in row.values]
@@ -116,11 +128,12 @@ def read_outputs(folder: Path) -> Tests:
     path = folder / FILE
     try:
         with path.open(newline="") as file:
-            return outputs_of_rows(csv.DictReader(file))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a table of outputs ({error}); delete {folder} and run again"
-        ) from error
+            table = csv.DictReader(file)
+            if table.fieldnames != [*COLUMNS]:
+                raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
+            return outputs_of_rows(table)
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise damaged(path, f"not a table of outputs: {error}", folder) from error
 
 
 def outputs_of_rows(rows: Iterable[dict[str, str]]) -> Tests:
@@ -131,9 +144,12 @@ def outputs_of_rows(rows: Iterable[dict[str, str]]) -> Tests:
     truth: dict[str, list[list[bool]]] = {SINGLE: [], MULTI: []}
     values: dict[str, list[list[float]]] = {SINGLE: [], MULTI: []}
     for row in rows:
-        held = label_from_words(row["labels"])
+        held = label_set_of(row["labels"])
+        outputs = [float(row[name]) for name in CLASSES]
+        if None in row or held is None or not all(0 <= output <= 1 for output in outputs):
+            raise ValueError(f"item {row.get('item')}: labels {row['labels']}, outputs {outputs}")
         truth[row["test"]].append([name in held for name in CLASSES])
-        values[row["test"]].append([float(row[name]) for name in CLASSES])
+        values[row["test"]].append(outputs)
     shape = (-1, len(CLASSES))
     return {
         test: (

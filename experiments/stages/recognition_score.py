@@ -8,7 +8,6 @@ from experiments.stages.recognition_outputs import (
     PAPER_THRESHOLDS,
     RecognitionOutputs,
     Thresholds,
-    read_outputs,
 )
 from experiments.stages.stage import Result, Stage
 from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
@@ -44,7 +43,7 @@ class RecognitionScore(Stage):
 
         from selfrefine.metrics.recognition import recognition
 
-        tests = read_outputs(work.store.folder(self.outputs))
+        tests = self.outputs.tests(work.store)
         result: Result = {"thresholds": list(self.thresholds)}
         for test, (truth, outputs) in tests.items():
             scores = asdict(recognition(truth, outputs, np.array(self.thresholds)))

@@ -10,7 +10,7 @@ from experiments.stages.relabelling import Relabelling
 from experiments.stages.stage import Result
 from experiments.store import Store
 from experiments.work import Work
-from selfrefine.classes import CLASSES, Labels
+from selfrefine.classes import Labels
 from selfrefine.settings import added
 
 MOST_PROBABLE = True
@@ -53,8 +53,7 @@ class Relabelled(Relabelling):
     def chosen_thresholds(self, store: Store) -> tuple[float, ...]:
         """Per class, in CLASSES' order."""
         if isinstance(self.thresholds, AdaptiveThresholds):
-            found = store.result(self.thresholds)["thresholds"]
-            return tuple(found[name] for name in CLASSES)
+            return self.thresholds.chosen(store)
         return self.thresholds
 
     def labels(self, store: Store) -> Labels:

@@ -28,9 +28,7 @@ class Relabelling(StemSet):
 
     def judged(self, store: Store) -> "list[StemProbability]":
         """The probabilities that decide the labels, a row a stem."""
-        from selfrefine.refining.probabilities import PROBABILITIES, read_probabilities
-
-        return read_probabilities(store.folder(self.probabilities) / PROBABILITIES)
+        return self.probabilities.judged(store)
 
     def stem_seconds(self) -> float:
         return self.probabilities.stems.stem_seconds()

@@ -70,9 +70,9 @@ class SeparationScore(Stage):
 
         device = training_device()
         settings = self.separator.settings
-        weights = work.store.folder(self.separator) / WEIGHTS
+        weights = work.store.finished(self.separator) / WEIGHTS
         model = load_model(build_separator(settings), weights, device)
-        songs = open_audio_set(work.store.folder(self.test))
+        songs = open_audio_set(work.store.finished(self.test))
         rate = songs.sample_rate
         grouped = by_song(songs)
         behind = 0 if device.type == "cpu" else 1

@@ -28,7 +28,7 @@ class StemSet(Stage):
         """The stems under their label sets, those with an empty one left out."""
         from selfrefine.clips.audio_set import open_audio_set
 
-        return open_audio_set(store.folder(self))
+        return open_audio_set(store.finished(self))
 
     def relabellings(self) -> int:
         """The number of classifiers behind the labels, each trained on the labels of the one

@@ -16,7 +16,6 @@ from selfrefine.settings import ClassifierSettings, SeparatorSettings
 if TYPE_CHECKING:
     from experiments.trainings.watching import Metric
     from selfrefine.clips.audio_set import AudioSet
-    from selfrefine.progress import StepReport
     from selfrefine.training.loop import Inspect, Place, Trained
 
 WEIGHTS = "model.pt"
@@ -98,39 +97,36 @@ class Training(Stage):
     ) -> Result:
         """Runs `training` on `stems`, watched by `measure` of the songs that it is watched with.
 
-        Returns the mean loss of the last tenth, the speed, and what there was to train on.
+        Returns the mean loss of the last tenth, the speed, and what there was to train on. Loss and
+        speed are those of the whole training, also where it was resumed.
         """
         from selfrefine.training.device import prepare, training_device
         from selfrefine.training.loop import Place
+        from selfrefine.training.memory import named_memory_errors
         from selfrefine.training.speed import peak_flops, peak_memory
 
         note_thin_classes(stems, work)
         device = training_device()
         prepare(device)
-        reports: list[StepReport] = []
-
-        def step(report: "StepReport") -> None:
-            reports.append(report)
-            work.progress.step(report)
-
-        progress = replace(work.progress, step=step)
         known = known_to_fit(self.settings, device_words(), work.store.root)
-        trained = training(Place(work.folder, device, progress, inspection(work, measure), known))
-        last = reports[-max(1, len(reports) // 10) :]
-        seconds = sum(report.seconds for report in reports) or 1e-9
+        look = inspection(work, measure)
+        with named_memory_errors():
+            trained = training(Place(work.folder, device, work.progress, look, known))
+        history = trained.history
+        counted, seconds = len(history.losses), history.seconds or 1e-9
         minutes = {name: round(s / 60, 2) for name, s in single_labelled_seconds(stems).items()}
         speed = {
-            "step_seconds": seconds / max(1, len(reports)),
-            "data_share": sum(report.data_seconds for report in reports) / seconds,
-            "flops_per_second": trained.step_flops * len(reports) / seconds,
+            "step_seconds": seconds / max(1, counted),
+            "data_share": history.data_seconds / seconds,
+            "flops_per_second": trained.step_flops * counted / seconds,
             "peak_flops_per_second": peak_flops(device),
             "memory_bytes": peak_memory(device),
             "items_at_once": trained.items_at_once,
         }
         work.progress.note(speed_line(speed))
         return {
-            "loss": sum(report.loss for report in last) / max(1, len(last)),
-            "steps": reports[-1].steps if reports else 0,
+            "loss": history.final_loss(),
+            "steps": trained.steps,
             **speed,
             "single_labelled_minutes": minutes,
             "multi_labelled_stems": sum(len(clip.label) > 1 for clip in stems.clips),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from experiments.stages.corrupted import TRUTH, Corrupted
+from experiments.stages.corrupted import Corrupted
 from experiments.stages.songs import Songs
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
@@ -41,11 +41,7 @@ class Trimmed(StemSet):
     def truth(self, store: Store) -> Labels | None:
         """The true label set of every stem, empty for a stem that holds no class; None where
         nobody knows it."""
-        if not isinstance(self.songs, Corrupted):
-            return None
-        from selfrefine.clips.truth import read_truth
-
-        return read_truth(store.folder(self.songs) / TRUTH)
+        return self.songs.truth(store) if isinstance(self.songs, Corrupted) else None
 
     def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(self.stem_seconds() / TRIMMED_PER_SECOND)
@@ -55,7 +51,7 @@ class Trimmed(StemSet):
         from selfrefine.clips.audio_set import AudioSetWriter, by_song, open_audio_set
         from selfrefine.clips.song_signals import sum_clips
 
-        songs = open_audio_set(work.store.folder(self.songs))
+        songs = open_audio_set(work.store.finished(self.songs))
         seconds = dict.fromkeys(CLASSES, 0.0)
         silent = []
         grouped = by_song(songs)

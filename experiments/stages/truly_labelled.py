@@ -50,10 +50,9 @@ class TrulyLabelled(StemSet):
         return Cost(TABLE_SECONDS)
 
     def compute(self, work: Work) -> Result:
-        from selfrefine.clips.audio_set import open_audio_set
         from selfrefine.refining.labels import count_labels
 
         labels = self.labels(work.store)
-        stems = open_audio_set(work.store.folder(self.stems)).clips
+        stems = self.stems.clips(work.store).clips
         kept = {(clip.song, clip.name): labels[clip.song, clip.name] for clip in stems}
         return {**count_labels(kept)}

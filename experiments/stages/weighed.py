@@ -30,16 +30,12 @@ class Weighed(Relabelling):
 
     def judged(self, store: Store) -> "list[StemProbability]":
         """The mean of what every classifier behind the stage says of each stem."""
-        from selfrefine.refining.probabilities import (
-            PROBABILITIES,
-            mean_probabilities,
-            read_probabilities,
-        )
+        from selfrefine.refining.probabilities import mean_probabilities
 
         judged = []
         link: Weighed | None = self
         while link is not None:
-            judged.append(read_probabilities(store.folder(link.probabilities) / PROBABILITIES))
+            judged.append(link.probabilities.judged(store))
             link = link.before
         return mean_probabilities(judged)
 

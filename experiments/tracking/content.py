@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.stages.recognition_outputs import SINGLE, RecognitionOutputs, read_outputs
+from experiments.stages.recognition_outputs import SINGLE, RecognitionOutputs
 from experiments.stages.recognition_score import RecognitionScore
 from experiments.stages.relabelling import Relabelling
 from experiments.stages.separation_score import SeparationScore
@@ -37,13 +37,13 @@ def _(stage: SeparationScore, store: Store, result: dict[str, Any]) -> dict[str,
     return {
         "tables/sdr": table([*CLASSES, "avg"], [sdr]),
         "tables/tracks": table(["song", *CLASSES], tracks),
-        **examples(store.folder(stage) / "examples"),
+        **examples(store.finished(stage) / "examples"),
     }
 
 
 @content_of.register
 def _(stage: RecognitionOutputs, store: Store, result: dict[str, Any]) -> dict[str, Any]:
-    tests = read_outputs(store.folder(stage))
+    tests = stage.tests(store)
     return {
         f"plots/precision_recall_{test}": precision_recall(truth, outputs)
         for test, (truth, outputs) in tests.items()
@@ -53,7 +53,7 @@ def _(stage: RecognitionOutputs, store: Store, result: dict[str, Any]) -> dict[s
 
 @content_of.register
 def _(stage: RecognitionScore, store: Store, result: dict[str, Any]) -> dict[str, Any]:
-    tests = read_outputs(store.folder(stage.outputs))
+    tests = stage.outputs.tests(store)
     rows = [
         [test, measure, *(values[name] for name in (*CLASSES, "avg"))]
         for test in tests

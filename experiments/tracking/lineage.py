@@ -31,7 +31,7 @@ def log_lineage(run: Any, stage: Stage, store: Store) -> None:
 def artifact_of(stage: Stage, store: Store) -> Any:
     import wandb
 
-    folder = store.folder(stage)
+    folder = store.finished(stage)
     artifact = wandb.Artifact(
         artifact_name(stage),
         type=kind(stage),

@@ -11,8 +11,9 @@ from selfrefine.app.stem_links import DROPPED, lay_out_stems
 from selfrefine.classes import CLASSES, LabelSet, label_rank, label_set_of, label_words
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import written_whole
-from selfrefine.files.layouts import SongFiles, find_songs
-from selfrefine.files.table import read_csv
+from selfrefine.files.layouts import find_songs
+from selfrefine.files.names import met_names
+from selfrefine.files.table import numbered_rows, read_csv
 from selfrefine.progress import Note
 
 NEEDED = ("file", "refined")
@@ -41,27 +42,29 @@ def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, note: 
     None. Raises InputError, before anything is changed, for a table that does not fit the stems and
     for folders that cannot be used.
     """
-    rows = read_csv(table, NEEDED)
+    rows = numbered_rows(table, NEEDED)
     root = source_folder(out, source)
     songs = find_songs(root, tracks=False)
     make_output_folder(out, root, keep=True)
-    refuse_missing_files(table, rows, root, songs)
     stems = {
         listed_file(root, file): (song.name, file)
         for song in songs
         for file in song.files
         if file.label
     }
+    met = met_names((row["file"] for _, row in rows), stems)
+    unknown = [(line, row["file"]) for line, row in rows if row["file"] not in met]
+    refuse_missing_files(table, unknown, len(rows), root)
     kept = {
         (song.name, file.name): file.label
         for song in read_labels(table, root, songs)
         for file in song.files
     }
     labels = {word: kept.get((song, file.name), ()) for word, (song, file) in stems.items()}
-    usable = {row["file"] for row in rows if any(row.get(name) for name in CLASSES)}
+    usable = {met[row["file"]] for _, row in rows if any(row.get(name) for name in CLASSES)}
     laid_out = {word: label for word, label in labels.items() if label or word in usable}
     before = table_before(table, out)
-    earlier = labels_in(before) if before else labels
+    earlier = labels_in(before, list(stems)) if before else labels
     lay_out_stems(
         [(*stems[word], label) for word, label in laid_out.items()], out / "stems", copy, note
     )
@@ -95,16 +98,15 @@ def source_folder(out: Path, given: Path | None) -> Path:
 
 
 def refuse_missing_files(
-    table: Path, rows: list[dict[str, str]], root: Path, songs: list[SongFiles]
+    table: Path, unknown: list[tuple[int, str]], rows: int, root: Path
 ) -> None:
-    """Raises InputError where the table names files that are not among the songs."""
-    known = {listed_file(root, file) for song in songs for file in song.files if file.label}
-    unknown = [(line, row["file"]) for line, row in enumerate(rows, 2) if row["file"] not in known]
+    """Raises InputError where `unknown`, the lines and files of the table that are not in `root`,
+    are any. The table has `rows` lines."""
     if unknown:
         (line, word), more = unknown[0], len(unknown) - 1
         raise InputError(
             f"{table}, line {line}: no file {word!r} in {root}"
-            + (f", nor {more} others of its {len(rows)}" if more else "")
+            + (f", nor {more} others of its {rows}" if more else "")
             + "; put it back there, mend the line, or say by --source where the stems are now"
         )
 
@@ -118,14 +120,17 @@ def table_before(table: Path, out: Path) -> Path | None:
     return None
 
 
-def labels_in(table: Path) -> dict[str, LabelSet | None]:
-    """Label sets by file, None for words that are no label set. Empty where the table cannot be
-    read."""
+def labels_in(table: Path, files: list[str]) -> dict[str, LabelSet | None]:
+    """A table's label sets by those of `files` that it has, None for words that are no label set.
+    Empty where the table cannot be read."""
     try:
         rows = read_csv(table, NEEDED)
     except InputError:
         return {}
-    return {row["file"]: label_set_of(row["refined"]) for row in rows}
+    met = met_names((row["file"] for row in rows), files)
+    return {
+        met[row["file"]]: label_set_of(row["refined"].strip()) for row in rows if row["file"] in met
+    }
 
 
 def keep_table(table: Path, out: Path) -> None:

@@ -1,4 +1,5 @@
-"""Scoring a folder of separated songs against a folder of references.
+"""Scoring a folder of separated songs against a folder of references. Songs that cannot be scored
+are passed over.
 
 The protocol is BSS Eval v4 as museval computes it: windows and hops of 1 s, median over frames,
 then over songs. SDR alone takes a thousandth of museval's time, all four metrics a thirtieth. Files
@@ -6,10 +7,11 @@ are read a frame at a time, so that memory does not grow with a song's length.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 
 import numpy as np
 
@@ -17,12 +19,16 @@ from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import write_text
 from selfrefine.files.header import Header, read_header
-from selfrefine.files.layouts import SongFiles, StemFile, audio_files, find_songs
+from selfrefine.files.layouts import SongFiles, StemFile, audio_files, refuse_faults, survey
+from selfrefine.files.names import met_names
 from selfrefine.files.streamed_stems import StreamedStems, streamed_stems
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, silent_sources, track_sdr
 from selfrefine.optional import from_extra
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
+
+Pair = tuple[StemFile, StemFile]
+"""The files of a class' reference and estimate."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +50,81 @@ class TrackScore:
         return track_sdr(self.frames[metric])
 
 
-def score_folders(
-    references: Path, estimates: Path, all_four: bool, with_museval: bool
-) -> Iterator[TrackScore]:
-    """Checks that every file is there, then scores song by song, in the order of their names.
+class StereoStems:
+    """Stems of one or of two channels as audio `(stem, channel=2, sample)`: a mono stem is two
+    equal channels. Shorter ones are followed by zeros."""
 
-    Raises InputError for a song without estimates, for files that do not fit together, and when
-    museval is asked for and cannot be imported.
+    def __init__(self, stems: list[StreamedStems]) -> None:
+        self.stems = stems
+        self.shape = (len(stems), 2, max(stem.shape[2] for stem in stems))
+        self.dtype = stems[0].dtype
+
+    def __getitem__(self, stretch: tuple[EllipsisType, slice]) -> np.ndarray:
+        """Reads a stretch `(stem, channel=2, sample)`. Raises what `StreamedStems` raises."""
+        start, stop, _ = stretch[1].indices(self.shape[2])
+        audio = np.zeros((len(self.stems), 2, max(stop - start, 0)), dtype=self.dtype)
+        for rows, stem in zip(audio, self.stems, strict=True):
+            (found,) = stem[..., start:stop]
+            rows[:, : found.shape[1]] = found
+        return audio
+
+
+SongStems = StreamedStems | StereoStems
+"""The references or the estimates of a song."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The songs of two folders. `pairs` has those that can be scored, by name, and `failures` says
+    why others cannot. `passed_over` are songs in which each stem has several classes, `unmatched`
+    the folders of estimates that belong to no song."""
+
+    pairs: dict[str, list[Pair]]
+    failures: dict[str, str]
+    passed_over: list[str]
+    unmatched: list[Path]
+
+
+def paired_songs(references: Path, estimates: Path) -> Pairing:
+    """Looks for the estimates of every song, and reads all headers. Folders meet songs whatever the
+    Unicode form of their names.
+
+    Raises InputError for references that are no data set, and for a folder that is not there.
     """
-    songs = find_songs(references, tracks=False)
-    paired = {song.name: song_pairs(song, estimates / song.name) for song in songs}
-    for pairs in paired.values():
-        fitting_headers(pairs)
-    for name, pairs in paired.items():
-        yield score_song(name, pairs, all_four, with_museval)
+    surveyed = survey(references, tracks=False)
+    songs = surveyed.songs
+    names = {song.name for song in songs}
+    faults = {one.where.name: one for one in surveyed.faults if one.where.parent == references}
+    refuse_faults([one for one in surveyed.faults if one.where.name not in names & faults.keys()])
+    if not estimates.is_dir():
+        raise InputError(f"{estimates}: no such folder; check the path")
+    folders = {path.name: path for path in sorted(estimates.iterdir()) if path.is_dir()}
+    met = met_names((song.name for song in songs), folders)
+    found = Pairing({}, {}, [], [])
+    for song in songs:
+        if not any(len(file.label) == 1 for file in song.files):
+            found.passed_over.append(song.name)
+            continue
+        try:
+            refuse_faults([faults[song.name]] if song.name in faults else [])
+            pairs = song_pairs(song, estimates / met.get(song.name, song.name))
+            fitting_headers(pairs)
+            found.pairs[song.name] = pairs
+        except InputError as error:
+            found.failures[song.name] = str(error)
+    unmatched = [path for name, path in folders.items() if name not in met.values()]
+    found.unmatched.extend(path for path in unmatched if audio_files(path))
+    return found
 
 
-def song_pairs(song: SongFiles, estimates: Path) -> list[tuple[StemFile, StemFile]]:
+def song_pairs(song: SongFiles, estimates: Path) -> list[Pair]:
     """The files of reference and estimate for each class that the song has. Raises InputError for
-    an estimate that is missing."""
-    stems = {file.label[0]: file for file in song.files if len(file.label) == 1}
+    an estimate that is missing, and for two references or estimates of one class."""
+    stems: dict[str, StemFile] = {}
+    for file in song.files:
+        if len(file.label) == 1 and stems.setdefault(file.label[0], file) is not file:
+            first = stems[file.label[0]].path
+            raise InputError(f"both {first} and {file.path} are {file.label[0]}; keep one of them")
     return [
         (stems[name], StemFile(name, (name,), estimate_file(estimates, name)))
         for name in CLASSES
@@ -71,9 +132,7 @@ def song_pairs(song: SongFiles, estimates: Path) -> list[tuple[StemFile, StemFil
     ]
 
 
-def score_song(
-    song: str, pairs: list[tuple[StemFile, StemFile]], all_four: bool, with_museval: bool
-) -> TrackScore:
+def score_song(song: str, pairs: list[Pair], all_four: bool, with_museval: bool) -> TrackScore:
     classes = tuple(reference.label[0] for reference, _ in pairs)
     with streamed_pairs(pairs) as (reference, estimate, rate):
         try:
@@ -87,7 +146,7 @@ def score_song(
 
 
 def silent_names(
-    classes: tuple[str, ...], reference: StreamedStems, estimate: StreamedStems
+    classes: tuple[str, ...], reference: SongStems, estimate: SongStems
 ) -> tuple[str, ...]:
     """The names of the signals that are silent throughout, as in `reference bass`."""
     silent = silent_sources(reference, estimate)
@@ -100,8 +159,8 @@ def silent_names(
 
 
 def track_frames(
-    reference: StreamedStems,
-    estimate: StreamedStems,
+    reference: SongStems,
+    estimate: SongStems,
     rate: int,
     all_four: bool,
     with_museval: bool,
@@ -123,10 +182,13 @@ def track_frames(
 
 
 def estimate_file(folder: Path, name: str) -> Path:
-    if folder.is_dir():
-        for path in audio_files(folder):
-            if path.stem.lower() == name:
-                return path
+    """The estimate of a class. Raises InputError where there is none, or more than one."""
+    files = audio_files(folder) if folder.is_dir() else []
+    found = [path for path in files if path.stem.lower() == name]
+    if len(found) > 1:
+        raise InputError(f"{folder}: both {found[0].name} and {found[1].name}; keep one of them")
+    if found:
+        return found[0]
     raise InputError(
         f"{folder}: no estimate of {name}; expected a file {name}.wav (or another audio format) "
         "in a folder of the song's name"
@@ -135,12 +197,12 @@ def estimate_file(folder: Path, name: str) -> Path:
 
 @contextmanager
 def streamed_pairs(
-    pairs: list[tuple[StemFile, StemFile]],
-) -> Iterator[tuple[StreamedStems, StreamedStems, int]]:
+    pairs: list[Pair],
+) -> Iterator[tuple[SongStems, SongStems, int]]:
     """References and estimates `(class, channel, sample)` and their sample rate in Hz.
 
     They are read as 16-bit integers where every file holds those, else as floating point. The
-    metrics do not depend on the scale.
+    metrics do not depend on the scale. Where some are mono and some are stereo, all become stereo.
     """
     headers = fitting_headers(pairs)
     dtype = "int16" if all(header.subtype == "PCM_16" for header in headers) else "float32"
@@ -148,21 +210,37 @@ def streamed_pairs(
         [(pair[side], header) for pair, header in zip(pairs, headers[side::2], strict=True)]
         for side in range(2)
     ]
-    with (
-        streamed_stems(sides[0], dtype) as references,
-        streamed_stems(sides[1], dtype) as estimates,
-    ):
-        yield references, estimates, headers[0].sample_rate
+    mixed = len({header.channels for header in headers}) > 1
+    with ExitStack() as stack:
+
+        def opened(stems: list[tuple[StemFile, Header]]) -> SongStems:
+            if not mixed:
+                return stack.enter_context(streamed_stems(stems, dtype))
+            alone = (stack.enter_context(streamed_stems([stem], dtype)) for stem in stems)
+            return StereoStems(list(alone))
+
+        yield opened(sides[0]), opened(sides[1]), headers[0].sample_rate
 
 
-def fitting_headers(pairs: list[tuple[StemFile, StemFile]]) -> list[Header]:
-    """Headers of all files, pair by pair. Raises InputError where two do not fit together."""
+def mono_among_stereo(pairs: list[Pair]) -> list[Path]:
+    """The mono files of a song that has stereo ones too."""
+    files = [file for pair in pairs for file in pair]
+    channels = [read_header(file).channels for file in files]
+    if max(channels) == 1:
+        return []
+    return [file.path for file, count in zip(files, channels, strict=True) if count == 1]
+
+
+def fitting_headers(pairs: list[Pair]) -> list[Header]:
+    """Headers of all files, pair by pair. Mono fits stereo. Raises InputError where two do not fit
+    together."""
     files = [file for pair in pairs for file in pair]
     headers = [read_header(file) for file in files]
     for file, header in zip(files, headers, strict=True):
         for what in ("sample_rate", "channels"):
             own, first = getattr(header, what), getattr(headers[0], what)
-            if own != first:
+            fits = own == first or (what == "channels" and {own, first} == {1, 2})
+            if not fits:
                 raise InputError(
                     f"{file.path}: {what.replace('_', ' ')} {own}, but {files[0].path} has "
                     f"{first}; convert one of them"
@@ -172,9 +250,8 @@ def fitting_headers(pairs: list[tuple[StemFile, StemFile]]) -> list[Header]:
     return headers
 
 
-def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, np.ndarray]:
-    """The scores `(class, frame)` in dB as museval itself computes them, by metric. Raises
-    InputError where museval cannot be imported, or refuses the song."""
+def museval_metric() -> Callable[..., tuple[np.ndarray, ...]]:
+    """museval's own function of its four metrics. Raises InputError where it cannot be imported."""
     try:
         with from_extra("musdb", needed_by="--with museval"):
             from museval.metrics import bss_eval
@@ -182,6 +259,14 @@ def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> di
         raise InputError(
             f"museval cannot be imported ({error}); it needs ffmpeg and ffprobe on the PATH"
         ) from error
+    metric: Callable[..., tuple[np.ndarray, ...]] = bss_eval
+    return metric
+
+
+def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+    """The scores `(class, frame)` in dB as museval itself computes them, by metric. Raises
+    InputError where museval cannot be imported, or refuses the song."""
+    metric = museval_metric()
     as_float = [
         np.moveaxis(signal, 1, 2).astype(np.float64) / (32768 if signal.dtype == np.int16 else 1)
         for signal in (reference, estimate)
@@ -190,11 +275,16 @@ def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> di
     fitted = np.zeros_like(as_float[0])
     fitted[:, : min(length, as_float[1].shape[1])] = as_float[1][:, :length]
     try:
-        sdr, isr, sir, sar, _ = bss_eval(as_float[0], fitted, window=rate, hop=rate)
+        sdr, isr, sir, sar, _ = metric(as_float[0], fitted, window=rate, hop=rate)
     except ValueError as error:
         raise InputError(f"museval refuses this song: {error}") from error
     frames = dict(zip(METRICS, (sdr, isr, sir, sar), strict=True))
     return {name: np.where(np.isinf(values), np.nan, values) for name, values in frames.items()}
+
+
+def scored_songs(scores: list[TrackScore]) -> int:
+    """How many songs have a scored frame."""
+    return sum(bool(np.isfinite(score.frames["SDR"]).any()) for score in scores)
 
 
 def median_scores(scores: list[TrackScore], metric: str) -> dict[str, float]:

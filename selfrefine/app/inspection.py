@@ -12,10 +12,19 @@ from pathlib import Path
 
 from selfrefine.app.signal_scan import SignalFacts, SongFacts, scan_song
 from selfrefine.classes import CLASSES
+from selfrefine.clips.audibility import INAUDIBLE_DB, loudness_words
 from selfrefine.clips.song_set import MIXTURE_RESIDUAL_DB
 from selfrefine.errors import InputError
+from selfrefine.files.downmix import stereo_gains
 from selfrefine.files.header import Header, read_header
-from selfrefine.files.layouts import SPLIT_FOLDERS, SongFiles, recognise, unused_audio
+from selfrefine.files.layouts import (
+    TRACKS,
+    Fault,
+    SongFiles,
+    split_folders,
+    survey,
+    unused_audio,
+)
 from selfrefine.progress import Count
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -62,8 +71,11 @@ class Inspection:
 def inspect(root: Path, count: Count) -> Inspection:
     """Reads everything under `root`; `count` takes bytes. Raises InputError where no song is
     found."""
-    layout, songs = find_splits(root)
-    problems: list[Problem] = []
+    layout, songs, faults = find_splits(root)
+    problems = [
+        Problem(fault.kind, str(fault.where.relative_to(root)), fault.what, True)
+        for fault in faults
+    ]
     headers: dict[tuple[str, str], dict[str, Header]] = {}
     for split, of_split in songs.items():
         for song in of_split:
@@ -85,30 +97,42 @@ def inspect(root: Path, count: Count) -> Inspection:
     for split, song in everything:
         problems += song_problems(song, headers[split, song.name], facts[split, song.name])
     problems += set_problems(root, songs, headers)
+    problems += [unplaced(root, path) for path in unused_audio(root, [s for _, s in everything])]
     problems += duplicates(songs, facts)
     return Inspection(layout, songs, facts, problems)
 
 
-def find_splits(root: Path) -> tuple[str, dict[str, list[SongFiles]]]:
-    """The layout in words, and the songs of each split folder, or of `root` itself."""
-    splits = [root / name for name in SPLIT_FOLDERS if (root / name).is_dir()]
+def find_splits(root: Path) -> tuple[str, dict[str, list[SongFiles]], list[Fault]]:
+    """The layout in words, the songs of each split folder, or of `root` itself, and the faults of
+    the folders."""
+    splits = split_folders(root) if root.is_dir() else []
     if not splits:
-        layout, songs = recognise(root, tracks=False)
-        named_by_uuid = all(UUID.fullmatch(song.name) for song in songs)
-        return ("SDXDB23_LabelNoise" if named_by_uuid else layout), {"": songs}
-    found = {}
-    layouts = []
-    for folder in splits:
-        layout, found[folder.name] = recognise(folder, tracks=False)
-        layouts.append(layout)
+        whole = survey(root, tracks=False)
+        named_by_uuid = all(UUID.fullmatch(song.name) for song in whole.songs)
+        layout = "SDXDB23_LabelNoise" if named_by_uuid else whole.layout
+        return layout, {"": whole.songs}, whole.faults
+    surveys = {folder.name: survey(folder, tracks=False) for folder in splits}
+    found = {name: of_split.songs for name, of_split in surveys.items()}
+    faults = [fault for of_split in surveys.values() for fault in of_split.faults]
+    layouts = list(dict.fromkeys(of_split.layout for of_split in surveys.values()))
     mixtures = all(
         any(not file.label for file in song.files) for songs in found.values() for song in songs
     )
-    if set(found) >= {"train", "test"} and mixtures:
+    if {name.lower() for name in found} >= {"train", "test"} and mixtures:
         names = {"<song>/<class>.<ext>": "MUSDB18-HQ", "<song>.stem.mp4": "MUSDB18"}
-        if len(set(layouts)) == 1 and layouts[0] in names:
-            return names[layouts[0]], found
-    return " and ".join(dict.fromkeys(layouts)), found
+        if len(layouts) == 1 and layouts[0] in names:
+            return names[layouts[0]], found, faults
+    return " and ".join(layouts), found, faults
+
+
+def unplaced(root: Path, path: Path) -> Problem:
+    """A problem for an audio file of no song."""
+    what = "is named by no class, or not where stems are looked for"
+    if path.parent.name == TRACKS:
+        return Problem(
+            "instrument tracks", str(path.relative_to(root)), "is read by corrupt alone", False
+        )
+    return Problem("not recognised", str(path.relative_to(root)), what, False)
 
 
 def song_bytes(song: SongFiles) -> int:
@@ -118,14 +142,19 @@ def song_bytes(song: SongFiles) -> int:
 def readable_headers(song: SongFiles, problems: list[Problem]) -> dict[str, Header]:
     headers = {}
     for file in song.files:
+        where = f"{song.name}/{file.name}"
+        lengths: list[str] = []
         try:
-            header = read_header(file)
+            header = read_header(file, lengths.append)
+            if header.channels > 2:
+                stereo_gains(file.path, header.channels)
         except InputError as error:
-            problems.append(Problem("unreadable", f"{song.name}/{file.name}", str(error), True))
+            problems.append(Problem("unreadable", where, str(error), True))
             continue
+        problems += [Problem("length", where, words, False) for words in lengths]
         if header.samples == 0:
             what = f"{file.path}: holds no samples"
-            problems.append(Problem("empty", f"{song.name}/{file.name}", what, True))
+            problems.append(Problem("empty", where, what, True))
             continue
         headers[file.name] = header
     return headers
@@ -139,6 +168,9 @@ def song_problems(song: SongFiles, headers: dict[str, Header], facts: SongFacts)
             found.append(Problem("unreadable", where, of_file.error, True))
         elif of_file.peak == 0:
             found.append(Problem("silent", where, "is silent throughout: left out", False))
+        elif of_file.loudest_db < INAUDIBLE_DB:
+            what = f"{loudness_words(of_file.loudest_db)}: left out"
+            found.append(Problem("inaudible", where, what, False))
         elif clips(of_file, headers[name]):
             what = f"{of_file.clipped} samples are clipped"
             found.append(Problem("clipped", where, what, False))
@@ -176,7 +208,8 @@ def set_problems(
             what = f"{header.sample_rate} Hz, most files have {usual_rate} Hz: resampled"
             found.append(Problem("sample rate", where, what, False))
         if header.channels != 2:
-            what = f"{header.channels} channels: made stereo"
+            how = "folded down to stereo (BS.775)" if header.channels > 2 else "made stereo"
+            what = f"{header.channels} channels: {how}"
             found.append(Problem("channels", where, what, False))
     for split, of_split in songs.items():
         held = {name for song in of_split for file in song.files for name in file.label}
@@ -188,10 +221,6 @@ def set_problems(
         ]
         if len(of_split) == 1:
             found.append(Problem("few songs", where, "holds one song only", True))
-        found += [
-            Problem("not recognised", str(path.relative_to(root)), "is named by no class", False)
-            for path in unused_audio(root / split, of_split)
-        ]
     by_name: dict[str, list[str]] = {}
     for split, of_split in songs.items():
         for song in of_split:

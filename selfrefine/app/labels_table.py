@@ -9,7 +9,8 @@ from pathlib import Path
 from selfrefine.classes import CLASSES, LabelSet, label_set_of, label_words
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import SongFiles, StemFile
-from selfrefine.files.table import read_csv
+from selfrefine.files.names import met_names
+from selfrefine.files.table import BYTE_ORDER_MARK, guarded, numbered_rows
 
 COLUMNS = (
     "song",
@@ -80,7 +81,7 @@ def listed_file(root: Path, file: StemFile) -> str:
 
 
 def labels_text(decisions: Iterable[StemDecision]) -> str:
-    lines = [csv_line(COLUMNS)]
+    lines = [BYTE_ORDER_MARK, csv_line(COLUMNS)]
     for stem in decisions:
         values = [f"{p:.4f}" for p in stem.probability] if stem.probability else [""] * len(CLASSES)
         seconds = "" if stem.seconds is None else f"{stem.seconds:.2f}"
@@ -106,10 +107,10 @@ def labels_text(decisions: Iterable[StemDecision]) -> str:
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """A line of a table, which ends with LF. A cell with CR or LF is quoted. The csv module quotes
-    only the characters of its own line end, so it is given CR LF."""
+    """A line of a table, which ends with LF. A cell with CR or LF is quoted, and none can start a
+    formula. The csv module quotes only the characters of its own line end, so it is given CR LF."""
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    csv.writer(out, lineterminator="\r\n").writerow(guarded(cells))
     return out.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -121,8 +122,10 @@ def read_labels(path: Path, root: Path, songs: list[SongFiles]) -> list[SongFile
     """
     known = {listed_file(root, file): file for song in songs for file in song.files if file.label}
     labels: dict[str, LabelSet] = {}
-    for line, row in enumerate(read_csv(path, ("file", "refined")), start=2):
-        word, refined = row["file"], row["refined"].strip()
+    rows = numbered_rows(path, ("file", "refined"))
+    met = met_names((row["file"] for _, row in rows), known)
+    for line, row in rows:
+        word, refined = met.get(row["file"], row["file"]), row["refined"].strip()
         label = label_set_of(refined)
         if label is None:
             raise InputError(

@@ -14,8 +14,11 @@ SOURCE = "source.path"
 of the file system."""
 
 
-def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> None:
+def make_output_folder(
+    out: Path, source: Path | None, keep: bool = False, resumable: bool = False
+) -> None:
     """Creates `out`, or accepts an empty folder there. With `keep`, the folder may hold something.
+    `resumable` says that the command has a --resume, which the refusal then names.
 
     Raises InputError where `out` lies inside `source`, which must not change, or `source` inside
     `out`; where `out` holds something, without `keep`; and where it cannot be written.
@@ -35,7 +38,8 @@ def make_output_folder(out: Path, source: Path | None, keep: bool = False) -> No
             f"{out}: cannot be made a folder ({error.strerror}); choose another"
         ) from error
     if held and not keep:
-        raise InputError(f"{out}: holds something already; choose a new or an empty folder")
+        resume = ", or give --resume to continue the run in it" if resumable else ""
+        raise InputError(f"{out}: holds something already; choose a new or an empty folder{resume}")
     if not os.access(out, os.W_OK | os.X_OK):
         raise InputError(f"{out}: cannot be written; change its rights, or choose another folder")
 
@@ -51,11 +55,13 @@ def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
     path = work / "order.json"
     if path.exists():
         try:
-            before = json.loads(path.read_text())
-            assert isinstance(before, dict)
-        except (ValueError, AssertionError) as error:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(before, dict):
+                raise ValueError("no JSON object")
+        except (OSError, RecursionError, ValueError) as error:
             raise InputError(
-                f"{path}: is damaged, so that {out} cannot be resumed; choose another folder"
+                f"{path}: is damaged, so that {out} cannot be resumed; choose another folder, or "
+                f"delete {out} and run again"
             ) from error
         differing = [name for name, value in mark.items() if before.get(name) != value]
         if differing:
@@ -68,8 +74,17 @@ def begin_or_resume(out: Path, mark: dict[str, Any]) -> Path:
             )
     elif set(out.rglob("*")) - {work, *work.glob(f"{path.name}.*partial")}:
         # A killed run may leave a part of order.json, which may be overwritten.
-        raise InputError(f"{out}: nothing to resume there; choose a new or an empty folder")
-    work.mkdir(exist_ok=True)
+        raise InputError(
+            f"{out}: nothing to resume there, and it holds something else; choose a new or an "
+            "empty folder"
+        )
+    try:
+        work.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{work}: cannot be made a folder ({error.strerror}); delete it, or choose another "
+            "folder"
+        ) from error
     write_json(path, mark)
     return work
 

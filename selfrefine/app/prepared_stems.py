@@ -14,8 +14,8 @@ def note_unused(source: Path, songs: list[SongFiles], progress: Progress) -> Non
     unused = unused_audio(source, songs)
     if unused:
         progress.note(
-            f"{len(unused)} audio files are named by no class and left out, as {unused[0]}; "
-            "selfrefine check-data lists them"
+            f"{len(unused)} audio files are left out, as {unused[0]}: named by no class, or not "
+            "where stems are looked for; selfrefine check-data lists them"
         )
 
 

@@ -15,6 +15,7 @@ from selfrefine.app.progress_bar import ProgressBar
 from selfrefine.app.refine_report import Refined, refuse_edited_labels, write_report
 from selfrefine.app.settings_mark import settings_mark
 from selfrefine.classes import CLASSES, Labels, label_words
+from selfrefine.clips.audio_set import refuse_changed_samples
 from selfrefine.clips.trimming import Key
 from selfrefine.clips.truth import read_truth
 from selfrefine.errors import InputError
@@ -85,6 +86,8 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
         progress = bar.progress
         note_unused(order.source, songs, progress)
         trimmed = trimmed_stems(songs, work, settings.sample_rate, progress)
+        if order.resume:
+            refuse_changed_samples(work / "stems")
         run = Refinement(trimmed.stems, settings, refining, order.seed, work, device, progress)
         if loaded and order.start:
             found = by_start(run, order, loaded.model)

@@ -101,7 +101,7 @@ def write_report(
         *refined.words,
     ]
     audit = Audit(
-        f"Refined labels of {refined.source.name}",
+        f"Refined labels of {refined.source.absolute().name}",
         facts,
         refined.refining.threshold,
         stems,

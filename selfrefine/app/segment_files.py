@@ -14,7 +14,7 @@ from selfrefine.files.audio_file import decode, write_wav
 from selfrefine.files.header import read_header
 from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
-from selfrefine.files.table import read_csv, write_csv
+from selfrefine.files.table import number_in, numbered_rows, write_csv
 from selfrefine.progress import Note
 from selfrefine.refining.segments import SHORT_SILENCE, Segment
 
@@ -54,12 +54,13 @@ def read_segments(path: Path) -> dict[tuple[str, str], tuple[Segment, ...]]:
     Raises InputError, naming the line, for a file that is no such table.
     """
     found: dict[tuple[str, str], tuple[Segment, ...]] = {}
-    for line, row in enumerate(read_csv(path, COLUMNS), start=2):
+    for line, row in numbered_rows(path, COLUMNS):
         try:
-            label = label_set_of(row["classes"])
+            label = label_set_of(row["classes"].strip())
             if label is None:
                 raise ValueError(f"{row['classes']!r} is no label set")
-            one = Segment(float(row["start"]), float(row["end"]), label, float(row["confidence"]))
+            start, end, confidence = (number_in(row[n]) for n in ("start", "end", "confidence"))
+            one = Segment(start, end, label, confidence)
         except ValueError as error:
             raise InputError(f"{path}, line {line}: not a segment of a stem ({error})") from error
         key = (row["song"], row["file"])

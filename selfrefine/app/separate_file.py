@@ -8,7 +8,7 @@ whole file.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,12 @@ from selfrefine.audio.loudness import stream_loudness
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import written_whole
-from selfrefine.files.audio_file import openable, refuse_truncated, resample
+from selfrefine.files.audio_file import open_audio, openable, resample
+from selfrefine.files.downmix import stereo_gains
+from selfrefine.files.ffmpeg_audio import StreamDecoder, is_for_ffmpeg
 from selfrefine.files.header import Header, read_header
 from selfrefine.files.layouts import StemFile
+from selfrefine.files.streamed_stems import Decoder
 from selfrefine.models.model_file import SeparatorFile
 from selfrefine.models.separator import separate_levelled
 from selfrefine.progress import Progress
@@ -58,12 +61,13 @@ def separate_file(
     for a file that cannot be read or whose samples are not all finite, and where the disk does not
     take the stems.
     """
-    header = read_header(StemFile("", (), path))
+    header = read_header(StemFile("", (), path), progress.note)
     if header.samples == 0:
         raise InputError(f"{path}: holds no samples; choose another file")
     rate = separator.settings.sample_rate
     if header.channels > 2:
-        progress.note(f"{path}: {header.channels} channels are folded down to stereo")
+        stereo_gains(path, header.channels)
+        progress.note(f"{path}: {header.channels} channels are folded down to stereo (BS.775)")
     if header.sample_rate > rate:
         progress.note(f"{path}: the model hears up to {rate // 2} Hz; what is above is in no stem")
     gain = level_gain(path, header, separator)
@@ -93,8 +97,8 @@ def separate_file(
                 progress.count(writers[0].tell() / header.sample_rate, header.seconds)
     except soundfile.LibsndfileError as error:
         raise InputError(
-            f"{folder}: the stems cannot be written ({error}); free space on the disk, or choose "
-            "another folder"
+            f"{path}: its stems cannot be written ({error}); free space on the disk, or choose "
+            "another --out"
         ) from error
     return paths
 
@@ -162,33 +166,48 @@ def level_gain(path: Path, header: Header, separator: SeparatorFile) -> float:
 
 def windows(path: Path, header: Header) -> Iterator[Window]:
     """Yields the file as stereo windows of WINDOW_S, each of which overlaps the next by OVERLAP_S.
-    Raises InputError for samples that cannot be decoded or are not finite."""
-    refuse_truncated(path)
+    Raises InputError for samples that cannot be decoded or are not finite, and for a file that ends
+    before its header says."""
     overlap = OVERLAP_S * header.sample_rate
     size = WINDOW_S * header.sample_rate
+    gains = stereo_gains(path, header.channels) if header.channels > 2 else None
     kept = np.zeros((2, 0), dtype=np.float32)
-    start = 0
+    start = read = 0
+    with decoder_of(path) as decoder:
+        while True:
+            buffer = np.empty((size - kept.shape[1], header.channels), dtype=np.float32)
+            block = decoder.read(out=buffer).T
+            read += block.shape[1]
+            if not np.isfinite(block).all():
+                raise InputError(f"{path}: holds samples that are not finite; render it again")
+            audio = np.concatenate([kept, two_channels(block, gains)], axis=1)
+            last = read >= header.samples or audio.shape[1] < size
+            if last and read < header.promised:
+                raise InputError(f"{path}: ends before its header says; copy it again")
+            yield Window(start, audio, last)
+            if last:
+                return
+            kept = audio[:, -overlap:].copy()
+            start += WINDOW_S - OVERLAP_S
+
+
+@contextmanager
+def decoder_of(path: Path) -> Iterator[Decoder]:
+    """Opens a file to be read from its beginning, by libsndfile or by ffmpeg."""
+    if not is_for_ffmpeg(path):
+        with open_audio(path) as opened:
+            yield opened
+        return
+    decoder = StreamDecoder(path, 0)
     try:
-        with soundfile.SoundFile(openable(path)) as file:
-            while True:
-                block = file.read(size - kept.shape[1], dtype="float32", always_2d=True).T
-                if not np.isfinite(block).all():
-                    raise InputError(f"{path}: holds samples that are not finite; render it again")
-                audio = np.concatenate([kept, two_channels(block)], axis=1)
-                last = file.tell() >= header.samples or audio.shape[1] < size
-                yield Window(start, audio, last)
-                if last:
-                    return
-                kept = audio[:, -overlap:].copy()
-                start += WINDOW_S - OVERLAP_S
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: cannot be decoded ({error}); replace it") from error
+        yield decoder
+    finally:
+        decoder.close()
 
 
-def two_channels(audio: np.ndarray) -> np.ndarray:
-    """`(channel, sample)` with one or many channels as `(channel=2, sample)`."""
-    if audio.shape[0] == 1:
-        return np.repeat(audio, 2, axis=0)
-    if audio.shape[0] == 2:
-        return audio
-    return np.stack([audio[0::2].mean(axis=0), audio[1::2].mean(axis=0)])
+def two_channels(audio: np.ndarray, gains: np.ndarray | None) -> np.ndarray:
+    """`(channel, sample)` as `(channel=2, sample)`: mono twice, and more than two channels by their
+    `gains` `(channel=2, channel)`."""
+    if gains is not None:
+        return gains @ audio
+    return np.repeat(audio, 2, axis=0) if audio.shape[0] == 1 else audio

@@ -8,22 +8,26 @@ little longer than reading. The energies of the hops tell what silence removal k
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import soundfile
 from numba import njit
 
 from selfrefine.audio.silence import sounding_hops
 from selfrefine.classes import CLASSES
+from selfrefine.clips.audibility import INAUDIBLE_DB, loudest_hop_db
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import openable
-from selfrefine.files.header import HEADER_TOLERANCE_S, Header
+from selfrefine.files.audio_file import open_audio
+from selfrefine.files.ffmpeg_audio import decoded_by_ffmpeg, is_for_ffmpeg
+from selfrefine.files.header import Header
 from selfrefine.files.layouts import SongFiles, StemFile
 from selfrefine.files.stem_mp4 import decode_stream
 from selfrefine.settings import SilenceRemoval
 
 BLOCK_HOPS = 256
+EVEN = 1.3
+"""The hops' energies of a constant offset with what cannot be heard differ by less than this
+factor."""
 CLIPPED_RUN = 3
 """So many samples in a row at full scale count as clipped."""
 
@@ -32,12 +36,15 @@ CLIPPED_RUN = 3
 class SignalFacts:
     """Measurements of one file. `seconds` were read, of which silence removal keeps
     `kept_seconds`. `peak` is 1 at full scale, and `clipped` counts samples in runs at full scale.
+    `loudest_db` is the RMS of the loudest hop without a constant offset, in dB, where that may be
+    inaudible; else 0.
     `digest` is equal for equal audio. `error` says why the file cannot be used."""
 
     seconds: float
     kept_seconds: float = 0.0
     peak: float = 0.0
     clipped: int = 0
+    loudest_db: float = 0.0
     digest: str = ""
     error: str = ""
 
@@ -57,7 +64,7 @@ class Scan:
     def __init__(self, header: Header) -> None:
         self.hop = max(1, round(SilenceRemoval().hop_seconds * header.sample_rate))
         self.header = header
-        self.energies = np.zeros(-(-header.samples // self.hop))
+        self.parts: list[np.ndarray] = []
         self.found = np.zeros(2)  # peak and clipped samples, in the block's units
         self.full_scale = 1.0
         self.read = 0
@@ -66,18 +73,19 @@ class Scan:
         """Measures the next block, `(sample, channel)`. Each block but the last has whole hops."""
         integer = block.dtype == np.int16
         self.full_scale = 32767.0 if integer else 1.0
-        first = self.read // self.hop
-        part = self.energies[first : first - (-len(block) // self.hop)]
+        part = np.zeros(-(-len(block) // self.hop))
         scan_block(block, self.hop, self.full_scale, part, self.found)
+        self.parts.append(part)
         self.read += len(block)
 
     def facts(self) -> SignalFacts:
         seconds = self.read / self.header.sample_rate
-        if self.read < self.header.samples - HEADER_TOLERANCE_S * self.header.sample_rate:
+        if self.read < self.header.promised:
             return SignalFacts(seconds, error="ends before its header says; copy it again")
-        if not np.isfinite(self.energies).all():
+        energies = self.energies()
+        if not np.isfinite(energies).all():
             return SignalFacts(seconds, error="holds samples that are not finite; render it again")
-        kept = kept_hops(self.energies)
+        kept = kept_hops(energies)
         lengths = np.full(len(kept), self.hop)
         if len(kept):
             lengths[-1] = self.read - self.hop * (len(kept) - 1)
@@ -86,8 +94,26 @@ class Scan:
             float(lengths[kept].sum()) / self.header.sample_rate,
             float(self.found[0]) / self.full_scale,
             int(self.found[1]),
-            hashlib.sha256(self.energies.tobytes()).hexdigest()[:16],
+            digest=hashlib.sha256(energies.tobytes()).hexdigest()[:16],
         )
+
+    def energies(self) -> np.ndarray:
+        """The energies of the hops so far, `(hop,)`."""
+        return np.concatenate([np.zeros(0), *self.parts])
+
+    def may_be_inaudible(self) -> bool:
+        """Whether the energies alone do not tell that the file can be heard: they are small, or so
+        even that they may be those of a constant offset."""
+        energies = self.energies()
+        if not self.found[0]:
+            return False
+        # The last hop can be short.
+        energies = energies[kept_hops(energies)][:-1]
+        if not len(energies):
+            return True
+        per_hop = self.hop * self.header.channels * self.full_scale**2
+        is_small = energies.max() < 10 ** (INAUDIBLE_DB / 10) * per_hop
+        return bool(is_small or energies.max() < EVEN * energies.min())
 
 
 def kept_hops(energies: np.ndarray) -> np.ndarray:
@@ -134,6 +160,11 @@ def scan_song(song: SongFiles, headers: dict[str, Header]) -> SongFacts:
         else scan.facts()
         for name, scan in scans.items()
     }
+    for file in files:
+        if not facts[file.name].error and scans[file.name].may_be_inaudible():
+            loudest = loudest_db(file, headers[file.name])
+            kept = facts[file.name].kept_seconds if loudest >= INAUDIBLE_DB else 0.0
+            facts[file.name] = replace(facts[file.name], loudest_db=loudest, kept_seconds=kept)
     known = bool(signs) and not errors and mixed > 0 and math.isfinite(left + mixed)
     return SongFacts(facts, 10 * math.log10(max(left, 1e-12) / mixed) if known else None)
 
@@ -154,18 +185,32 @@ def blocks(file: StemFile, header: Header) -> Iterator[np.ndarray]:
     """Yields the audio in blocks `(sample, channel)` of BLOCK_HOPS hops; the next block may
     overwrite the last one. Raises InputError for audio that cannot be decoded."""
     size = BLOCK_HOPS * max(1, round(SilenceRemoval().hop_seconds * header.sample_rate))
-    if file.stream is not None:
-        audio = np.ascontiguousarray(decode_stream(file.path, file.stream)[0].T)
+    if file.stream is not None or is_for_ffmpeg(file.path):
+        audio = (
+            decoded_by_ffmpeg(file.path)[0]
+            if file.stream is None
+            else decode_stream(file.path, file.stream)[0]
+        )
+        audio = np.ascontiguousarray(audio.T)
         yield from (audio[start : start + size] for start in range(0, len(audio), size))
         return
     dtype = "int16" if header.subtype == "PCM_16" else "float32"
     buffer = np.empty((size, header.channels), dtype=dtype)
-    try:
-        with soundfile.SoundFile(openable(file.path)) as opened:
-            while len(block := opened.read(out=buffer)):
-                yield block
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"cannot be decoded ({error}); copy it again") from error
+    with open_audio(file.path) as opened:
+        while len(block := opened.read(out=buffer)):
+            yield block
+
+
+def loudest_db(file: StemFile, header: Header) -> float:
+    """The loudest hop of a file up to the first block that can be heard, as `loudest_hop_db`
+    measures it."""
+    loudest = -np.inf
+    for block in blocks(file, header):
+        scale = 32767.0 if block.dtype == np.int16 else 1.0
+        loudest = max(loudest, loudest_hop_db(block.T / scale, header.sample_rate))
+        if loudest >= INAUDIBLE_DB:
+            break
+    return loudest
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})

@@ -8,6 +8,7 @@ from pathlib import Path
 from selfrefine.classes import LabelSet, label_words
 from selfrefine.files.atomic import folder_replaced
 from selfrefine.files.audio_file import write_wav
+from selfrefine.files.completeness import refuse_absent
 from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
 from selfrefine.progress import Note
@@ -46,7 +47,10 @@ def link_stems(
         target.parent.mkdir(exist_ok=True)
         if file.stream is not None:
             write_wav(target, *decode_stream(file.path, file.stream))
-        elif copy:
+            paths[song, file.name] = target
+            continue
+        refuse_absent(file.path)
+        if copy:
             shutil.copyfile(file.path, target)
         else:
             try:

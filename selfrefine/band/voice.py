@@ -9,6 +9,7 @@ function of its arguments.
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import sys
 import tempfile
@@ -38,6 +39,9 @@ _CHARS_UTF8 = 1
 _PHONEMES = 0x100
 _POS_CHARACTER = 1
 _PARAMETER_RATE = 1
+
+LONGEST_PATH = 59
+"""espeak cuts the path of a voice's file off after so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,11 @@ def speak(voice: Voice, text: str) -> Utterance:
         # espeak reads a voice only from a file.
         definition = folder / "voice"
         definition.write_text(_definition(voice))
-        failed = library.espeak_ng_SetVoiceByFile(str(definition).encode())
+        with definition.open("rb") as file:
+            path = os.fsencode(definition)
+            if len(path) > LONGEST_PATH:
+                path = b"/dev/fd/%d" % file.fileno()
+            failed = library.espeak_ng_SetVoiceByFile(path)
         if failed or not _has_language(data, voice):
             raise InputError(f"espeak-ng has no language {voice.language}: update espeakng-loader.")
         library.espeak_SetParameter(_PARAMETER_RATE, WORDS_PER_MINUTE, 0)

@@ -19,10 +19,7 @@ from selfrefine.settings import Corruption
 
 def songs_to_corrupt(root: Path) -> list[SongFiles]:
     """A folder's songs without their mixtures. A song is given by its instrument tracks where it
-    has them, else by its stems.
-
-    Raises InputError for a label set of several classes, since such a data set is not clean.
-    """
+    has them, else by its stems. Raises InputError for a folder that is no data set."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
     has_tracks = any((folder / "tracks").is_dir() for folder in root.iterdir())
@@ -31,11 +28,7 @@ def songs_to_corrupt(root: Path) -> list[SongFiles]:
         songs = {song.name: song for song in find_songs(root, tracks=False)} | songs
     found = []
     for _, song in sorted(songs.items()):
-        files = tuple(file for file in song.files if file.label)
-        for file in files:
-            if len(file.label) > 1:
-                raise InputError(f"{file.path}: has several labels; corrupt a clean set")
-        found.append(SongFiles(song.name, files))
+        found.append(SongFiles(song.name, tuple(file for file in song.files if file.label)))
     return found
 
 
@@ -43,9 +36,16 @@ def corrupt_song(
     song: SongFiles, folder: Path, noise: Corruption, seed: list[int], note: Note
 ) -> tuple[list[StemTruth], list[Piece]]:
     """Writes a song's corrupted stems into `folder`, at the highest sample rate of its files.
-    Returns what each stem holds, as a whole and piece by piece."""
+    Returns what each stem holds, as a whole and piece by piece.
+
+    Raises InputError for a file that cannot be read, and for one of several classes: such a song is
+    not clean.
+    """
+    for file in song.files:
+        if len(file.label) > 1:
+            raise InputError(f"{file.path}: has several labels; corrupt clean songs")
     rate = max(read_header(file).sample_rate for file in song.files)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     truths: list[StemTruth] = []
     pieces: list[Piece] = []
     with tempfile.TemporaryDirectory(dir=folder, prefix=".reading-") as temporary:

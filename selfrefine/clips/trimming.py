@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from selfrefine.audio.silence import kept_samples
+from selfrefine.clips.audibility import INAUDIBLE_DB, loudest_hop_db, loudness_words
 from selfrefine.clips.audio_set import AudioSet, AudioSetWriter, open_audio_set
 from selfrefine.clips.song_set import read_stem
 from selfrefine.errors import InputError
@@ -72,13 +73,16 @@ def trim_stems(
                 skipped.append(SkippedStem(song, file.name, str(error)))
                 continue
             sounding = kept_samples(audio, sample_rate, silence)
-            if sounding.any():
+            if not sounding.any():
+                skipped.append(SkippedStem(song, file.name, f"{file.path}: silent throughout"))
+            elif (loudest := loudest_hop_db(audio, sample_rate)) < INAUDIBLE_DB:
+                reason = f"{file.path}: {loudness_words(loudest)}"
+                skipped.append(SkippedStem(song, file.name, reason))
+            else:
                 writer.add(song, file.name, file.label, audio[:, sounding])
                 seconds = audio.shape[1] / sample_rate
                 places = sounding_stretches(sounding, sample_rate)
                 kept.append(TrimmedStem(song, file.name, seconds, places))
-            else:
-                skipped.append(SkippedStem(song, file.name, f"{file.path}: silent throughout"))
             progress.count(number + 1, len(files))
         if not kept:
             first = skipped[0].reason if skipped else "no stem"
@@ -89,19 +93,27 @@ def trim_stems(
 
 
 def open_trimmed_stems(folder: Path) -> TrimmedStems:
-    """Opens what `trim_stems` wrote into `folder`."""
+    """Opens what `trim_stems` wrote into `folder`. Raises InputError where that is damaged."""
     stems = open_audio_set(folder)
-    record = json.loads((folder / "stems.json").read_text())
-    kept = {
-        (row["song"], row["name"]): TrimmedStem(
-            row["song"],
-            row["name"],
-            row["seconds"],
-            tuple((start, end) for start, end in row["stretches"]),
-        )
-        for row in record["kept"]
-    }
-    skipped = {(row["song"], row["name"]): SkippedStem(**row) for row in record["skipped"]}
+    path = folder / "stems.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        kept = {
+            (row["song"], row["name"]): TrimmedStem(
+                row["song"],
+                row["name"],
+                float(row["seconds"]),
+                tuple((float(start), float(end)) for start, end in row["stretches"]),
+            )
+            for row in record["kept"]
+        }
+        skipped = {(row["song"], row["name"]): SkippedStem(**row) for row in record["skipped"]}
+        if [*kept] != [(clip.song, clip.name) for clip in stems.clips]:
+            raise ValueError("it is of other stems")
+        if not all(stem.stretches for stem in kept.values()):
+            raise ValueError("a stem without sound")
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete {folder} and run again") from error
     return TrimmedStems(stems, kept, skipped)
 
 

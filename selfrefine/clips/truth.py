@@ -7,7 +7,8 @@ from pathlib import Path
 
 from selfrefine.classes import CLASSES, Labels, LabelSet, label_set_of, label_words
 from selfrefine.errors import InputError
-from selfrefine.files.table import read_csv, write_csv
+from selfrefine.files.names import met_names
+from selfrefine.files.table import number_in, numbered_rows, write_csv
 
 TRUTH_FLOOR_DB = -20.0
 """A class counts as present in a stem from this share of the stem's energy up. Bleed is usually
@@ -68,11 +69,18 @@ def read_truth(path: Path) -> Labels:
     """
     truth = {
         (row["song"], row["given"]): true_label(path, line, row["true_label"])
-        for line, row in enumerate(read_csv(path, ("song", "given", "true_label")), start=2)
+        for line, row in numbered_rows(path, ("song", "given", "true_label"))
     }
     if not truth:
         raise InputError(f"{path}: has no line below its heading; give the truth of some stems")
     return truth
+
+
+def under_names(truth: Labels, songs: Iterable[str]) -> Labels:
+    """The true label sets under the names of `songs`, which may differ from those in the table in
+    their Unicode form. Those of other songs are left out."""
+    met = met_names((song for song, _ in truth), songs)
+    return {(met[song], given): label for (song, given), label in truth.items() if song in met}
 
 
 def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
@@ -94,10 +102,10 @@ def read_pieces(path: Path) -> dict[tuple[str, str], tuple[Piece, ...]]:
     """The pieces by (song, given label). Raises InputError for a file that `write_pieces` did not
     write, naming the line."""
     pieces: dict[tuple[str, str], tuple[Piece, ...]] = {}
-    for line, row in enumerate(read_csv(path, PIECE_COLUMNS), start=2):
+    for line, row in numbered_rows(path, PIECE_COLUMNS):
         label = true_label(path, line, row["true_label"])
         try:
-            times = float(row["start"]), float(row["end"])
+            times = number_in(row["start"]), number_in(row["end"])
         except ValueError as error:
             raise InputError(f"{path}, line {line}: not a piece of a stem ({error})") from error
         key = (row["song"], row["given"])
@@ -107,7 +115,7 @@ def read_pieces(path: Path) -> dict[tuple[str, str], tuple[Piece, ...]]:
 
 def true_label(path: Path, line: int, words: str) -> LabelSet:
     """The label set that `words` name. Raises InputError, naming the line, where they name none."""
-    label = label_set_of(words)
+    label = label_set_of(words.strip())
     if label is None:
         raise InputError(
             f"{path}, line {line}: {words!r} is no label set; write classes of "

@@ -5,14 +5,21 @@ is filed under another class, a stem bleeds into another one, and with --stretch
 of a stem move to another one. A song's tracks are its files tracks/<class>__<instrument>; where it
 has none, its stems are its tracks. OUT gets <song>/<class>.wav, truth.csv (`selfrefine refine
 --truth` reads it) and stretches.csv (which classes each stem holds from when to when). The stems of
-a song still sum to its mixture.
+a song still sum to its mixture. A silent stem has no true class.
+
+A song that cannot be read is named and left out. The same command, called again, passes over the
+songs that are done. Exit code 0: every song was corrupted. 1: some were not. 2: none was.
 """
 
 import argparse
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from selfrefine.commands.numbers import seed
 from selfrefine.errors import InputError
+
+if TYPE_CHECKING:
+    from selfrefine.clips.truth import Piece, StemTruth
 
 SUMMARY = "make label noise with a known truth out of a clean data set"
 
@@ -34,15 +41,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="probability that 3 to 8 s of a stem move to another stem (default: 0)",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
+    from selfrefine.app.corrupt_folder import corrupted_song, was_begun
+    from selfrefine.app.failures import Failures
     from selfrefine.app.output_folder import make_output_folder
-    from selfrefine.clips.corruption_on_disk import corrupt_song, songs_to_corrupt
-    from selfrefine.clips.truth import TRUTH_FLOOR_DB, write_pieces, write_truth
+    from selfrefine.app.progress_bar import ProgressBar
+    from selfrefine.clips.corruption_on_disk import songs_to_corrupt
+    from selfrefine.clips.truth import Piece, StemTruth, write_pieces, write_truth
     from selfrefine.settings import Corruption
 
     default = Corruption()
@@ -53,25 +61,52 @@ def run(args: argparse.Namespace) -> int:
         misfiled_stretches=chance("--stretch-rate", args.stretch_rate, default.misfiled_stretches),
     )
     songs = songs_to_corrupt(args.source)
-    make_output_folder(args.out, args.source)
-    truths, pieces = [], []
-    for number, song in enumerate(tqdm(songs, unit="song", file=sys.stderr, disable=None)):
-        folder = args.out / song.name
-        whole, parted = corrupt_song(song, folder, noise, [args.seed, number], tqdm.write)
-        truths += whole
-        pieces += parted
-    write_truth(args.out / "truth.csv", truths)
-    write_pieces(args.out / "stretches.csv", pieces)
-    wrong = sum(truth.label(TRUTH_FLOOR_DB) != (truth.given,) for truth in truths)
-    print(f"{wrong} of {len(truths)} stems in {args.out} do not hold what their name says")
-    if noise.misfiled_stretches:
+    make_output_folder(args.out, args.source, keep=was_begun(args.out))
+    truths: list[StemTruth] = []
+    pieces: list[Piece] = []
+    passed_over = 0
+    with ProgressBar("corrupting", "song") as bar:
+        failures = Failures("songs", "corrupted", len(songs), bar.note)
+        for number, song in enumerate(songs):
+            with failures.caught(song.name):
+                # The seed of a song is its number among all, so that a bad song changes no other.
+                truth, was_made = corrupted_song(
+                    song, args.out, noise, [args.seed, number], bar.note
+                )
+                truths += truth[0]
+                pieces += truth[1]
+                passed_over += was_made
+            bar.count(number + 1, len(songs))
+    if truths:
+        write_truth(args.out / "truth.csv", truths)
+        write_pieces(args.out / "stretches.csv", pieces)
+        print_noise(args.out, truths, pieces, passed_over, noise.misfiled_stretches > 0)
+    return failures.exit_code()
+
+
+def print_noise(
+    out: Path,
+    truths: "list[StemTruth]",
+    pieces: "list[Piece]",
+    passed_over: int,
+    with_stretches: bool,
+) -> None:
+    from selfrefine.clips.truth import TRUTH_FLOOR_DB
+
+    if passed_over:
+        print(f"{passed_over} songs were corrupted before and are passed over")
+    labels = [(truth.given, truth.label(TRUTH_FLOOR_DB)) for truth in truths]
+    wrong = sum(label not in ((), (given,)) for given, label in labels)
+    print(f"{wrong} of {len(truths)} stems in {out} do not hold what their name says")
+    if silent := sum(not label for _, label in labels):
+        print(f"{silent} are silent")
+    if with_stretches:
         held: dict[tuple[str, str], set[tuple[str, ...]]] = {}
         for piece in pieces:
             if piece.label:
                 held.setdefault((piece.song, piece.given), set()).add(piece.label)
         changing = sum(len(labels) > 1 for labels in held.values())
         print(f"{changing} hold other classes for some seconds; stretches.csv says from when")
-    return 0
 
 
 def chance(option: str, value: float | None, default: float) -> float:

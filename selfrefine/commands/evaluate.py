@@ -1,16 +1,18 @@
 """Scores separated songs against references: REF/<song>/<class>.wav, EST/<song>/<class>.wav.
 
 Scores are those of BSS Eval v4 in windows of 1 s: the median over frames, then over songs, as in
-museval.
+museval. All headers are read first. A song that cannot be scored is named and left out.
+
+Exit code 0: every song was scored. 1: some were not. 2: none was.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from selfrefine.app.evaluate_folders import TrackScore
+    from selfrefine.app.evaluate_folders import Pairing, TrackScore
+    from selfrefine.progress import Note
 
 SUMMARY = "score separated songs against references"
 
@@ -34,35 +36,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from selfrefine.app.evaluate_folders import (
         METRICS,
         median_scores,
-        score_folders,
+        museval_metric,
+        paired_songs,
+        score_song,
+        scored_songs,
         write_museval_json,
     )
+    from selfrefine.app.failures import Failures
+    from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.classes import CLASSES
-    from selfrefine.files.layouts import find_songs
+    from selfrefine.errors import InputError
 
+    if args.by:
+        museval_metric()
     scores: list[TrackScore] = []
     metrics = ("SDR",) if args.sdr_only else METRICS
-    songs = find_songs(args.references, tracks=False)
-    width = max(len("median of songs"), *(len(song.name) for song in songs))
-    print(f"{'SDR, dB':{width}s} " + " ".join(f"{name:>7s}" for name in CLASSES))
-    results = score_folders(args.references, args.estimates, not args.sdr_only, bool(args.by))
-    for score in tqdm(results, total=len(songs), unit="song", file=sys.stderr, disable=None):
-        scores.append(score)
-        if args.out:
-            write_museval_json(score, args.out)
-        values = dict(zip(score.classes, score.median("SDR").tolist(), strict=True))
-        tqdm.write(table_row(score.song, values, width))
-        for silent in score.silent:
-            tqdm.write(f"  {silent} is silent throughout: no frame can be scored", file=sys.stderr)
-    for metric in metrics:
-        words = "median of songs" if metric == "SDR" else f"{metric}, median of songs"
-        print(table_row(words, median_scores(scores, metric), width))
-    return 0
+    with ProgressBar("scoring", "song") as bar:
+        pairing = paired_songs(args.references, args.estimates)
+        total = len(pairing.pairs) + len(pairing.failures)
+        failures = Failures("songs", "scored", total, bar.note)
+        note_pairing(pairing, bar.note)
+        if not total:
+            raise InputError(
+                f"{args.references}: no song has a stem of one class; nothing to score"
+            )
+        for song, reason in pairing.failures.items():
+            failures.add(song, reason)
+        width = max(len(median_words(total)), *(len(song) for song in pairing.pairs), 0)
+        if pairing.pairs:
+            print(f"{'SDR, dB':{width}s} " + " ".join(f"{name:>7s}" for name in CLASSES))
+        for number, (song, pairs) in enumerate(pairing.pairs.items(), start=1):
+            with failures.caught(song):
+                score = score_song(song, pairs, not args.sdr_only, bool(args.by))
+                if args.out:
+                    write_museval_json(score, args.out)
+                scores.append(score)
+                values = dict(zip(score.classes, score.median("SDR").tolist(), strict=True))
+                bar.print(table_row(song, values, width))
+                for silent in score.silent:
+                    bar.note(f"  {silent} is silent throughout: no frame can be scored")
+            bar.count(number, len(pairing.pairs))
+    if scores:
+        words = median_words(scored_songs(scores))
+        for metric in metrics:
+            name = words if metric == "SDR" else f"{metric}, {words}"
+            print(table_row(name, median_scores(scores, metric), width))
+    return failures.exit_code()
+
+
+def median_words(songs: int) -> str:
+    return f"median of {songs} {'song' if songs == 1 else 'songs'}"
+
+
+def note_pairing(pairing: "Pairing", note: "Note") -> None:
+    """Notes what is not scored though nothing failed, and the files that are made stereo."""
+    from selfrefine.app.evaluate_folders import mono_among_stereo
+
+    if pairing.passed_over:
+        names = ", ".join(pairing.passed_over)
+        note(f"{len(pairing.passed_over)} songs have stems of several classes only: {names}")
+    for path in pairing.unmatched:
+        note(f"{path}: estimates of no song among the references")
+    for pairs in pairing.pairs.values():
+        for path in mono_among_stereo(pairs):
+            note(f"{path}: mono beside stereo; scored as two equal channels")
 
 
 def table_row(name: str, values: dict[str, float], width: int) -> str:

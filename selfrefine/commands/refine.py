@@ -13,12 +13,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from selfrefine.commands.numbers import seed
 from selfrefine.errors import InputError
 from selfrefine.refining.starting import has_shipped, shipped_classifier
 from selfrefine.scales import SCALES, Scale, scale_named
 from selfrefine.settings import SURE, Refining
 
 SUMMARY = "relabel a folder of dubious stems"
+MOST_ITERATIONS = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="mini",
         help=f"one of {', '.join(SCALES)} (default: mini); with a start its sample rate counts",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
     parser.add_argument("--copy", action="store_true", help="copy stems into OUT, not link them")
     parser.add_argument(
@@ -103,9 +105,10 @@ def run(args: argparse.Namespace) -> int:
     if classifier and classifier.is_dir():
         classifier /= "classifier.pt"
     songs = find_songs(args.source, tracks=False)
-    make_output_folder(args.out, args.source, keep=args.resume)
+    make_output_folder(args.out, args.source, keep=args.resume, resumable=True)
 
     from selfrefine.app.refine_folder import RefineOrder, refine_folder
+    from selfrefine.training.memory import named_memory_errors
 
     order = RefineOrder(
         source=args.source,
@@ -124,7 +127,8 @@ def run(args: argparse.Namespace) -> int:
         truth=args.truth,
         classifier=classifier,
     )
-    refine_folder(order, songs)
+    with named_memory_errors():
+        refine_folder(order, songs)
     return 0
 
 
@@ -157,8 +161,8 @@ def refuse_bad_numbers(args: argparse.Namespace, started: bool) -> None:
         if value is not None and not 0 < value <= 1:
             raise InputError(f"{option} {value}: give a probability above 0, at most 1")
     least = 0 if started else 1
-    if args.iterations is not None and args.iterations < least:
-        raise InputError(f"--iterations {args.iterations}: {least} at least")
+    if args.iterations is not None and not least <= args.iterations <= MOST_ITERATIONS:
+        raise InputError(f"--iterations {args.iterations}: {least} to {MOST_ITERATIONS}")
     if started and (args.threshold is not None or args.most_probable is not None):
         raise InputError(
             "--threshold, --most-probable and --drop belong to --start none and --classifier: "

@@ -7,15 +7,17 @@ as there are cores.
 
 import argparse
 import os
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from selfrefine.commands.numbers import seed
 
 if TYPE_CHECKING:
     from selfrefine.band import Track
 
 SUMMARY = "write songs of the embedded band, with stems and instrument tracks"
+MOST_SONGS = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,28 +26,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a song in s")
     parser.add_argument("--sample-rate", type=int, default=44100, help="Hz")
     parser.add_argument("--domain", default="a", help="a or b; instruments, styles, mixing differ")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--first", type=int, default=0, help="index of the first song")
 
 
 def run(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from selfrefine.app.output_folder import make_output_folder
+    from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.band import play_songs
     from selfrefine.errors import InputError
 
-    if args.songs < 1:
-        raise InputError(f"--songs {args.songs}: ask for one at least")
+    if not 1 <= args.songs <= MOST_SONGS:
+        raise InputError(f"--songs {args.songs}: ask for 1 to {MOST_SONGS}")
     make_output_folder(args.out, None)
     numbers = range(args.first, args.first + args.songs)
-    with closing(
-        play_songs(args.domain, args.seed, numbers, args.seconds, args.sample_rate, usable_cores())
-    ) as played:
-        songs = tqdm(played, total=args.songs, unit="song", file=sys.stderr, disable=None)
-        for number, tracks in zip(numbers, songs, strict=True):
+    with (
+        closing(
+            play_songs(
+                args.domain, args.seed, numbers, args.seconds, args.sample_rate, usable_cores()
+            )
+        ) as played,
+        ProgressBar("songs", "song") as bar,
+    ):
+        for number, tracks in zip(numbers, played, strict=True):
             folder = args.out / f"Band {args.domain} - {number:03d}"
             write_tracks_and_stems(folder, tracks, args.sample_rate)
+            bar.count(number - args.first + 1, args.songs)
     print(f"{args.songs} songs of {args.seconds:g} s in {args.out}")
     return 0
 

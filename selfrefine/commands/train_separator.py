@@ -9,6 +9,7 @@ set as in bass+drums; OUT/stems of `selfrefine refine` is such a folder. With --
 import argparse
 from pathlib import Path
 
+from selfrefine.commands.numbers import seed
 from selfrefine.scales import SCALES, scale_named
 
 SUMMARY = "train a separator on a folder of stems"
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", default="mini", help=f"one of {', '.join(SCALES)} (default: mini)"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--resume", action="store_true", help="continue the run in OUT")
 
 
@@ -37,23 +38,27 @@ def run(args: argparse.Namespace) -> int:
     settings = scale.xumx if args.network == "xumx" else scale.hdemucs
     found = find_songs(args.source, tracks=False)
     songs = read_labels(args.labels, args.source, found) if args.labels else found
-    make_output_folder(args.out, args.source, keep=args.resume)
+    make_output_folder(args.out, args.source, keep=args.resume, resumable=True)
 
     from selfrefine.app.prepared_stems import note_unused, trimmed_stems
     from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.app.settings_mark import settings_mark
+    from selfrefine.clips.audio_set import refuse_changed_samples
     from selfrefine.models.model_file import save_separator
     from selfrefine.training.device import prepare, training_device
     from selfrefine.training.loop import Place
+    from selfrefine.training.memory import named_memory_errors
     from selfrefine.training.separator import train_separator
 
     device = training_device()
     prepare(device)
     mark = {"files": fingerprint(songs), "settings": settings_mark(settings), "seed": args.seed}
     work = begin_or_resume(args.out, mark)
-    with ProgressBar() as bar:
+    with named_memory_errors(), ProgressBar() as bar:
         note_unused(args.source, found, bar.progress)
         trimmed = trimmed_stems(songs, work, settings.sample_rate, bar.progress)
+        if args.resume:
+            refuse_changed_samples(work / "stems")
         if not (work / "model.pt").exists():
             place = Place(work, device, bar.progress)
             train_separator(trimmed.stems, settings, args.seed, place)

@@ -1,5 +1,9 @@
-"""Writing a file, or replacing a folder, whole or not at all."""
+"""Writing a file, or replacing a folder, whole or not at all.
 
+What stands in its place is on the disk: neither a kill nor a power cut leaves half a file there.
+"""
+
+import errno
 import json
 import os
 import shutil
@@ -7,6 +11,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP)
+"""Errors of file systems that cannot bring a file or a folder to the disk on demand."""
+
+
+def on_disk(path: Path) -> None:
+    """Returns when a file's bytes, or the names in a folder, are on the disk. Raises OSError where
+    the disk does not take them."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NOT_SYNCED:
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -22,10 +42,15 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        on_disk(partial)
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(partial):
+            # The user knows the file by this name.
+            error.filename, error.filename2 = str(path), None
         raise
+    on_disk(path.parent)
 
 
 @contextmanager
@@ -40,11 +65,15 @@ def folder_replaced(folder: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+        for path in (*partial.rglob("*"), partial):
+            if not path.is_symlink():
+                on_disk(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
+    on_disk(folder.parent)
 
 
 def write_text(path: Path, text: str) -> None:

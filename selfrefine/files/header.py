@@ -3,15 +3,12 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
-import soundfile
-
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import openable, refuse_truncated
+from selfrefine.files.audio_file import open_audio, promised_samples
+from selfrefine.files.ffmpeg_audio import ffmpeg_facts, is_for_ffmpeg
 from selfrefine.files.layouts import SongFiles, StemFile
 from selfrefine.files.stem_mp4 import stream_header
-
-HEADER_TOLERANCE_S = 0.1
-"""The header of a lossy file only estimates its length. It is wrong by this much at most, in s."""
+from selfrefine.progress import Note, ignore
 
 
 @dataclass(frozen=True)
@@ -28,21 +25,22 @@ class Header:
     def seconds(self) -> float:
         return self.samples / self.sample_rate
 
+    @property
+    def promised(self) -> int:
+        """So many samples must be read, or the file is cut."""
+        return promised_samples(self.samples, self.sample_rate, self.subtype)
 
-def read_header(file: StemFile) -> Header:
-    """The header of a stem's file. Raises InputError for a file that is missing, truncated or not
-    audio."""
+
+def read_header(file: StemFile, note: Note = ignore) -> Header:
+    """The header of a stem's file, with the length that it has, which is noted where its header
+    states another one. Raises InputError for a file that is missing, truncated or not audio."""
     if file.stream is not None:
         return Header(*stream_header(file.path, file.stream), "AAC")
-    refuse_truncated(file.path)
-    try:
-        info = soundfile.info(openable(file.path))
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(
-            f"{file.path}: cannot be read as audio ({error}); replace it or take it out of the "
-            "folder"
-        ) from error
-    return Header(info.samplerate, info.channels, info.frames, info.subtype)
+    if is_for_ffmpeg(file.path):
+        found = ffmpeg_facts(file.path)
+        return Header(found.sample_rate, found.channels, found.samples, found.codec)
+    with open_audio(file.path, note) as opened:
+        return Header(opened.samplerate, opened.channels, opened.frames, opened.subtype)
 
 
 def listed_seconds(songs: list[SongFiles]) -> float:

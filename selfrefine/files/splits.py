@@ -10,9 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from selfrefine.classes import label_set_of
 from selfrefine.errors import InputError
-from selfrefine.files.layouts import VALIDATION_FOLDERS, SongFiles, find_songs
+from selfrefine.files.layouts import (
+    VALIDATION_FOLDERS,
+    SongFiles,
+    find_songs,
+    is_class_folder,
+    split_folder,
+)
 
 VALIDATION_SHARE = 0.14
 """The share of MUSDB18: 14 of 100 songs."""
@@ -43,16 +48,18 @@ def songs_of_split(root: Path, split: str, tracks: bool) -> list[SongFiles]:
     Raises InputError for a folder without that split, and for a training split too small to take
     validation songs from.
     """
-    own_validation = [root / name for name in VALIDATION_FOLDERS if (root / name).is_dir()]
+    folders = [split_folder(root, name) for name in VALIDATION_FOLDERS]
+    own_validation = [folder for folder in folders if folder.is_dir()]
     if len(own_validation) > 1:
         raise InputError(f"{root}: both {' and '.join(VALIDATION_FOLDERS)}; keep one of them")
     if split == "test" or own_validation:
-        return find_songs(own_validation[0] if split == "validation" else root / split, tracks)
-    train = root / "train"
+        folder = own_validation[0] if split == "validation" else split_folder(root, split)
+        return find_songs(folder, tracks)
+    train = split_folder(root, "train")
     songs = find_songs(train, tracks)
     # All songs' names, also of those without tracks, so that stems and tracks are split alike.
-    folders = (path.name for path in train.iterdir() if path.is_dir())
-    names = sorted({song.name for song in songs} | {n for n in folders if label_set_of(n) is None})
+    of_songs = [path for path in train.iterdir() if path.is_dir() and not is_class_folder(path)]
+    names = sorted({song.name for song in songs} | {path.name for path in of_songs})
     if len(names) < 2 and split == "train":
         return songs
     held_out = validation_names(names, VALIDATION_SHARE, seed=0)

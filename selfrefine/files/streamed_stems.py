@@ -1,10 +1,8 @@
 """Reading the stems of a song side by side, a stretch at a time, so that memory does not grow with
 the song."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import EllipsisType
 from typing import Any, Protocol
 
@@ -12,8 +10,9 @@ import numpy as np
 import soundfile
 
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import openable
-from selfrefine.files.header import HEADER_TOLERANCE_S, Header
+from selfrefine.files.audio_file import open_audio
+from selfrefine.files.ffmpeg_audio import StreamDecoder, is_for_ffmpeg
+from selfrefine.files.header import Header
 from selfrefine.files.layouts import StemFile
 
 
@@ -54,44 +53,10 @@ class StreamedStems:
                 if start != self.position:
                     decoder.seek(min(start, header.samples))
                 found = start + len(decoder.read(out=rows))
-            promised = header.samples - round(HEADER_TOLERANCE_S * header.sample_rate)
-            if found < min(stop, promised):
+            if found < min(stop, header.promised):
                 raise InputError(f"{file.path}: ends before its header says; copy it again")
         self.position = start + audio.shape[1]
         return audio.swapaxes(1, 2)
-
-
-class StreamDecoder:
-    """Decodes an audio stream of a .stem.mp4 by ffmpeg, in a process that writes to a pipe and thus
-    decodes little more than is read."""
-
-    def __init__(self, path: Path, stream: int) -> None:
-        self.path = path
-        self.stream = stream
-        self.process = self.start(0)
-
-    def start(self, sample: int) -> subprocess.Popen[bytes]:
-        words = ["ffmpeg", "-nostdin", "-v", "quiet", "-i", str(self.path)]
-        words += ["-map", f"0:a:{self.stream}", "-af", f"atrim=start_sample={sample}"]
-        return subprocess.Popen([*words, "-f", "f32le", "-"], stdout=subprocess.PIPE)
-
-    def seek(self, frames: int) -> None:
-        self.close()
-        self.process = self.start(frames)
-
-    def read(self, *, out: np.ndarray) -> np.ndarray:
-        assert self.process.stdout is not None
-        flat = out.reshape(-1).view(np.uint8)
-        found = self.process.stdout.readinto(flat.data)  # type: ignore[attr-defined]
-        if found < len(flat) and self.process.wait() != 0:
-            raise OSError("ffmpeg fails to decode it")
-        return out[: found // out[0].nbytes] if len(out) else out
-
-    def close(self) -> None:
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process.kill()
-        self.process.wait()
 
 
 @contextmanager
@@ -103,14 +68,13 @@ def streamed_stems(stems: list[tuple[StemFile, Header]], dtype: str) -> Iterator
     with ExitStack() as stack:
         decoders: list[Decoder] = []
         for file, _ in stems:
+            if file.stream is None and not is_for_ffmpeg(file.path):
+                decoders.append(stack.enter_context(open_audio(file.path)))
+                continue
             with naming(file):
-                if file.stream is None:
-                    opened = stack.enter_context(soundfile.SoundFile(openable(file.path)))
-                    decoders.append(opened)
-                else:
-                    decoder = StreamDecoder(file.path, file.stream)
-                    stack.callback(decoder.close)
-                    decoders.append(decoder)
+                decoder = StreamDecoder(file.path, file.stream or 0)
+            stack.callback(decoder.close)
+            decoders.append(decoder)
         yield StreamedStems(stems, decoders, dtype)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from torch import nn
 from selfrefine import settings as method
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
-from selfrefine.models.weights import save_tensors
+from selfrefine.models.settings_bounds import refuse_impossible
+from selfrefine.models.weights import all_finite, has_form, read_tensors, read_weights, save_tensors
 
 FORMAT = 1
 KINDS = {
@@ -63,10 +65,14 @@ def load_classifier(path: Path, device: torch.device) -> ClassifierFile:
     from selfrefine.models.classifier import build_classifier
 
     content, settings = read_model(path, method.ClassifierSettings)
-    model = with_weights(path, build_classifier(settings), content, device)
-    if not isinstance(content.get("threshold"), float):
-        raise InputError(f"{path}: lacks its threshold; give another, or train again")
-    return ClassifierFile(model, settings, content["threshold"])
+    model = with_weights(path, lambda: build_classifier(settings), content, device)
+    threshold = content.get("threshold")
+    # Written so that NaN fails too.
+    if not isinstance(threshold, float) or not 0 < threshold <= 1:
+        raise InputError(
+            f"{path}: lacks a threshold above 0, at most 1; give another, or train again"
+        )
+    return ClassifierFile(model, settings, threshold)
 
 
 def load_separator(path: Path, device: torch.device) -> SeparatorFile:
@@ -77,12 +83,12 @@ def load_separator(path: Path, device: torch.device) -> SeparatorFile:
     from selfrefine.models.separator import build_separator
 
     content, settings = read_model(path, method.SeparatorSettings)
-    model = with_weights(path, build_separator(settings), content, device)
+    model = with_weights(path, lambda: build_separator(settings), content, device)
     return SeparatorFile(model, settings)
 
 
 def write_model(path: Path, weights: Path, settings: Any, more: dict[str, Any]) -> None:
-    state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
+    state = read_weights(weights)
     content = {"format": FORMAT, "classes": CLASSES, "settings": written(settings), "model": state}
     save_tensors(content | more, path)
 
@@ -92,43 +98,63 @@ def read_model(path: Path, kind: Any) -> tuple[dict[str, Any], Any]:
     if path.is_dir():
         path = path / f"{what}.pt"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_tensors(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
-    except Exception as error:
-        # torch raises many types of errors for bytes that are not one of its files.
-        raise InputError(f"{path}: not a {what} file; give one that selfrefine wrote") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not a {what} file, or damaged ({error}); give one that selfrefine wrote"
+        ) from error
+    version = content.get("format")
+    if not isinstance(version, int) or version != FORMAT:
         raise InputError(f"{path}: not a {what} file of this version; train it again")
     missing = [name for name in ("classes", "settings", "model") if name not in content]
     if missing:
         raise InputError(f"{path}: lacks its {' and '.join(missing)}; give another, or train again")
-    if tuple(content["classes"]) != CLASSES:
+    classes = content["classes"]
+    if not isinstance(classes, (tuple, list)) or tuple(classes) != CLASSES:
         raise InputError(
-            f"{path}: made for the classes {', '.join(content['classes'])}; "
-            f"give one for {', '.join(CLASSES)}"
+            f"{path}: made for the classes {classes!r:.80}; give one for {', '.join(CLASSES)}"
         )
     try:
         settings = restored(json.loads(content["settings"]), path)
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: its settings cannot be read ({error}); train it again"
         ) from error
+    if type(settings) not in (method.ClassifierSettings, method.SeparatorSettings):
+        raise InputError(f"{path}: its settings are of no network; train it again")
     if not isinstance(settings, kind):
         other = NAMES[type(settings)].lower()
         raise InputError(f"{path}: is a {other}, not a {what}; give the other file")
+    try:
+        refuse_impossible(settings)
+    except ValueError as error:
+        raise InputError(f"{path}: its settings are impossible ({error}); give another") from error
     return content, settings
 
 
 def with_weights(
-    path: Path, model: nn.Module, content: dict[str, Any], device: torch.device
+    path: Path, build: Callable[[], nn.Module], content: dict[str, Any], device: torch.device
 ) -> nn.Module:
+    """The network that `build` makes, with the weights of a file's `content`.
+
+    Raises InputError for weights that are not those of the network, before any memory is taken for
+    it, and for weights that are not finite.
+    """
+    state = content["model"]
     try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise InputError(f"{path}: its weights do not fit its settings; train it again") from error
-    if not all(bool(value.isfinite().all()) for value in model.state_dict().values()):
+        with torch.device("meta"):
+            outline = build().state_dict()
+    except Exception as error:
+        # Each network has its own errors for sizes that do not go together.
+        raise InputError(f"{path}: its settings make no network; train it again") from error
+    if not has_form(state, outline):
+        raise InputError(f"{path}: its weights do not fit its settings; train it again")
+    if not all_finite(state):
         raise InputError(f"{path}: has weights that are NaN or infinite; train it again")
+    model = build()
+    model.load_state_dict(state)
     return model.to(device).eval()
 
 

@@ -15,16 +15,18 @@ from selfrefine.classes import CLASSES, Labels
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.models.classifier import build_classifier
-from selfrefine.models.weights import load_model
+from selfrefine.models.weights import damaged_file, load_model
 from selfrefine.progress import Progress
 from selfrefine.refining.evidence import Weighing
 from selfrefine.refining.labels import lost_classes, thresholded_labels, training_stems
 from selfrefine.refining.loop import refining_loop
 from selfrefine.refining.probabilities import (
     PROBABILITIES,
+    WINDOWS,
     StemProbability,
     judge_stems,
     read_probabilities,
+    read_windows,
 )
 from selfrefine.settings import ClassifierSettings, Refining
 from selfrefine.training.classifier import train_classifier
@@ -99,7 +101,7 @@ def trained_folder(
     is trained on `training`, from the weights of `start` or from random ones."""
     folder = run.folder / f"iteration-{number}"
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / MODEL).exists() and not (folder / PROBABILITIES).exists():
+    if not (folder / MODEL).exists():
         place = Place(folder, run.device, run.progress)
         train_classifier(training, run.settings, run.seed, place, start)
     return folder
@@ -109,9 +111,10 @@ def judgement(
     run: Refinement, folder: Path, model: nn.Module | None = None
 ) -> list[StemProbability]:
     """The judgement of the run's stems. Where the folder does not hold it yet, it is made by
-    `model`, or by the folder's classifier. Raises InputError for a judgement of other stems."""
+    `model`, or by the folder's classifier. Raises InputError for a judgement that is damaged or of
+    other stems."""
     path = folder / PROBABILITIES
-    if not path.exists():
+    if not path.exists() or not (folder / WINDOWS).exists():
         if model is None:
             model = load_model(build_classifier(run.settings), folder / MODEL, run.device)
         judge_stems(
@@ -125,8 +128,11 @@ def judgement(
         )
     # Read even when just written, so that a resumed run decides by the same rounded numbers.
     rows = read_probabilities(path)
-    if [(row.song, row.name) for row in rows] != [(c.song, c.name) for c in run.stems.clips]:
-        raise InputError(f"{path}: is damaged; delete {folder} and resume")
+    judged = [(row.song, row.name, row.given) for row in rows]
+    if judged != [(clip.song, clip.name, clip.label) for clip in run.stems.clips]:
+        raise InputError(f"{path}: damaged (it is of other stems); delete {folder} and run again")
+    if len(read_windows(folder)) != len(rows):
+        raise damaged_file(folder / WINDOWS, ValueError("it is of other stems"))
     return rows
 
 

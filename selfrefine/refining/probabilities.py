@@ -4,6 +4,7 @@
 On disk a judgement is `probabilities.csv`, with a line per stem, and `windows.npz` in a folder.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from selfrefine.clips.audio_set import AudioSet
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import written_whole
 from selfrefine.files.table import read_csv, write_csv
+from selfrefine.models.weights import damaged_file
 from selfrefine.progress import Progress
 from selfrefine.settings import ClassifierSettings
 
@@ -142,9 +144,9 @@ def write_probabilities(path: Path, rows: list[StemProbability]) -> None:
 
 def read_probabilities(path: Path) -> list[StemProbability]:
     """The stems in the table's order. Raises InputError for a file that `write_probabilities` did
-    not write."""
+    not write, and for values that are no probabilities."""
     try:
-        return [
+        rows = [
             StemProbability(
                 row["song"],
                 row["file"],
@@ -154,10 +156,16 @@ def read_probabilities(path: Path) -> list[StemProbability]:
             )
             for row in read_csv(path, COLUMNS)
         ]
+        # Written so that NaN fails too.
+        if not all(0 <= value <= 1 for row in rows for value in row.probability):
+            raise ValueError("a probability that is not between 0 and 1")
+        if not all(0 <= row.seconds < math.inf for row in rows):
+            raise ValueError("a length that is none")
     except (InputError, ValueError) as error:
         raise InputError(
-            f"{path}: not a table of probabilities; delete {path.parent} and run again"
+            f"{path}: not a table of probabilities, or damaged; delete {path.parent} and run again"
         ) from error
+    return rows
 
 
 def write_windows(folder: Path, windows: list[np.ndarray]) -> None:
@@ -168,7 +176,25 @@ def write_windows(folder: Path, windows: list[np.ndarray]) -> None:
 
 
 def read_windows(folder: Path) -> list[np.ndarray]:
-    """The windows' probabilities `(window, class)` of each stem, in the set's order."""
-    with np.load(folder / WINDOWS) as stored:
-        ends = np.cumsum(stored["lengths"])
-        return np.split(stored["probabilities"].astype(np.float32), ends[:-1])
+    """The windows' probabilities `(window, class)` of each stem, in the set's order. Raises
+    InputError for a file that `write_windows` did not write."""
+    path = folder / WINDOWS
+    try:
+        with np.load(path) as stored:
+            lengths, windows = stored["lengths"], stored["probabilities"]
+        refuse_impossible_windows(lengths, windows)
+    except Exception as error:
+        # numpy raises many types of errors for bytes that are not one of its files.
+        raise damaged_file(path, error) from error
+    return np.split(windows.astype(np.float32), np.cumsum(lengths)[:-1])
+
+
+def refuse_impossible_windows(lengths: np.ndarray, windows: np.ndarray) -> None:
+    """Raises ValueError for arrays that do not hold at least one window of every stem."""
+    if lengths.ndim != 1 or lengths.dtype.kind != "i" or not (lengths > 0).all():
+        raise ValueError("lengths that are none")
+    if windows.dtype.kind != "f" or windows.shape != (lengths.sum(), len(CLASSES)):
+        raise ValueError(f"windows of shape {windows.shape}")
+    # Written so that NaN fails too.
+    if not ((windows >= 0) & (windows <= 1)).all():
+        raise ValueError("a probability that is not between 0 and 1")

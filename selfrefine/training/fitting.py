@@ -89,11 +89,11 @@ class Fitting:
         torch's error."""
         try:
             return attempt(self.at_once)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             raise InputError(
                 f"the memory of {self._device} does not hold the network and one item of a batch; "
                 "end what else uses it, or train on another device (SELFREFINE_DEVICE): "
-                f"{str(error).splitlines()[0]}"
+                f"{(str(error) or repr(error)).splitlines()[0]}"
             ) from error
 
     def _words(self, step: int) -> str:

@@ -5,7 +5,7 @@ therefore computes what an unbroken one does, bit for bit on a CPU. On a GPU two
 last bits: its sums are not always in the same order, and cuDNN chooses algorithms by timing.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from selfrefine.training.device import items_at_once
 from selfrefine.training.drawing import Draws, draw_now, drawn_batches
 from selfrefine.training.fitting import Fitting
 from selfrefine.training.gradients import Gradients, gradient_norm
+from selfrefine.training.history import History
 from selfrefine.training.inspection import Inspect, Inspections
 from selfrefine.training.losses import Losses
 from selfrefine.training.precision import trusts_bf16
@@ -49,13 +50,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training ended.
+    """How a training of `steps` steps ended.
 
-    `step_flops` are the floating-point operations of a step. They are 0 if no step was left to do,
-    or if memory does not hold what counts them. `items_at_once` went through the network together
-    in the last step. `stems_on_device` says whether the stems were on the GPU.
+    `history` is that of the whole training, also where it was resumed. `step_flops` are the
+    floating-point operations of a step. They are 0 if memory does not hold what counts them.
+    `items_at_once` went through the network together in the last step. `stems_on_device` says
+    whether the stems were on the GPU.
     """
 
+    steps: int
+    history: History
     step_flops: int
     items_at_once: int
     stems_on_device: bool
@@ -86,11 +90,17 @@ def train(
     short = trusts_bf16(model, device, exact_step, note)
     gradients = Gradients(model, task, seed, device, short)
 
-    checkpoints = Checkpoints(place.folder, model, optimiser)
-    steps = range(checkpoints.resume(), schedule.steps)
+    training = asdict(schedule) | {"seed": seed, "items": task.items}
+    checkpoints = Checkpoints(place.folder, model, optimiser, training)
+    done, history = checkpoints.resume(schedule.steps)
+    steps = range(done, schedule.steps)
     draw_seconds = warm_up(draws, gradients, fitting, steps[0]) if steps else 0.0
     inspections = Inspections(place.inspect, model, schedule.steps, device, note)
     losses, timer = Losses(), StepTimer(device, draw_seconds)
+
+    def report(step: int) -> None:
+        place.progress.step(step_report(step, schedule, losses, timer, history))
+        timer.restart()
 
     with drawn_batches(draws, steps) as batches:
         for step in steps:
@@ -100,29 +110,37 @@ def train(
             loss = fitting.fitted(partial(gradients.compute, batch, step), step)
             losses.add(step, loss, gradient_norm(model), task.sources(batch))
             if losses.count == STEPS_A_REPORT[device.type] or step + 1 == schedule.steps:
-                place.progress.step(step_report(step, schedule, losses, timer))
-                timer.restart()
+                report(step)
             optimiser.step()
             # Before the checkpoint: a kill can then repeat an inspection, but not lose it.
             if inspections.due(step + 1):
                 with timer.stopped():
                     inspections.look(step + 1)
             if checkpoints.due():
-                # Raises for what is not finite, before a checkpoint keeps it.
-                losses.read()
-                checkpoints.save(step + 1)
+                # A checkpoint keeps the losses of all its steps. Reading them raises for what is
+                # not finite.
+                if losses.count:
+                    report(step)
+                checkpoints.save(step + 1, history)
 
     checkpoints.finish()
-    flops = batch_flops(gradients, batch, steps[-1], fitting.at_once) if steps else 0
-    return Trained(flops, fitting.at_once, task.pool is not None and task.pool.elsewhere)
+    last = schedule.steps - 1
+    if not steps:
+        # A kill after the last checkpoint left no step to do.
+        batch = draw_now(draws, last)
+    flops = batch_flops(gradients, batch, last, fitting.at_once)
+    on_device = task.pool is not None and task.pool.elsewhere
+    return Trained(schedule.steps, history, flops, fitting.at_once, on_device)
 
 
-def step_report(step: int, schedule: Schedule, losses: Losses, timer: StepTimer) -> StepReport:
-    """The report after `step`, over all steps since the one before. Raises what `Losses.take`
-    raises."""
-    count = losses.count
+def step_report(
+    step: int, schedule: Schedule, losses: Losses, timer: StepTimer, history: History
+) -> StepReport:
+    """The report after `step`, over all steps since the one before, which are added to the
+    history. Raises what `Losses.take` raises."""
     # Before the time is read: this waits for the GPU, whose work is part of the steps.
-    loss, norm = losses.take()
-    seconds, data_seconds = timer.means(count)
-    rate = schedule.rate(step)
+    taken, norm = losses.take()
+    seconds, data_seconds = timer.means(len(taken))
+    history.add(taken, seconds, data_seconds)
+    loss, rate = sum(taken) / len(taken), schedule.rate(step)
     return StepReport(step + 1, schedule.steps, loss, rate, norm, seconds, data_seconds)

@@ -58,11 +58,11 @@ class Losses:
             self._read.append((loss, norm))
         self._unread = []
 
-    def take(self) -> tuple[float, float]:
-        """The mean loss and the last gradient norm since the last report; forgets both.
+    def take(self) -> tuple[list[float], float]:
+        """The losses of all steps since the last report, and the last gradient norm; forgets both.
 
         Raises what `read` raises.
         """
         self.read()
         taken, self._read = self._read, []
-        return sum(loss for loss, _ in taken) / len(taken), taken[-1][1]
+        return [loss for loss, _ in taken], taken[-1][1]

@@ -1,10 +1,13 @@
 """Recognising that memory ran out, and using less of it."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+from selfrefine.errors import InputError
 
 WorkT = TypeVar("WorkT")
 
@@ -21,6 +24,7 @@ ALLOCATION_FAILED = (
     # cuDNN reports this where each plan of a convolution found too little memory.
     "unable to find an engine to execute this computation",
     "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
 )
 """Parts of the messages by which libraries say that memory ran out, where their errors have no type
 of their own for it."""
@@ -28,7 +32,7 @@ of their own for it."""
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(what in str(error) for what in ALLOCATION_FAILED)
 
@@ -41,10 +45,26 @@ def unless_out_of_memory(work: Callable[[], WorkT]) -> tuple[WorkT] | None:
     """
     try:
         return (work(),)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
     return None
+
+
+@contextmanager
+def named_memory_errors() -> Iterator[None]:
+    """Raises InputError, with the remedy, where memory runs out in the block."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise InputError(
+            f"memory ran out ({reason}); end what else uses it, run fewer trainings at once "
+            "(--workers), or let fewer items go through the network together "
+            "(SELFREFINE_ITEMS_AT_ONCE=1)"
+        ) from error
 
 
 def free_memory(device: torch.device) -> None:

@@ -47,7 +47,7 @@ function byId(id) {
 }
 
 function cell(stem, column) {
-  return rows[stem.row][columns.indexOf(column)];
+  return textOf(rows[stem.row][columns.indexOf(column)]);
 }
 
 function standing(stem) {

@@ -1,10 +1,13 @@
 "use strict";
 // labels.csv: read from the text that refining wrote, and made bytes again.
 
-// Lines as refining writes them: a cell with a comma, a quote or a line feed is quoted.
+const byteOrderMark = "\ufeff";
+
+// Lines as refining writes them: a byte order mark, and quotes around a cell with a comma, a quote
+// or a line feed.
 function tableRows(text) {
   const found = [[]];
-  for (const [, cell, end] of text.matchAll(/("(?:[^"]|"")*"|[^,\n]*)([,\n])/g)) {
+  for (const [, cell, end] of text.replace(byteOrderMark, "").matchAll(/("(?:[^"]|"")*"|[^,\n]*)([,\n])/g)) {
     found.at(-1).push(cell.startsWith('"') ? cell.slice(1, -1).replaceAll('""', '"') : cell);
     if (end === "\n") found.push([]);
   }
@@ -12,7 +15,12 @@ function tableRows(text) {
 }
 
 function tableBytes(rows) {
-  return bytesOf(rows.map((row) => row.map(quoted).join(",") + "\n").join(""));
+  return bytesOf(byteOrderMark + rows.map((row) => row.map(quoted).join(",") + "\n").join(""));
+}
+
+// A cell's text: one that a spreadsheet would take for a formula has an apostrophe in front.
+function textOf(cell) {
+  return /^'+[=+\-@\t\r\n＝＋－＠]/.test(cell) ? cell.slice(1) : cell;
 }
 
 function quoted(cell) {

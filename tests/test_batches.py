@@ -1,0 +1,246 @@
+"""Commands over many songs go on past a bad one, name it, and pass over what is done."""
+
+import csv
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from selfrefine import scales
+from selfrefine.app.finished_folder import UNFINISHED
+from selfrefine.classes import CLASSES
+from selfrefine.clips.truth import read_truth
+from tests.cli_songs import ask, assert_refused, tree, write_song, write_songs
+from tests.conftest import RATE, tone
+from tests.test_cli import write_estimates
+from tests.test_cli_separate import separator_file
+
+SDR_ALONE = "--sdr-only"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return separator_file(tmp_path_factory.mktemp("xumx"), scales.SMOKE.xumx)
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> tuple[Path, Path]:
+    """Folders of three songs' references and estimates."""
+    for number in range(3):
+        song = tmp_path / "ref" / f"song{number}"
+        write_song(song, number, 2.0)
+        write_estimates(tmp_path / "est", song, 0)
+    return tmp_path / "ref", tmp_path / "est"
+
+
+def spoil_missing(song: Path) -> str:
+    (song / "bass.wav").unlink()
+    return "no estimate of bass"
+
+
+def spoil_two(song: Path) -> str:
+    soundfile.write(song / "vocals.flac", tone(300.0, 2.0).T, RATE)
+    return "both vocals.flac and vocals.wav"
+
+
+def spoil_rate(song: Path) -> str:
+    soundfile.write(song / "drums.wav", tone(300.0, 2.0).T, 8000)
+    return "sample rate 8000"
+
+
+def spoil_text(song: Path) -> str:
+    (song / "other.wav").write_text("no audio")
+    return "other.wav"
+
+
+def spoil_folder(song: Path) -> str:
+    song.rename(song.with_name("misspelt"))
+    return "misspelt: estimates of no song"
+
+
+SPOILS = [spoil_missing, spoil_two, spoil_rate, spoil_text, spoil_folder]
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_song_that_cannot_be_scored_leaves_the_others_scored(
+    spoil: object, scored: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = ask(capsys, "evaluate", *scored, SDR_ALONE)
+    assert (whole.code, whole.err) == (0, "")
+    rows = whole.out.splitlines()
+    reason = spoil(scored[1] / "song1")  # type: ignore[operator]
+    answer = ask(capsys, "evaluate", *scored, SDR_ALONE)
+    assert answer.code == 1
+    assert reason in answer.err
+    assert "1 of 3 songs were not scored: song1" in answer.err.splitlines()[-1]
+    found = answer.out.splitlines()
+    assert found[:3] == [rows[0], rows[1], rows[3]]
+    assert found[3].startswith("median of 2 songs")
+    scores = np.array([[float(cell) for cell in row.split()[1:]] for row in found[1:3]])
+    medians = [float(cell) for cell in found[3].split()[4:]]
+    np.testing.assert_allclose(medians, np.median(scores, axis=0), atol=0.011)
+
+
+def test_two_references_of_one_class_leave_the_other_songs_scored(
+    scored: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(scored[0] / "song0" / "vocals.flac", tone(300.0, 2.0).T, RATE)
+    answer = ask(capsys, "evaluate", *scored, SDR_ALONE)
+    assert answer.code == 1
+    assert "song0: both vocals.wav and vocals.flac" in answer.err
+
+
+def test_no_song_that_can_be_scored_is_an_error(
+    scored: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for song in scored[1].iterdir():
+        (song / "bass.wav").unlink()
+    assert_refused(ask(capsys, "evaluate", *scored), "none of 3 songs was scored", "bass")
+    assert_refused(ask(capsys, "evaluate", scored[0], tmp_path / "gone"), "no such folder")
+    (tmp_path / "sets" / "drums+other").mkdir(parents=True)
+    soundfile.write(tmp_path / "sets/drums+other/song0__drums.wav", tone(300.0, 2.0).T, RATE)
+    answer = ask(capsys, "evaluate", tmp_path / "sets", scored[1])
+    assert_refused(answer, "no song has a stem of one class")
+    assert "several classes only: song0" in answer.err
+    (tmp_path / "sets" / "bass").mkdir()
+    soundfile.write(tmp_path / "sets/bass/song1__bass.wav", tone(300.0, 2.0).T, RATE)
+    write_song(tmp_path / "third" / "song1", 1, 2.0)
+    answer = ask(capsys, "evaluate", tmp_path / "sets", tmp_path / "third", SDR_ALONE)
+    assert answer.code == 0
+    assert "several classes only: song0" in answer.err
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_mono_stem_scores_as_two_equal_channels(
+    side: int, scored: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = scored[side] / "song0" / "bass.wav"
+    left = soundfile.read(path)[0][:, 0]
+    soundfile.write(path, np.stack([left, left], axis=1), RATE, subtype="FLOAT")
+    stereo = ask(capsys, "evaluate", *scored)
+    soundfile.write(path, left, RATE, subtype="FLOAT")
+    answer = ask(capsys, "evaluate", *scored)
+    assert (answer.code, answer.out) == (0, stereo.out)
+    assert f"{path}: mono beside stereo" in answer.err
+
+
+def test_names_meet_in_any_unicode_form_but_never_two_in_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {form: unicodedata.normalize(form, "Beyoncé") for form in ("NFC", "NFD")}
+    write_song(tmp_path / "ref" / names["NFD"], 0, 2.0)
+    write_song(tmp_path / "est" / names["NFC"], 0, 2.0)
+    answer = ask(capsys, "evaluate", tmp_path / "ref", tmp_path / "est", SDR_ALONE)
+    assert (answer.code, answer.err) == (0, "")
+    # With a song of either form, each one has its own estimates, or none.
+    write_song(tmp_path / "ref" / names["NFC"], 1, 2.0)
+    answer = ask(capsys, "evaluate", tmp_path / "ref", tmp_path / "est", SDR_ALONE)
+    assert answer.code == 1
+    assert answer.err.splitlines()[-1] == f"1 of 2 songs were not scored: {names['NFD']}"
+
+
+def test_files_are_separated_past_a_bad_one_and_once(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / f"track{number}.wav" for number in range(3)]
+    for number, path in enumerate(files):
+        soundfile.write(path, tone(200.0 + number, 1.0).T, RATE)
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole[:9000])
+    words = ("separate", *files, "--model", model, "--out", tmp_path / "out")
+    answer = ask(capsys, *words)
+    assert answer.code == 1
+    assert "track1.wav: truncated" in answer.err
+    assert f"1 of 3 files were not separated: {files[1]}" == answer.err.splitlines()[-1]
+    made = tree(tmp_path / "out")
+    assert {path.split("/")[0] for path in made} == {"track0", "track2"}
+    # A killed call leaves this.
+    (tmp_path / "out" / f"{UNFINISHED}killed" / "building").mkdir(parents=True)
+    files[1].write_bytes(whole)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.wav")}
+    answer = ask(capsys, *words)
+    assert answer.code == 0
+    assert "2 of 3 files were separated before and are passed over" in answer.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "track0", "track1", "track2",
+    ]  # fmt: skip
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    # Neither another file of the name nor damaged stems are passed over.
+    soundfile.write(files[0], tone(500.0, 1.0).T, RATE)
+    (tmp_path / "out" / "track2" / "bass.wav").unlink()
+    answer = ask(capsys, *words)
+    assert answer.code == 1
+    assert "track0: was made with other input; delete it" in answer.err
+    assert "track2: is not as it was written" in answer.err
+
+
+def test_stems_are_named_after_the_path_as_given(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "store").mkdir()
+    soundfile.write(tmp_path / "store" / "3fa9c1.wav", tone(200.0, 1.0).T, RATE)
+    song = tmp_path / "Artist - Title"
+    song.mkdir()
+    (song / "mixture.wav").symlink_to(tmp_path / "store" / "3fa9c1.wav")
+    (tmp_path / "linked").symlink_to(song)
+    for path, name in ((song, "Artist - Title"), (tmp_path / "linked", "linked")):
+        words = ("separate", path / "mixture.wav", "--model", model, "--out", tmp_path / "out")
+        assert ask(capsys, *words).code == 0
+        assert {p.stem for p in (tmp_path / "out" / name).glob("*.wav")} == set(CLASSES)
+
+
+def test_songs_are_corrupted_past_a_bad_one_as_they_are_without_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 4, 1.0)
+    # Without moved tracks no stem is silent, so that each has its truth.
+    words = ("corrupt", tmp_path / "in", "--swap-rate", 0.9, "--rate", 0, "--out")
+    whole = ask(capsys, *words, tmp_path / "whole")
+    assert whole.code == 0
+    path = tmp_path / "in" / "Artist 1 - Title" / "bass.wav"
+    audio = path.read_bytes()
+    path.write_bytes(audio[:5000])
+    answer = ask(capsys, *words, tmp_path / "out")
+    assert answer.code == 1
+    assert "bass.wav: truncated" in answer.err
+    assert "1 of 4 songs were not corrupted: Artist 1 - Title" in answer.err
+    assert len(read_truth(tmp_path / "out" / "truth.csv")) == 12
+    expected = tree(tmp_path / "whole")
+    for name, content in tree(tmp_path / "out").items():
+        if name.endswith(".wav"):
+            assert content == expected[name]
+    path.write_bytes(audio)
+    answer = ask(capsys, *words, tmp_path / "out")
+    assert (answer.code, answer.err) == (0, "")
+    assert "3 songs were corrupted before" in answer.out
+    assert tree(tmp_path / "out") == expected
+    other = ask(capsys, *words, tmp_path / "out", "--seed", 1)
+    assert_refused(other, "none of 4 songs", "was made with other seed or songs", "delete it")
+    assert tree(tmp_path / "out") == expected
+
+
+def test_what_corrupt_did_not_write_is_never_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 1, 1.0)
+    write_songs(tmp_path / "mine", 1, 1.0)
+    before = tree(tmp_path / "mine")
+    answer = ask(capsys, "corrupt", tmp_path / "in", "--out", tmp_path / "mine")
+    assert_refused(answer, "holds something already")
+    assert tree(tmp_path / "mine") == before
+
+
+def test_a_silent_stem_is_not_counted_as_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 2, 1.0)
+    soundfile.write(tmp_path / "in/Artist 0 - Title/bass.wav", np.zeros((RATE, 2)), RATE)
+    words = ("--rate", 0, "--swap-rate", 0, "--bleed-rate", 0, "--out", tmp_path / "out")
+    answer = ask(capsys, "corrupt", tmp_path / "in", *words)
+    assert "0 of 8 stems" in answer.out
+    assert "1 are silent" in answer.out
+    with (tmp_path / "out" / "truth.csv").open(newline="", encoding="utf-8-sig") as file:
+        silent = [row["given"] for row in csv.DictReader(file) if not row["true_label"]]
+    assert silent == ["bass"]
