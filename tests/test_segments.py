@@ -172,7 +172,8 @@ def test_segments_survive_their_file_under_any_name(tmp_path: Path) -> None:
     write_segments(path, rows)
     assert read_segments(path) == rows
     assert os.listdir(tmp_path) == ["segments.csv"]
-    assert path.read_bytes().splitlines()[0] == b"\xef\xbb\xbfsong,file,start,end,classes,confidence"
+    head = b"\xef\xbb\xbfsong,file,start,end,classes,confidence"
+    assert path.read_bytes().splitlines()[0] == head
 
 
 @pytest.mark.parametrize(
