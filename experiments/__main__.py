@@ -9,7 +9,7 @@ from experiments.commands import list_targets, plan, run, show
 from experiments.data import CHOICES
 from experiments.engine.counted_gpu import NAME
 from experiments.profiles import PROFILES
-from selfrefine.errors import InputError
+from selfrefine.errors import InputError, printable
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,7 +79,7 @@ def main() -> int:
                 return show(*asked, args.test)
         return run(*asked, args.workers, args.test)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the checkpoints", file=sys.stderr)

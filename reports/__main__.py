@@ -13,7 +13,7 @@ from experiments.store import Store
 from reports.checks import refuse_bad_results
 from reports.exported import export, load_results
 from reports.results import Results, collect, outdated
-from selfrefine.errors import InputError
+from selfrefine.errors import InputError, printable
 from selfrefine.optional import from_extra
 
 ALONE = ("export", "wandb-dashboard")
@@ -73,11 +73,11 @@ def main(words: list[str] | None = None) -> int:
             return 0
         write_reports(names, results, args.output / results.name)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         what = f"{error.filename or args.output}: {error.strerror or error}"
-        print(f"error: {what}; name another folder with --output", file=sys.stderr)
+        print(f"error: {printable(what)}; name another folder with --output", file=sys.stderr)
         return 2
     return 0
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from selfrefine.classes import CLASSES
 from selfrefine.files.atomic import write_text
+from selfrefine.files.table import guarded
 
 CLASS_COLOURS = dict(zip(CLASSES, ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce"), strict=True))
 INK, MUTED, PAPER_COLOUR = "#1f2937", "#6b7280", "#9ca3af"
@@ -49,12 +50,13 @@ class Drawing:
 
 
 def csv_of(head: list[str], rows: list[list[object]]) -> str:
+    """A table as text. Songs' names start no formula in a spreadsheet."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(head)
-    table.writerows(
-        [f"{value:.4f}" if isinstance(value, float) else value for value in row] for row in rows
-    )
+    for row in rows:
+        cells = [f"{value:.4f}" if isinstance(value, float) else value for value in row]
+        table.writerow(guarded(cells))
     return out.getvalue()
 
 

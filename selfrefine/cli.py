@@ -5,7 +5,6 @@ finds problems in readable data. Ctrl-C gives exit code 130.
 """
 
 import argparse
-import errno
 import io
 import os
 import sys
@@ -22,7 +21,7 @@ from selfrefine.commands import (
     synthesize,
     train_separator,
 )
-from selfrefine.errors import InputError
+from selfrefine.errors import InputError, printable, system_words
 
 COMMANDS: dict[str, ModuleType] = {
     "check-data": check_data,
@@ -33,20 +32,6 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "corrupt": corrupt,
     "synthesize": synthesize,
-}
-
-REMEDIES = {
-    errno.ENOSPC: "the disk is full; free space, or choose a folder on another disk",
-    errno.EDQUOT: "the quota is used up; free space, or choose a folder elsewhere",
-    errno.EFBIG: "files of that size are not allowed here; choose a folder elsewhere",
-    errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "permission denied; change the permissions, or choose another folder",
-    errno.EPERM: "permission denied; change the permissions, or choose another folder",
-    errno.EISDIR: "is a folder where a file is needed; move it away, or choose another folder",
-    errno.ENOTDIR: "is below a file where a folder is needed; choose another folder",
-    errno.EEXIST: "is a file where a folder is needed; move it away, or choose another folder",
-    errno.ELOOP: "is a link that leads back to itself; choose another path",
-    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
 
@@ -82,8 +67,7 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        what = REMEDIES.get(error.errno or 0, error.strerror or str(error))
-        return fail(f"{error.filename}: {what}" if error.filename else what)
+        return fail(system_words(error))
     except KeyboardInterrupt:
         again = "; the same command with --resume goes on" if hasattr(args, "resume") else ""
         print(f"\nstopped{again}", file=sys.stderr)
@@ -91,9 +75,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def fail(message: str) -> int:
-    # A path may hold line breaks, and what moves a terminal's cursor.
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return 2
 
 

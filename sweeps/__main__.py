@@ -10,7 +10,7 @@ from experiments.data import CHOICES
 from experiments.engine.machine import refuse_bad_machine
 from experiments.profiles import PROFILES
 from experiments.tracking.mode import tracked, wandb_mode
-from selfrefine.errors import InputError
+from selfrefine.errors import InputError, printable
 from selfrefine.optional import from_extra
 
 
@@ -98,11 +98,14 @@ def main(words: list[str] | None = None) -> int:
         with from_extra("sweeps", needed_by="python -m sweeps"):
             return run_command(args)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
         what = f"{error.filename or 'a file'}: {error.strerror or error}"
-        print(f"error: {what}; name another folder with --store or --output", file=sys.stderr)
+        print(
+            f"error: {printable(what)}; name another folder with --store or --output",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)

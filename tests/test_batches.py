@@ -1,6 +1,8 @@
 """Commands over many songs go on past a bad one, name it, and pass over what is done."""
 
 import csv
+import shutil
+import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -244,3 +246,66 @@ def test_a_silent_stem_is_not_counted_as_wrong(
     with (tmp_path / "out" / "truth.csv").open(newline="", encoding="utf-8-sig") as file:
         silent = [row["given"] for row in csv.DictReader(file) if not row["true_label"]]
     assert silent == ["bass"]
+
+
+def test_a_song_with_a_stem_twice_leaves_the_others_corrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 3, 1.0)
+    words = ("corrupt", tmp_path / "in", "--swap-rate", 0.9, "--out")
+    assert ask(capsys, *words, tmp_path / "whole").code == 0
+    soundfile.write(tmp_path / "in/Artist 1 - Title/bass.flac", tone(100.0, 1.0).T, RATE)
+    answer = ask(capsys, *words, tmp_path / "out")
+    assert answer.code == 1
+    assert "Artist 1 - Title: both bass.wav and bass.flac; keep one of them" in answer.err
+    assert "1 of 3 songs were not corrupted: Artist 1 - Title" in answer.err
+    expected = tree(tmp_path / "whole")
+    made = {name: x for name, x in tree(tmp_path / "out").items() if name.endswith(".wav")}
+    assert {name.split("/")[0] for name in made} == {"Artist 0 - Title", "Artist 2 - Title"}
+    assert made == {name: expected[name] for name in made}
+
+
+def test_a_missing_file_takes_no_name_and_one_given_twice_is_refused_once(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    song = tmp_path / "song.wav"
+    soundfile.write(song, tone(200.0, 1.0).T, RATE)
+    words = ("--model", model, "--out", tmp_path / "out")
+    answer = ask(capsys, "separate", tmp_path / "mistyped" / "song.wav", song, song, *words)
+    assert answer.code == 1
+    assert "song.wav: no such file" in answer.err
+    assert "has the same name" in answer.err
+    assert "2 of 3 files were not separated" in answer.err
+    assert {path.name for path in (tmp_path / "out" / "song").glob("*.wav")} == {
+        f"{name}.wav" for name in CLASSES
+    }
+
+
+@pytest.mark.parametrize("ending", ["wav", "m4a"])
+def test_a_song_of_six_channels_is_separated_as_its_stereo_is(
+    ending: str, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    six = np.stack([tone(200.0 * (k + 1), 1.0)[0] / 8 for k in range(6)], 1)
+    left, right, centre, _, left_behind, right_behind = six.T
+    half = 0.5**0.5
+    sides = [left + half * (centre + left_behind), right + half * (centre + right_behind)]
+    soundfile.write(tmp_path / "stereo.wav", np.stack(sides, 1), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "six.wav", six, RATE, format="WAVEX", subtype="FLOAT")
+    if ending == "m4a":
+        if not shutil.which("ffmpeg"):
+            pytest.skip("m4a is read by ffmpeg")
+        words = ["ffmpeg", "-v", "error", "-i", "six.wav", "-b:a", "1M", "six.m4a"]
+        subprocess.run(words, cwd=tmp_path, check=True)
+    files = (tmp_path / "stereo.wav", tmp_path / f"six.{ending}")
+    answer = ask(capsys, "separate", *files, "--model", model, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    for name in CLASSES:
+        stereo, folded = (
+            soundfile.read(tmp_path / "out" / song / f"{name}.wav")[0][:RATE]
+            for song in ("stereo", "six")
+        )
+        # AAC spoils the song's ends.
+        inside = slice(RATE // 4, -RATE // 4)
+        np.testing.assert_allclose(
+            folded[inside], stereo[inside], atol=1e-4 if ending == "wav" else 0.02
+        )

@@ -13,6 +13,7 @@ import soundfile
 from selfrefine.app.labels_table import COLUMNS
 from selfrefine.app.segment_files import read_segments
 from selfrefine.classes import CLASSES
+from selfrefine.clips.truth import read_truth
 from selfrefine.files.layouts import find_songs
 from tests.cli_songs import ask, assert_refused, stem, tree, write_songs
 from tests.conftest import RATE
@@ -166,3 +167,26 @@ def test_the_shipped_start_is_the_default_and_named_in_the_page(
     shutil.rmtree(out)
     words = ("refine", tmp_path / "in", "--out", out, "--start", "band", "--iterations", 0)
     assert ask(capsys, *words).code == 0
+
+
+def test_the_truth_that_corrupt_writes_is_taken_by_refine_with_silent_stems_too(
+    tmp_path: Path, tone_classifier: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 4)
+    silence = np.zeros((4 * RATE, 2))
+    soundfile.write(tmp_path / "in/Artist 0 - Title/bass.wav", silence, RATE)
+    words = ("--rate", 0, "--bleed-rate", 0, "--swap-rate", 0.5, "--out", tmp_path / "noisy")
+    answer = ask(capsys, "corrupt", tmp_path / "in", *words)
+    assert answer.code == 0
+    found = re.match(r"(\d+) of (\d+) stems", answer.out)
+    assert found
+    wrong, stems = map(int, found.groups())
+    truth = tmp_path / "noisy" / "truth.csv"
+    silent = [key for key, label in read_truth(truth).items() if not label]
+    assert len(silent) == 1
+    words = ("--truth", truth, "--start", tone_classifier, "--iterations", 0)
+    answer = ask(capsys, "refine", tmp_path / "noisy", "--out", tmp_path / "out", *words)
+    assert answer.code == 0, answer.err
+    shares = dict(re.findall(r"(given|the start) +([\d.]+)(?: +[\d.]+){4}\n", answer.out))
+    right = 1 - wrong / (stems - len(silent))
+    assert float(shares["given"]) == pytest.approx(right, abs=1e-3)

@@ -229,3 +229,29 @@ def test_a_pipe_named_as_audio_is_refused_and_not_waited_for(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "bass.wav")
     with pytest.raises(InputError, match="not a regular file"):
         decode(tmp_path / "bass.wav")
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+@pytest.mark.parametrize("suffix", ["m4a", "aac"])
+def test_what_libsndfile_cannot_read_is_decoded_by_ffmpeg(suffix: str, tmp_path: Path) -> None:
+    source, path = written(tmp_path, "a.wav"), tmp_path / f"a.{suffix}"
+    words = ["ffmpeg", "-v", "error", "-i", str(source), "-b:a", "256k", str(path)]
+    subprocess.run(words, check=True)
+    samples, said = samples_of(path)
+    # The encoder's delay and padding may be heard as silence.
+    assert SAMPLES <= samples <= SAMPLES + 4096
+    assert said == []
+    spectra = [np.abs(np.fft.rfft(decode(each)[0][0], RATE)) for each in (source, path)]
+    assert spectra[0].argmax() == spectra[1].argmax() == 300
+    assert spectra[1].max() == pytest.approx(spectra[0].max(), rel=0.05)
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "aac", "wma"])
+def test_without_ffmpeg_what_needs_it_is_named(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(bytes(1000))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=rf"a\.{suffix}: needs ffmpeg"):
+        decode(path)

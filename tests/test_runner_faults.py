@@ -102,7 +102,7 @@ def test_what_fails_from_outside_fails_alone_and_the_next_run_mends_it(
 
 
 HOLD = (
-    "import os, signal, tempfile; from experiments.engine.temporary import *;"
+    "import os, signal, tempfile; from selfrefine.files.temporary_folder import *;"
     "use_own_temporary_folder(); use_own_temporary_folder(); tempfile.mkdtemp();"
 )
 

@@ -3,8 +3,8 @@ error, not one per stage."""
 
 from multiprocessing import get_context
 
-from experiments.engine.temporary import use_own_temporary_folder
 from experiments.tracking.mode import patience
+from selfrefine.files.temporary_folder import use_own_temporary_folder
 from selfrefine.machine_settings import chosen_device, refuse_bad_settings
 
 

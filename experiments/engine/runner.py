@@ -18,13 +18,13 @@ from experiments.engine.causes import words_of_end
 from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
 from experiments.engine.processes import MEMORY_SETTINGS, allocator_settings, gpu_here
 from experiments.engine.slots import Grant, Machine, Needs, by_urgency, next_grant, with_measured
-from experiments.engine.temporary import use_own_temporary_folder
 from experiments.engine.watched import needed_to_watch, watched_with
 from experiments.stages.songs import Songs
 from experiments.stages.stage import Stage, closure, describe, identity
 from experiments.store import Store
 from experiments.trainings.validation import FOR_WATCHING
 from selfrefine.errors import InputError
+from selfrefine.files.temporary_folder import use_own_temporary_folder
 from selfrefine.progress import duration
 
 QUIET_SECONDS = 30.0

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from experiments.engine.processes import allocator_settings
 from experiments.engine.runner import tell
-from experiments.engine.temporary import use_own_temporary_folder
 from experiments.stages.stage import describe
 from experiments.stages.training import Training
 from experiments.store import Store
@@ -20,6 +19,7 @@ from experiments.trainings.step_cost import (
 )
 from experiments.work import StepCostOf
 from selfrefine.errors import InputError
+from selfrefine.files.temporary_folder import use_own_temporary_folder
 
 
 def measured_here(store: Store) -> StepCostOf:

@@ -104,7 +104,9 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     try:
         result = order.stage.compute(job)
         seconds = time.monotonic() - began
-        run = {**origin, "seconds": round(seconds, 2), **cost_of_run(order.stage)}
+        # A resumed training took the time of its earlier steps, too.
+        whole = seconds + result.get("resumed_at_seconds", 0.0)
+        run = {**origin, "seconds": round(whole, 2), **cost_of_run(order.stage)}
         store.finish(order.stage, result, run)
         return seconds
     finally:

@@ -114,7 +114,11 @@ class Output:
 
 
 def write_outputs(folder: Path, rows: list[Output]) -> None:
-    with written_whole(folder / FILE) as partial, partial.open("w", newline="") as file:
+    with (
+        written_whole(folder / FILE) as partial,
+        # A song's name may not be valid Unicode.
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for row in rows:
@@ -127,7 +131,7 @@ def read_outputs(folder: Path) -> Tests:
     """Raises InputError for a file that `write_outputs` did not write."""
     path = folder / FILE
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             table = csv.DictReader(file)
             if table.fieldnames != [*COLUMNS]:
                 raise ValueError(f"its columns are not {', '.join(COLUMNS)}")

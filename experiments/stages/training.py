@@ -122,6 +122,7 @@ class Training(Stage):
             "peak_flops_per_second": peak_flops(device),
             "memory_bytes": peak_memory(device),
             "items_at_once": trained.items_at_once,
+            "resumed_at_seconds": history.resumed_at,
         }
         work.progress.note(speed_line(speed))
         return {
@@ -140,7 +141,7 @@ def inspection(work: Work, measure: "Callable[[AudioSet], Metric]") -> "Inspect 
 
     if work.watched_with is None:
         return None
-    folder = work.store.folder(work.watched_with)
+    folder = work.store.finished(work.watched_with)
     return Watcher(lambda: measure(open_audio_set(folder)), work.validated, work.progress.note).look
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from experiments.stages.relabelling import Relabelling
 from experiments.store import Store
 from selfrefine.classes import CLASSES, label_words
+from selfrefine.files.table import guarded
 
 
 def label_rows(stage: Relabelling, store: Store) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ def table_text(rows: list[dict[str, Any]]) -> str:
     out = io.StringIO(newline="")
     table = csv.DictWriter(out, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()
-    table.writerows(rows)
+    table.writerows(dict(zip(row, guarded(row.values()), strict=True)) for row in rows)
     return out.getvalue()
 
 

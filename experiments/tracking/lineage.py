@@ -40,7 +40,9 @@ def artifact_of(stage: Stage, store: Store) -> Any:
     )
     texts = {"stage.json": json.dumps(expression(stage), indent=1) + "\n"}
     texts["result.json"] = json.dumps(store.result(stage), indent=1) + "\n"
-    texts |= {name: (folder / name).read_text() for name in SMALL_FILES if (folder / name).exists()}
+    for path in (folder / name for name in SMALL_FILES):
+        if path.exists():
+            texts[path.name] = path.read_text(encoding="utf-8", errors="replace")
     if isinstance(stage, Relabelling):
         texts |= label_texts(stage, store)
     for name, text in texts.items():

@@ -16,7 +16,7 @@ from types import EllipsisType
 import numpy as np
 
 from selfrefine.classes import CLASSES
-from selfrefine.errors import InputError
+from selfrefine.errors import InputError, system_words
 from selfrefine.files.atomic import write_text
 from selfrefine.files.header import Header, read_header
 from selfrefine.files.layouts import SongFiles, StemFile, audio_files, refuse_faults, survey
@@ -92,26 +92,29 @@ def paired_songs(references: Path, estimates: Path) -> Pairing:
     Raises InputError for references that are no data set, and for a folder that is not there.
     """
     surveyed = survey(references, tracks=False)
+    refuse_faults([fault for fault in surveyed.faults if fault.song is None])
+    faults = {fault.song: fault for fault in reversed(surveyed.faults) if fault.song is not None}
     songs = surveyed.songs
-    names = {song.name for song in songs}
-    faults = {one.where.name: one for one in surveyed.faults if one.where.parent == references}
-    refuse_faults([one for one in surveyed.faults if one.where.name not in names & faults.keys()])
     if not estimates.is_dir():
         raise InputError(f"{estimates}: no such folder; check the path")
     folders = {path.name: path for path in sorted(estimates.iterdir()) if path.is_dir()}
     met = met_names((song.name for song in songs), folders)
-    found = Pairing({}, {}, [], [])
+    failed = {name: str(fault) for name, fault in faults.items()}
+    found = Pairing({}, failed, [], [])
     for song in songs:
+        if song.name in failed:
+            continue
         if not any(len(file.label) == 1 for file in song.files):
             found.passed_over.append(song.name)
             continue
         try:
-            refuse_faults([faults[song.name]] if song.name in faults else [])
             pairs = song_pairs(song, estimates / met.get(song.name, song.name))
             fitting_headers(pairs)
             found.pairs[song.name] = pairs
         except InputError as error:
-            found.failures[song.name] = str(error)
+            failed[song.name] = str(error)
+        except OSError as error:
+            failed[song.name] = system_words(error)
     unmatched = [path for name, path in folders.items() if name not in met.values()]
     found.unmatched.extend(path for path in unmatched if audio_files(path))
     return found

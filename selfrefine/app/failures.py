@@ -1,26 +1,10 @@
 """The songs or files that a command cannot do, while it goes on with the others."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from selfrefine.errors import InputError
+from selfrefine.errors import InputError, system_words
 from selfrefine.progress import Note
-
-REMEDIES = {
-    errno.ENOSPC: "the disk is full; free space, or choose a folder on another disk",
-    errno.EDQUOT: "the quota is used up; free space, or choose a folder elsewhere",
-    errno.EFBIG: "files of that size are not allowed here; choose a folder elsewhere",
-    errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "permission denied; change the permissions, or choose another folder",
-    errno.EPERM: "permission denied; change the permissions, or choose another folder",
-}
-
-
-def system_words(error: OSError) -> str:
-    """An error of the system as one line: the file, what is wrong, and the remedy."""
-    what = REMEDIES.get(error.errno or 0, error.strerror or str(error))
-    return f"{error.filename}: {what}" if error.filename else what
 
 
 class Failures:

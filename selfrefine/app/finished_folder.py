@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfrefine.errors import InputError
-from selfrefine.files.atomic import write_json
+from selfrefine.files.atomic import on_disk, write_json
 from selfrefine.files.temporary_folder import temporary_folder
 
 MARK = ".made-of.json"
@@ -60,6 +60,7 @@ def finished_folder(folder: Path, made_of: dict[str, Any]) -> Iterator[Path]:
         yield building
         write_json(building / MARK, {"made of": made_of, "bytes": file_sizes(building)})
         os.replace(building, folder)
+    on_disk(folder.parent)
 
 
 def file_sizes(folder: Path) -> dict[str, int]:

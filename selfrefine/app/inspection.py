@@ -109,7 +109,7 @@ def find_splits(root: Path) -> tuple[str, dict[str, list[SongFiles]], list[Fault
     if not splits:
         whole = survey(root, tracks=False)
         named_by_uuid = all(UUID.fullmatch(song.name) for song in whole.songs)
-        layout = "SDXDB23_LabelNoise" if named_by_uuid else whole.layout
+        layout = "SDXDB23_LabelNoise" if whole.songs and named_by_uuid else whole.layout
         return layout, {"": whole.songs}, whole.faults
     surveys = {folder.name: survey(folder, tracks=False) for folder in splits}
     found = {name: of_split.songs for name, of_split in surveys.items()}

@@ -7,6 +7,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from selfrefine.app.heartbeat import NOW
+from selfrefine.errors import printable
 from selfrefine.progress import Progress, StepReport
 
 
@@ -48,7 +49,8 @@ class ProgressBar:
         self.words = NOW.words = words
 
     def note(self, sentence: str) -> None:
-        tqdm.write(sentence, file=sys.stderr)
+        """Prints a sentence on stderr, on a line of its own."""
+        tqdm.write(printable(sentence), file=sys.stderr)
 
     def print(self, line: str) -> None:
         """Prints a line of results on stdout."""

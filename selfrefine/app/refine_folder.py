@@ -17,7 +17,7 @@ from selfrefine.app.settings_mark import settings_mark
 from selfrefine.classes import CLASSES, Labels, label_words
 from selfrefine.clips.audio_set import refuse_changed_samples
 from selfrefine.clips.trimming import Key
-from selfrefine.clips.truth import read_truth
+from selfrefine.clips.truth import read_truth, under_names
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import written_whole
 from selfrefine.files.layouts import SongFiles, fingerprint
@@ -174,7 +174,7 @@ def at_threshold(iterations: list[Iteration], refining: Refining) -> Found:
 def true_labels_of(songs: list[SongFiles], path: Path) -> Labels:
     """True label sets by (song, name), for the stems that a truth.csv names. Raises InputError for
     a file that is no such table, and for a table of other songs."""
-    table = read_truth(path)
+    table = under_names(read_truth(path), [song.name for song in songs])
     truth = {
         (song.name, file.name): table[song.name, words]
         for song in songs

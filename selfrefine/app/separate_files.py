@@ -21,8 +21,10 @@ def separate_files(files: list[Path], out: Path, model: Path, bar: ProgressBar) 
 
     All paths are checked before the separator is loaded, so that a mistyped one costs no wait. A
     file that was separated by the same model before is passed over, and such files are counted.
-    Raises InputError for a model that cannot be used.
+    Raises InputError for a model that cannot be used, and for a wrong machine setting.
     """
+    device = training_device()
+    prepare(device)
     failures = Failures("files", "separated", len(files), bar.note)
     digest = model_digest(model)
     wanted: list[tuple[Path, Path, dict[str, Any]]] = []
@@ -30,14 +32,14 @@ def separate_files(files: list[Path], out: Path, model: Path, bar: ProgressBar) 
     done = 0
     for path in files:
         with failures.caught(str(path)):
+            if not path.is_file():
+                raise InputError(f"{path}: no such file; check the path")
             folder = out / output_name(path)
             first = names.setdefault(common_form(folder.name), path)
             if first is not path:
                 raise InputError(
                     f"{path}: {first} has the same name; separate them with different --out"
                 )
-            if not path.is_file():
-                raise InputError(f"{path}: no such file; check the path")
             made_of = {"input": file_digest(path), "model": digest}
             if is_finished(folder, made_of):
                 done += 1
@@ -46,8 +48,6 @@ def separate_files(files: list[Path], out: Path, model: Path, bar: ProgressBar) 
     if done:
         bar.note(f"{done} of {len(files)} files were separated before and are passed over")
     if wanted:
-        device = training_device()
-        prepare(device)
         separator = load_separator(model, device)
     progress = Progress(count=lambda at, end: bar.count(round(at), round(end)), note=bar.note)
     for path, folder, made_of in wanted:

@@ -12,24 +12,37 @@ from selfrefine.clips.truth import Piece, StemTruth
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import write_wav
 from selfrefine.files.header import read_header
-from selfrefine.files.layouts import SongFiles, find_songs, stem_files
+from selfrefine.files.layouts import (
+    TRACKS,
+    Fault,
+    SongFiles,
+    listed_stems,
+    refuse_faults,
+    survey,
+)
 from selfrefine.progress import Note, Progress
 from selfrefine.settings import Corruption
 
 
-def songs_to_corrupt(root: Path) -> list[SongFiles]:
-    """A folder's songs without their mixtures. A song is given by its instrument tracks where it
-    has them, else by its stems. Raises InputError for a folder that is no data set."""
+def songs_to_corrupt(root: Path) -> dict[str, SongFiles | Fault]:
+    """A folder's songs by name, without their mixtures; what is wrong where a song is unusable. A
+    song is given by its instrument tracks where it has them, else by its stems. Raises InputError
+    for a folder that is no data set."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
-    has_tracks = any((folder / "tracks").is_dir() for folder in root.iterdir())
-    songs = {song.name: song for song in find_songs(root, tracks=True)} if has_tracks else {}
-    if not has_tracks or any(stem_files(f) for f in root.iterdir() if f.is_dir()):
-        songs = {song.name: song for song in find_songs(root, tracks=False)} | songs
-    found = []
-    for _, song in sorted(songs.items()):
-        found.append(SongFiles(song.name, tuple(file for file in song.files if file.label)))
-    return found
+    has_tracks = any((folder / TRACKS).is_dir() for folder in root.iterdir())
+    surveys = [survey(root, tracks=True)] if has_tracks else []
+    if not has_tracks or any(listed_stems(f, []) for f in root.iterdir() if f.is_dir()):
+        surveys.insert(0, survey(root, tracks=False))
+    faults = [fault for found in surveys for fault in found.faults]
+    refuse_faults([fault for fault in faults if fault.song is None])
+    songs: dict[str, SongFiles | Fault] = {
+        song.name: SongFiles(song.name, tuple(file for file in song.files if file.label))
+        for found in surveys
+        for song in found.songs
+    }
+    songs |= {fault.song: fault for fault in reversed(faults) if fault.song is not None}
+    return dict(sorted(songs.items()))
 
 
 def corrupt_song(

@@ -7,9 +7,10 @@ Exit code 0: there is no problem, or only harmless ones. 1: there are problems t
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from selfrefine.errors import printable
 
 if TYPE_CHECKING:
     from selfrefine.app.inspection import Inspection
@@ -32,17 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from selfrefine.app.inspection import inspect
+    from selfrefine.app.progress_bar import ProgressBar
 
-    with tqdm(unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
-
-        def count(done: float, total: float) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        inspection = inspect(args.folder, count)
+    with ProgressBar("reading", "B", scaled=True) as bar:
+        inspection = inspect(args.folder, bar.count)
     if args.json:
         print(json.dumps(as_json(inspection), indent=1, ensure_ascii=True))
     else:
@@ -95,9 +90,3 @@ def print_table(folder: Path, inspection: "Inspection") -> None:
             print(f"    and {len(lines) - SHOWN} more (--json lists all)")
     if not kinds:
         print("no problems")
-
-
-def printable(text: str) -> str:
-    """The text with control characters, and bytes that are not UTF-8, escaped: file names can hold
-    both."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

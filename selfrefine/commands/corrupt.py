@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="probability that 3 to 8 s of a stem move to another stem (default: 0)",
     )
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        help="each song's noise is drawn from this and from its number in DIR (default: 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.clips.corruption_on_disk import songs_to_corrupt
     from selfrefine.clips.truth import Piece, StemTruth, write_pieces, write_truth
+    from selfrefine.files.layouts import Fault
     from selfrefine.settings import Corruption
 
     default = Corruption()
@@ -67,8 +73,10 @@ def run(args: argparse.Namespace) -> int:
     passed_over = 0
     with ProgressBar("corrupting", "song") as bar:
         failures = Failures("songs", "corrupted", len(songs), bar.note)
-        for number, song in enumerate(songs):
-            with failures.caught(song.name):
+        for number, (name, song) in enumerate(songs.items()):
+            with failures.caught(name):
+                if isinstance(song, Fault):
+                    raise InputError(str(song))
                 # The seed of a song is its number among all, so that a bad song changes no other.
                 truth, was_made = corrupted_song(
                     song, args.out, noise, [args.seed, number], bar.note

@@ -35,10 +35,12 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.band import play_songs
     from selfrefine.errors import InputError
+    from selfrefine.files.temporary_folder import use_own_temporary_folder
 
     if not 1 <= args.songs <= MOST_SONGS:
         raise InputError(f"--songs {args.songs}: ask for 1 to {MOST_SONGS}")
     make_output_folder(args.out, None)
+    use_own_temporary_folder()
     numbers = range(args.first, args.first + args.songs)
     with (
         closing(

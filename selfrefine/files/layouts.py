@@ -19,6 +19,7 @@ from selfrefine.classes import CLASSES, LabelSet, label_set_of, label_words
 from selfrefine.errors import InputError
 from selfrefine.files.audio_file import AUDIO_SUFFIXES
 from selfrefine.files.completeness import refuse_absent
+from selfrefine.files.names import met_names
 from selfrefine.files.stem_mp4 import STEM_MP4, STREAMS
 
 FINGERPRINT_BYTES = 65536
@@ -56,17 +57,23 @@ class SongFiles:
 
 @dataclass(frozen=True)
 class Fault:
-    """What makes a folder no data set, at a file or folder `where`."""
+    """What makes a folder no data set, at a file or folder `where`. `song` is the one that it makes
+    unusable; None where that is the whole folder."""
 
     kind: str
     where: Path
     what: str
+    song: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
 
 
 @dataclass(frozen=True)
 class Survey:
     """What a folder holds: its layout in words, its songs sorted by name, and its faults. Where two
-    files are one stem, the first of them is in the song."""
+    files are one stem, the first of them is in the song. A song of which nothing can be read is in
+    the faults alone."""
 
     layout: str
     songs: list[SongFiles]
@@ -89,12 +96,12 @@ def refuse_faults(faults: list[Fault]) -> None:
     """Raises InputError with the first fault and the number of the others."""
     if faults:
         more = f" ({len(faults)} problems; selfrefine check-data lists them)"
-        raise InputError(f"{faults[0].where}: {faults[0].what}{more if len(faults) > 1 else ''}")
+        raise InputError(f"{faults[0]}{more if len(faults) > 1 else ''}")
 
 
 def survey(root: Path, tracks: bool) -> Survey:
-    """Looks through a folder in all layouts. Raises InputError for a missing folder and for one
-    without a song."""
+    """Looks through a folder in all layouts. Raises InputError for a missing folder, and for one
+    without a song and without a fault."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
     try:
@@ -112,8 +119,7 @@ def survey(root: Path, tracks: bool) -> Survey:
     )
     faults: list[Fault] = []
     found = {words: some for words, find in finders.items() if (some := find(entries, faults))}
-    if not found:
-        refuse_faults(faults)
+    if not found and not faults:
         raise InputError(
             f"{root}: no song found{where_songs_lie(root)}; expected {LAYOUTS[tracks]}"
         )
@@ -124,8 +130,8 @@ def survey(root: Path, tracks: bool) -> Survey:
     for song in (song for of_layout in found.values() for song in of_layout):
         if songs.setdefault(song.name, song) is not song:
             words = f"{song.name!r} is the name of two songs; rename one"
-            faults.append(Fault("two songs of one name", root, words))
-    return Survey(" and ".join(found), list(songs.values()), faults)
+            faults.append(Fault("two songs of one name", root, words, song.name))
+    return Survey(" and ".join(found) or "no song can be read", list(songs.values()), faults)
 
 
 def where_songs_lie(root: Path) -> str:
@@ -169,13 +175,14 @@ def audio_files(folder: Path) -> list[Path]:
     )
 
 
-def listed_audio(folder: Path, faults: list[Fault]) -> list[Path]:
-    """What `audio_files` finds. A folder that cannot be listed is a fault, and counts as empty."""
+def listed_audio(folder: Path, faults: list[Fault], song: str | None = None) -> list[Path]:
+    """What `audio_files` finds. A folder that cannot be listed is a fault, of `song` where it is
+    that song's alone, and counts as empty."""
     try:
         return audio_files(folder)
     except OSError as error:
         words = f"cannot be listed ({error.strerror}); check its rights"
-        faults.append(Fault("unreadable folder", folder, words))
+        faults.append(Fault("unreadable folder", folder, words, song))
         return []
 
 
@@ -210,20 +217,21 @@ def stem_files(folder: Path) -> list[StemFile]:
 def listed_stems(folder: Path, faults: list[Fault]) -> list[StemFile]:
     """What `stem_files` finds; two files of one stem are a fault."""
     found: dict[str, list[Path]] = {}
-    for path in listed_audio(folder, faults):
+    for path in listed_audio(folder, faults, folder.name):
         if path.stem.lower() in (*CLASSES, MIXTURE):
             found.setdefault(path.stem.lower(), []).append(path)
     for paths in found.values():
         paths.sort(key=lambda path: AUDIO_SUFFIXES.index(path.suffix.lower()))
-        faults += [both(folder, paths[0].name, path.name) for path in paths[1:]]
+        faults += [both(folder, paths[0].name, path.name, folder.name) for path in paths[1:]]
     files = [StemFile(name, (name,), found[name][0]) for name in CLASSES if name in found]
     if files and MIXTURE in found:
         files.append(StemFile(MIXTURE, (), found[MIXTURE][0]))
     return files
 
 
-def both(folder: Path, first: object, second: object) -> Fault:
-    return Fault("two files of one stem", folder, f"both {first} and {second}; keep one of them")
+def both(folder: Path, first: object, second: object, song: str) -> Fault:
+    words = f"both {first} and {second}; keep one of them"
+    return Fault("two files of one stem", folder, words, song)
 
 
 def songs_of_streams(entries: list[Path], faults: list[Fault]) -> list[SongFiles]:
@@ -239,20 +247,24 @@ def songs_of_streams(entries: list[Path], faults: list[Fault]) -> list[SongFiles
 
 
 def songs_of_classes(entries: list[Path], faults: list[Fault]) -> list[SongFiles]:
-    """The songs in class folders. Files of the same name in several folders are one song; so are
-    files named `<song>__<stem>`, as refining lays them out."""
+    """The songs in class folders. Files of the same name in several folders are one song, whatever
+    the Unicode form of the name; so are files named `<song>__<stem>`, as refining lays them out."""
     songs: dict[str, dict[str, StemFile]] = {}
     for folder in entries:
         label = label_set_of(folder.name) if is_class_folder(folder) else None
         if label is None:
             continue
+        named: list[tuple[Path, str, str]] = []
         for path in listed_audio(folder, faults):
             song, _, name = path.stem.rpartition("__")
             if not song or not label_set_of(name):
                 song, name = path.stem, label_words(label)
-            files = songs.setdefault(song, {})
+            named.append((path, song, name))
+        met = met_names((song for _, song, _ in named), songs)
+        for path, song, name in named:
+            files = songs.setdefault(met.get(song, song), {})
             if name in files:
-                faults.append(both(folder, files[name].path, path))
+                faults.append(both(folder, files[name].path, path, met.get(song, song)))
                 continue
             files[name] = StemFile(name, label, path)
     return [SongFiles(song, tuple(files.values())) for song, files in sorted(songs.items())]
@@ -281,13 +293,14 @@ def listed_tracks(folder: Path, faults: list[Fault]) -> list[StemFile]:
     if not place.is_dir():
         return []
     found: dict[str, StemFile] = {}
-    for path in listed_audio(place, faults):
+    for path in listed_audio(place, faults, folder.name):
         name, separator, _ = path.stem.partition("__")
         if not separator or name.lower() not in CLASSES:
             words = f"name it <class>__<instrument>{path.suffix}, the class one of "
-            faults.append(Fault("track of no class", path, words + ", ".join(CLASSES)))
+            words += ", ".join(CLASSES)
+            faults.append(Fault("track of no class", path, words, folder.name))
         elif path.stem in found:
-            faults.append(both(place, found[path.stem].path.name, path.name))
+            faults.append(both(place, found[path.stem].path.name, path.name, folder.name))
         else:
             found[path.stem] = StemFile(path.stem, (name.lower(),), path)
     return list(found.values())

@@ -11,7 +11,7 @@ from torch import Tensor
 @dataclass
 class History:
     """The steps of a training so far: the loss of each, and the sums of their seconds and of their
-    seconds for data.
+    seconds for data. `resumed_at` are the seconds of those before the training was last resumed.
 
     A checkpoint of an earlier version has none; then only the steps since it are counted.
     """
@@ -19,6 +19,7 @@ class History:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     data_seconds: float = 0.0
+    resumed_at: float = 0.0
 
     def add(self, losses: list[float], seconds: float, data_seconds: float) -> None:
         """Adds steps with the mean time of one, and its mean time for data."""
@@ -47,6 +48,7 @@ def history_of(state: Any) -> History:
         losses, seconds = state["losses"].tolist(), state["seconds"].tolist()
         if not all(map(math.isfinite, [*losses, *seconds])):
             raise ValueError("losses or times that are not finite")
-        return History(losses, *seconds)
+        in_all, for_data = seconds
+        return History(losses, in_all, for_data, resumed_at=in_all)
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError("no losses and times") from error

@@ -31,7 +31,14 @@ ENVIRONMENT = {
     # A checkpoint after each step, so that a kill may fall into the writing of one.
     "SELFREFINE_CHECKPOINT_SECONDS": "0",
 }
-TIMED = ("step_seconds", "data_share", "flops_per_second", "peak_flops_per_second", "memory_bytes")
+TIMED = (
+    "step_seconds",
+    "data_share",
+    "flops_per_second",
+    "peak_flops_per_second",
+    "memory_bytes",
+    "resumed_at_seconds",
+)
 """What a result says of the machine's speed, which no two runs share."""
 ABOUT = ("done.json", "verified.json", "lock", "error.log")
 """Files of a stage's folder that are not what it computed; done.json is compared in parts."""
