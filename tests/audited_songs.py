@@ -31,6 +31,8 @@ HOSTILE = (
     "line\nbreak,comma",
     "carriage\rreturn",
     "x" * 240,
+    "=1+1",
+    "'=quoted",
     os.fsdecode(b"latin \xe9\xff"),
 )
 

@@ -16,6 +16,7 @@ import pytest
 
 from selfrefine.app.audit_page.page import AuditedStem, write_audit
 from selfrefine.app.labels_table import labels_text, read_labels
+from selfrefine.files.table import unguarded
 from tests.audited_songs import HOSTILE, Refined, audit_of, decision_of, refined_folder, shown
 from tests.chromium import BINARY, Page
 
@@ -82,7 +83,8 @@ def downloaded(page: Page) -> bytes:
 
 def rows_in(table: bytes) -> list[dict[str, str]]:
     text = table.decode("utf-8-sig", errors="surrogateescape")
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return [{name: unguarded(cell) for name, cell in row.items()} for row in rows]
 
 
 def looks(page: Page) -> dict[str, Any]:
