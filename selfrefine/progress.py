@@ -59,7 +59,12 @@ def noted_once(note: Note) -> Iterator[Note]:
     heard: Counter[str] = Counter()
     yield lambda sentence: heard.update([sentence])
     for sentence, files in heard.items():
-        note(f"{files} {'file' if files == 1 else 'files'}: {sentence}")
+        note(f"{counted(files, 'file')}: {sentence}")
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: "1 song", "3 songs"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def duration(seconds: float) -> str:

@@ -216,7 +216,7 @@ def test_songs_are_corrupted_past_a_bad_one_as_they_are_without_it(
     path.write_bytes(audio)
     answer = ask(capsys, *words, tmp_path / "out")
     assert (answer.code, answer.err) == (0, "")
-    assert "3 songs were corrupted before" in answer.out
+    assert "passed over, since corrupted before: 3 songs" in answer.out
     assert tree(tmp_path / "out") == expected
     other = ask(capsys, *words, tmp_path / "out", "--seed", 1)
     assert_refused(other, "none of 4 songs", "was made with other seed or songs", "delete it")
@@ -242,7 +242,7 @@ def test_a_silent_stem_is_not_counted_as_wrong(
     words = ("--rate", 0, "--swap-rate", 0, "--bleed-rate", 0, "--out", tmp_path / "out")
     answer = ask(capsys, "corrupt", tmp_path / "in", *words)
     assert "0 of 8 stems" in answer.out
-    assert "1 are silent" in answer.out
+    assert "1 stem silent" in answer.out
     with (tmp_path / "out" / "truth.csv").open(newline="", encoding="utf-8-sig") as file:
         silent = [row["given"] for row in csv.DictReader(file) if not row["true_label"]]
     assert silent == ["bass"]

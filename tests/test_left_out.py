@@ -85,7 +85,7 @@ def test_a_data_set_that_lies_deeper_is_pointed_to(
 ) -> None:
     write_songs(tmp_path / "in" / "data", 3, 0.2)
     answer = ask(capsys, "check-data", tmp_path / "in")
-    assert_refused(answer, "no song found; 3 songs lie in", str(tmp_path / "in" / "data"))
+    assert_refused(answer, "no song found; 3 songs in", str(tmp_path / "in" / "data"))
 
 
 def test_links_to_nowhere_are_unreadable_stems(

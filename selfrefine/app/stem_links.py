@@ -11,7 +11,7 @@ from selfrefine.files.audio_file import write_wav
 from selfrefine.files.completeness import refuse_absent
 from selfrefine.files.layouts import StemFile
 from selfrefine.files.stem_mp4 import decode_stream
-from selfrefine.progress import Note
+from selfrefine.progress import Note, counted
 
 DROPPED = "dropped"
 LONGEST_NAME = 200
@@ -60,7 +60,7 @@ def link_stems(
                 unlinked += 1
         paths[song, file.name] = target
     if unlinked:
-        note(f"{unlinked} stems are copied: this file system takes no links")
+        note(f"copied, since this file system takes no links: {counted(unlinked, 'stem')}")
     return paths
 
 

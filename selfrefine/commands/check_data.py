@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfrefine.errors import printable
+from selfrefine.progress import counted
 
 if TYPE_CHECKING:
     from selfrefine.app.inspection import Inspection
@@ -72,7 +73,7 @@ def print_table(folder: Path, inspection: "Inspection") -> None:
     print(f"{printable(str(folder))}: {inspection.layout}")
     print(f"{'':44s}" + "".join(f"{name:>8s}" for name in CLASSES))
     for split, songs in inspection.songs.items():
-        words = f"{split + ', ' if split else ''}{len(songs)} songs"
+        words = f"{split + ', ' if split else ''}{counted(len(songs), 'song')}"
         for kept, what in ((False, "hours"), (True, "hours after silence removal")):
             hours = [inspection.seconds(split, name, kept) / 3600 for name in CLASSES]
             print(f"{words + ': ' + what:44s}" + "".join(f"{value:8.3f}" for value in hours))

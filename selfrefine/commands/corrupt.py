@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from selfrefine.commands.numbers import seed
 from selfrefine.errors import InputError
+from selfrefine.progress import counted
 
 if TYPE_CHECKING:
     from selfrefine.clips.truth import Piece, StemTruth
@@ -102,12 +103,12 @@ def print_noise(
     from selfrefine.clips.truth import TRUTH_FLOOR_DB
 
     if passed_over:
-        print(f"{passed_over} songs were corrupted before and are passed over")
+        print(f"passed over, since corrupted before: {counted(passed_over, 'song')}")
     labels = [(truth.given, truth.label(TRUTH_FLOOR_DB)) for truth in truths]
     wrong = sum(label not in ((), (given,)) for given, label in labels)
     print(f"{wrong} of {len(truths)} stems in {out} do not hold what their name says")
     if silent := sum(not label for _, label in labels):
-        print(f"{silent} are silent")
+        print(f"{counted(silent, 'stem')} silent")
     if with_stretches:
         held: dict[tuple[str, str], set[tuple[str, ...]]] = {}
         for piece in pieces:

@@ -94,10 +94,12 @@ def median_words(songs: int) -> str:
 def note_pairing(pairing: "Pairing", note: "Note") -> None:
     """Notes what is not scored though nothing failed, and the files that are made stereo."""
     from selfrefine.app.evaluate_folders import mono_among_stereo
+    from selfrefine.progress import counted
 
     if pairing.passed_over:
         names = ", ".join(pairing.passed_over)
-        note(f"{len(pairing.passed_over)} songs have stems of several classes only: {names}")
+        number = counted(len(pairing.passed_over), "song")
+        note(f"not scored, since no stem is of one class: {number}: {names}")
     for path in pairing.unmatched:
         note(f"{path}: estimates of no song among the references")
     for pairs in pairing.pairs.values():

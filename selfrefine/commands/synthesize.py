@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from selfrefine.band import play_songs
     from selfrefine.errors import InputError
     from selfrefine.files.temporary_folder import use_own_temporary_folder
+    from selfrefine.progress import counted
 
     if not 1 <= args.songs <= MOST_SONGS:
         raise InputError(f"--songs {args.songs}: ask for 1 to {MOST_SONGS}")
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             folder = args.out / f"Band {args.domain} - {number:03d}"
             write_tracks_and_stems(folder, tracks, args.sample_rate)
             bar.count(number - args.first + 1, args.songs)
-    print(f"{args.songs} songs of {args.seconds:g} s in {args.out}")
+    print(f"{counted(args.songs, 'song')} of {args.seconds:g} s in {args.out}")
     return 0
 
 

@@ -21,6 +21,7 @@ from selfrefine.files.audio_file import AUDIO_SUFFIXES
 from selfrefine.files.completeness import refuse_absent
 from selfrefine.files.names import met_names
 from selfrefine.files.stem_mp4 import STEM_MP4, STREAMS
+from selfrefine.progress import counted
 
 FINGERPRINT_BYTES = 65536
 MIXTURE = "mixture"
@@ -144,7 +145,7 @@ def where_songs_lie(root: Path) -> str:
         return ""
     place, number = places.most_common(1)[0]
     others = f", and others in {len(places) - 1} more folders" if len(places) > 1 else ""
-    return f"; {number} songs lie in {place}{others}: give that folder"
+    return f"; {counted(number, 'song')} in {place}{others}: give that folder"
 
 
 def split_folders(root: Path) -> list[Path]:
