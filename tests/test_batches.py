@@ -105,7 +105,7 @@ def test_no_song_that_can_be_scored_is_an_error(
     soundfile.write(tmp_path / "sets/drums+other/song0__drums.wav", tone(300.0, 2.0).T, RATE)
     answer = ask(capsys, "evaluate", tmp_path / "sets", scored[1])
     assert_refused(answer, "no song has a stem of one class")
-    assert "several classes only: song0" in answer.err
+    assert "each stem has several classes: 1 song: song0" in answer.err
     (tmp_path / "sets" / "bass").mkdir()
     soundfile.write(tmp_path / "sets/bass/song1__bass.wav", tone(300.0, 2.0).T, RATE)
     write_song(tmp_path / "third" / "song1", 1, 2.0)

@@ -108,8 +108,9 @@ def test_a_symlink_loop_is_no_trap(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "in" / "Artist 0 - Title" / "bass.wav").unlink()
     (tmp_path / "in" / "Artist 0 - Title" / "bass.wav").symlink_to("bass.wav")
     answer = ask(capsys, "check-data", tmp_path / "in")
-    assert answer.code == 0
+    assert answer.code == 1
     assert "2 songs" in answer.out
+    assert "! unreadable: 1\n    Artist 0 - Title/bass" in answer.out
 
 
 @pytest.mark.parametrize("command", ["synthesize", "corrupt"])

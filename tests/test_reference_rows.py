@@ -200,6 +200,8 @@ def small_store(root: Path, stage: Relabelled) -> Store:
         for name, values in zip(STEMS, OUTPUTS, strict=True)
     ]
     write_probabilities(store.folder(stage.probabilities) / "probabilities.csv", rows)
+    for finished in (stems, stems.songs, stage.probabilities):
+        store.finish(finished, {"stems": len(STEMS)}, {})
     return store
 
 

@@ -83,6 +83,7 @@ def test_a_training_that_was_killed_twice_reports_what_an_unbroken_one_does(
     killed = train(tone_stems, settings, tmp_path / "killed")
     assert killed == whole
     assert killed.history.final_loss() == whole.history.losses[-1]
+    assert (whole.history.resumed_at, killed.history.resumed_at) == (0.0, sum(range(4)))
 
 
 def test_a_training_that_was_killed_after_its_last_step_reports_all_of_them(

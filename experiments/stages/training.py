@@ -139,10 +139,14 @@ def inspection(work: Work, measure: "Callable[[AudioSet], Metric]") -> "Inspect 
     from experiments.trainings.watching import Watcher
     from selfrefine.clips.audio_set import open_audio_set
 
-    if work.watched_with is None:
+    songs = work.watched_with
+    if songs is None:
         return None
-    folder = work.store.finished(work.watched_with)
-    return Watcher(lambda: measure(open_audio_set(folder)), work.validated, work.progress.note).look
+
+    def measured() -> "Metric":
+        return measure(open_audio_set(work.store.finished(songs)))
+
+    return Watcher(measured, work.validated, work.progress.note).look
 
 
 def note_thin_classes(stems: "AudioSet", work: Work) -> None:

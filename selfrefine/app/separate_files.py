@@ -11,6 +11,7 @@ from selfrefine.app.separate_file import separate_file
 from selfrefine.errors import InputError
 from selfrefine.files.layouts import MIXTURE
 from selfrefine.files.names import common_form
+from selfrefine.files.special_file import refuse_special
 from selfrefine.models.model_file import load_separator
 from selfrefine.progress import Progress
 from selfrefine.training.device import prepare, training_device
@@ -76,5 +77,6 @@ def model_digest(model: Path) -> str:
 
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes. Raises OSError for a file that cannot be read."""
+    refuse_special(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

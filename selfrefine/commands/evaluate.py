@@ -99,7 +99,7 @@ def note_pairing(pairing: "Pairing", note: "Note") -> None:
     if pairing.passed_over:
         names = ", ".join(pairing.passed_over)
         number = counted(len(pairing.passed_over), "song")
-        note(f"not scored, since no stem is of one class: {number}: {names}")
+        note(f"passed over, since each stem has several classes: {number}: {names}")
     for path in pairing.unmatched:
         note(f"{path}: estimates of no song among the references")
     for pairs in pairing.pairs.values():

@@ -19,7 +19,7 @@ class History:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     data_seconds: float = 0.0
-    resumed_at: float = 0.0
+    resumed_at: float = field(default=0.0, compare=False)
 
     def add(self, losses: list[float], seconds: float, data_seconds: float) -> None:
         """Adds steps with the mean time of one, and its mean time for data."""

@@ -4,6 +4,7 @@ leaves with an unbroken run."""
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def killed_run(
 
     Each kind of stage gets the same share of the kills, and each kind of training
     `least_a_training` at least. A kill counts where the stage that it was meant for had begun and
-    was not done.
+    was not done. A stage that was done too early is deleted, and the next kill comes sooner.
     """
     stages = stages_of(targets)
     kinds = {kind(stage): stage for stage in stages.values()}
@@ -95,6 +96,8 @@ def killed_run(
     while (hit := run_until_kill(targets, broken, stages, left, seconds, chance)) is not None:
         stage = stages[hit]
         if Store(broken).done(stage):
+            seconds[hit] /= 2
+            shutil.rmtree(Store(broken).folder(stage))
             continue
         left[kind(stage)] -= 1
         found.landed[kind(stage)] += 1
