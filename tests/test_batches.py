@@ -111,7 +111,7 @@ def test_no_song_that_can_be_scored_is_an_error(
     write_song(tmp_path / "third" / "song1", 1, 2.0)
     answer = ask(capsys, "evaluate", tmp_path / "sets", tmp_path / "third", SDR_ALONE)
     assert answer.code == 0
-    assert "several classes only: song0" in answer.err
+    assert "each stem has several classes: 1 song: song0" in answer.err
 
 
 @pytest.mark.parametrize("side", [0, 1])
