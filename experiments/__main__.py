@@ -9,6 +9,7 @@ from experiments.commands import list_targets, plan, run, show
 from experiments.data import CHOICES
 from experiments.engine.counted_gpu import NAME
 from experiments.profiles import PROFILES
+from selfrefine.app.heartbeat import heartbeat
 from selfrefine.errors import InputError, printable
 
 
@@ -74,7 +75,8 @@ def main() -> int:
         asked = (args.targets, args.profile, args.data, args.store, args.seeds)
         match args.command:
             case "plan":
-                return plan(*asked, args.gpu, args.test)
+                with heartbeat("plan"):
+                    return plan(*asked, args.gpu, args.test)
             case "show":
                 return show(*asked, args.test)
         return run(*asked, args.workers, args.test)

@@ -13,7 +13,8 @@ from experiments.store import Store
 from reports.checks import refuse_bad_results
 from reports.exported import export, load_results
 from reports.results import Results, collect, outdated
-from selfrefine.errors import InputError, printable
+from selfrefine.app.heartbeat import heartbeat
+from selfrefine.errors import InputError, printable, system_words
 from selfrefine.optional import from_extra
 
 ALONE = ("export", "wandb-dashboard")
@@ -49,36 +50,48 @@ def main(words: list[str] | None = None) -> int:
         # A path may not be UTF-8; what is printed of it can be pasted.
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        with from_extra("reports", needed_by="python -m reports"):
-            from reports.writing import LISTENED, REPORTS, write_reports
-
-        args = parser(REPORTS).parse_args(words)
-        names = chosen(args.targets, REPORTS)
-        results = found_results(args)
-        if args.targets == ["export"]:
-            if args.to is None:
-                raise InputError("name a folder with --to, such as results/band-mini")
-            if not results.stages:
-                raise InputError(
-                    f"{args.store} holds no results of {results.name} to export; name another "
-                    "--store, --profile or --data"
-                )
-            export(results, args.to, LISTENED)
-            print(f"{len(results.stages)} stages' results written to {args.to}")
-            return 0
-        if args.targets == ["wandb-dashboard"]:
-            from reports.wandb_dashboard import update_dashboard
-
-            print(f"the dashboard is at {update_dashboard(results, args.output / results.name)}")
-            return 0
-        write_reports(names, results, args.output / results.name)
+        with heartbeat("reports"):
+            return report(words)
+    except OSError as error:
+        print(f"error: {printable(system_words(error))}", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
+
+
+def report(words: list[str] | None) -> int:
+    """Writes what the words of a command line name. Returns the exit code."""
+    with from_extra("reports", needed_by="python -m reports"):
+        from reports.writing import LISTENED, REPORTS, write_reports
+
+    args = parser(REPORTS).parse_args(words)
+    names = chosen(args.targets, REPORTS)
+    results = found_results(args)
+    if args.targets == ["export"]:
+        if args.to is None:
+            raise InputError("name a folder with --to, such as results/band-mini")
+        if not results.stages:
+            raise InputError(
+                f"{args.store} holds no results of {results.name} to export; name another "
+                "--store, --profile or --data"
+            )
+        export(results, args.to, LISTENED)
+        print(f"{len(results.stages)} stages' results written to {args.to}")
+        return 0
+    if args.targets == ["wandb-dashboard"]:
+        from reports.wandb_dashboard import update_dashboard
+
+        print(f"the dashboard is at {update_dashboard(results, args.output / results.name)}")
+        return 0
+    folder = args.output / results.name
+    try:
+        write_reports(names, results, folder)
     except OSError as error:
-        what = f"{error.filename or args.output}: {error.strerror or error}"
-        print(f"error: {printable(what)}; name another folder with --output", file=sys.stderr)
-        return 2
+        raise InputError(
+            f"{error.filename or folder}: {error.strerror or error}; name another folder with "
+            "--output"
+        ) from error
     return 0
 
 

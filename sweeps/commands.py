@@ -11,9 +11,9 @@ from experiments.data import CHOICES
 from experiments.engine.runner import tell
 from experiments.profiles import profile_named
 from experiments.store import Store
+from selfrefine.app.heartbeat import heartbeat
 from selfrefine.errors import InputError
 from sweeps.freeze import freeze_text
-from sweeps.meanwhile import told_meanwhile
 from sweeps.objectives import OBJECTIVES
 from sweeps.parameters import PARAMETERS
 from sweeps.storage import default_url, existing_study, if_reachable, open_study, optuna_word
@@ -111,7 +111,7 @@ def run(
         study = open_study(bound, place.url)
         compute = computing(bound, store, workers)
         wanted = trials or bound.study.trials
-        with if_reachable(place.url), told_meanwhile(bound.label):
+        with if_reachable(place.url), heartbeat(bound.label):
             before = given_up(study)
             failures = run_study(study, bound, store, compute, wanted, seed, workers)
             lost = {number: why for number, why in given_up(study).items() if number not in before}
@@ -151,7 +151,7 @@ def show_study(bounds: list[Bound], place: StudyPlace, output: Path) -> int:
             missing.append(str(error))
             continue
         folder = output / f"{bound.data}-{bound.profile.name}" / "sweeps"
-        with told_meanwhile(f"showing {bound.label}"):
+        with heartbeat(f"showing {bound.label}"):
             page = write_page(bound, study, store, folder)
         print(f"\n{bound.label}: {bound.study.judged_by.meaning}")
         print(best_frame(study).to_markdown(index=False, floatfmt=".4g"))

@@ -14,7 +14,6 @@ from experiments.profiles import PROFILES
 from experiments.store import Store
 from selfrefine.errors import InputError
 from sweeps.__main__ import main
-from sweeps.meanwhile import told_meanwhile
 from sweeps.objectives import objective_value
 from sweeps.storage import open_study, sqlite_file, sqlite_url
 from sweeps.studies import STUDIES, Bound
@@ -294,13 +293,3 @@ def test_a_result_that_is_no_number_is_no_value(result: dict[str, object], tmp_p
     store.finish(stage, result, {"seconds": 1.0})
     with pytest.raises(InputError, match=f"{store.folder(stage)}: the sdr is .*run again"):
         objective_value(REFINING.study.judged_by, stage, store)
-
-
-def test_long_work_says_that_it_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sweeps.meanwhile.QUIET_SECONDS", 0.01)
-    said = ""
-    with told_meanwhile("a study"):
-        while said.count("a study: goes on, 0 s so far\n") < 2:
-            said += capsys.readouterr().err
