@@ -19,7 +19,14 @@ from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError, system_words
 from selfrefine.files.atomic import write_text
 from selfrefine.files.header import Header, read_header
-from selfrefine.files.layouts import SongFiles, StemFile, audio_files, refuse_faults, survey
+from selfrefine.files.layouts import (
+    SongFiles,
+    StemFile,
+    audio_files,
+    listed_audio,
+    refuse_faults,
+    survey,
+)
 from selfrefine.files.names import met_names
 from selfrefine.files.streamed_stems import StreamedStems, streamed_stems
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, silent_sources, track_sdr
@@ -116,7 +123,7 @@ def paired_songs(references: Path, estimates: Path) -> Pairing:
         except OSError as error:
             failed[song.name] = system_words(error)
     unmatched = [path for name, path in folders.items() if name not in met.values()]
-    found.unmatched.extend(path for path in unmatched if audio_files(path))
+    found.unmatched.extend(path for path in unmatched if listed_audio(path, []))
     return found
 
 

@@ -13,9 +13,9 @@ from selfrefine.errors import InputError
 from selfrefine.files.audio_file import write_wav
 from selfrefine.files.header import read_header
 from selfrefine.files.layouts import (
-    TRACKS,
     Fault,
     SongFiles,
+    has_tracks,
     listed_stems,
     refuse_faults,
     survey,
@@ -30,9 +30,9 @@ def songs_to_corrupt(root: Path) -> dict[str, SongFiles | Fault]:
     for a folder that is no data set."""
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; check the path")
-    has_tracks = any((folder / TRACKS).is_dir() for folder in root.iterdir())
-    surveys = [survey(root, tracks=True)] if has_tracks else []
-    if not has_tracks or any(listed_stems(f, []) for f in root.iterdir() if f.is_dir()):
+    tracks = any(map(has_tracks, root.iterdir()))
+    surveys = [survey(root, tracks=True)] if tracks else []
+    if not tracks or any(listed_stems(f, []) for f in root.iterdir() if f.is_dir()):
         surveys.insert(0, survey(root, tracks=False))
     faults = [fault for found in surveys for fault in found.faults]
     refuse_faults([fault for fault in faults if fault.song is None])

@@ -136,7 +136,10 @@ def survey(root: Path, tracks: bool) -> Survey:
 
 
 def where_songs_lie(root: Path) -> str:
-    """A hint for a folder without songs: the splits in it, or where stems lie deeper."""
+    """A hint for a folder without songs: the splits in it, instrument tracks, or where stems lie
+    deeper."""
+    if any(map(has_tracks, root.iterdir())):
+        return "; selfrefine corrupt makes stems of instrument tracks"
     if splits := split_folders(root):
         return f"; did you mean its folder {' or '.join(folder.name for folder in splits)}?"
     songs = {path.parent for path in deep_audio(root) if path.stem.lower() in CLASSES}
@@ -279,6 +282,11 @@ def songs_of_tracks(entries: list[Path], faults: list[Fault]) -> list[SongFiles]
     ]
 
 
+def has_tracks(folder: Path) -> bool:
+    """Whether a song's folder has instrument tracks; False for one that cannot be listed."""
+    return os.path.isdir(folder / TRACKS)
+
+
 def track_files(folder: Path) -> list[StemFile]:
     """A song folder's instrument tracks; empty where it has none. Raises InputError for a track
     that is named by no class, or there twice."""
@@ -291,7 +299,10 @@ def track_files(folder: Path) -> list[StemFile]:
 def listed_tracks(folder: Path, faults: list[Fault]) -> list[StemFile]:
     """What `track_files` finds; a track that is named by no class, or there twice, is a fault."""
     place = folder / TRACKS
-    if not place.is_dir():
+    if not has_tracks(folder):
+        if folder.is_dir():
+            # A folder that cannot be listed may have some.
+            listed_audio(folder, faults, folder.name)
         return []
     found: dict[str, StemFile] = {}
     for path in listed_audio(place, faults, folder.name):
