@@ -251,8 +251,11 @@ def test_a_killed_stage_resumes_to_the_same_weights(smoke: Path, tmp_path: Path)
     again = command("experiments", *words[2:], "--store", str(copied), "--workers", "1")
     assert again.returncode == 0, again.stderr
     assert (folder / "model.pt").read_bytes() == whole
-    result = json.loads((folder / "done.json").read_text())["result"]
+    record = store.record(stage)
+    result = record["result"]
     assert (result["loss"], result["steps"]) == (before["loss"], before["steps"])
+    trained = result["step_seconds"] * result["steps"]
+    assert 0 < result["resumed_at_seconds"] <= trained <= record["run"]["seconds"]
 
 
 @pytest.mark.slow
