@@ -8,6 +8,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A GPU that happens to be there is for tests marked `gpu`.
 os.environ["SELFREFINE_DEVICE"] = "cpu"
 
+import fcntl
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,6 +59,31 @@ def tone_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tone_classifier import train_tone_classifier
 
     return train_tone_classifier(tmp_path_factory.mktemp("tone-classifier"))
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which everything was run at the smoke profile, with tracking. Test processes share
+    it, so that what would change it takes a copy."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    store, done = place / "smoke", place / "smoke.done"
+    with (place / "smoke.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            words = ["experiments", "run", "all", "--profile", "smoke", "--store", str(store)]
+            ran = subprocess.run(
+                [sys.executable, "-m", *words],
+                cwd=Path(__file__).parent.parent,
+                env={**os.environ, "WANDB_MODE": "offline"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ran.returncode == 0, ran.stderr
+            done.touch()
+    return store
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,6 +1,7 @@
 """A sample of the campaign of faults (`make faults` runs the whole)."""
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from experiments.store import Store
 from tests.faults.damage import damaged_files, fault_of
 from tests.faults.hostile_words import good_lines, hostile_lines, made_ground, made_word
-from tests.faults.kills import killed_run, unbroken_run
+from tests.faults.kills import killed_run
 from tests.faults.trial import tried
 
 TARGETS = ["table5/refined-0"]
@@ -20,10 +21,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = tmp_path_factory.mktemp("whole")
-    unbroken_run(TARGETS, store)
-    return store
+def whole(smoke: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(smoke, tmp_path_factory.mktemp("whole") / "runs")
 
 
 @pytest.mark.slow

@@ -52,26 +52,6 @@ def smoke_stages() -> list[Stage]:
     return closure([stage for _, stage in resolved_rows(["all"], smoke, "band").values()])
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which everything was run at the smoke profile."""
-    store = tmp_path_factory.mktemp("runs")
-    ran = command(
-        "experiments",
-        "run",
-        "all",
-        "--profile",
-        "smoke",
-        "--store",
-        str(store),
-        WANDB_MODE="offline",
-        # A checkpoint after every step would be a tenth of the time; other tests have that.
-        SELFREFINE_CHECKPOINT_SECONDS="20",
-    )
-    assert ran.returncode == 0, ran.stderr
-    return store
-
-
 @pytest.mark.slow
 def test_the_whole_chain_ends_in_a_table_of_fourteen_rows(smoke: Path, tmp_path: Path) -> None:
     output = str(tmp_path)
