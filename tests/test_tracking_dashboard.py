@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
+from experiments.profiles import PROFILES
 from experiments.registry import TABLES
+from experiments.stages.classifier import Classifier
+from experiments.stages.stage import closure
+from experiments.store import Store
+from experiments.targets import resolved_rows
 from selfrefine.classes import CLASSES
 from tests.tracked_stages import fill
 from tests.wandb_file import by_kind, history, items
@@ -126,6 +131,11 @@ def test_a_server_that_fails_is_named_with_the_local_page(tmp_path: Path) -> Non
 def test_every_panel_draws_what_the_runs_beside_it_log(smoke: Path, tmp_path: Path) -> None:
     """The runs are real: a study with its trial, and every row."""
     store = shutil.copytree(smoke, tmp_path / "runs")
+    # The trial trains the classifier that it refines by.
+    rows = resolved_rows(["table2/x-umx-psi-refined"], PROFILES["smoke"], "band")
+    for stage in closure([stage for _, stage in rows.values()]):
+        if isinstance(stage, Classifier):
+            shutil.rmtree(Store(store).folder(stage))
     words = ["sweeps", "run", "threshold-sdr", "--trials", "1", "--profile", "smoke"]
     ran = subprocess.run(
         [sys.executable, "-m", *words, "--store", str(store)],

@@ -23,6 +23,7 @@ from experiments.stages.stage import Stage, closure, describe, identity, kind
 from experiments.stages.training import Training
 from experiments.store import Store
 from experiments.targets import resolved_rows
+from experiments.trainings.validation import FILE as VALIDATION_SCORES
 from selfrefine.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +42,9 @@ TIMED = (
     "resumed_at_seconds",
 )
 """What a result says of the machine's speed, which no two runs share."""
-ABOUT = ("done.json", "verified.json", "lock", "error.log")
-"""Files of a stage's folder that are not what it computed; done.json is compared in parts."""
+ABOUT = ("done.json", "verified.json", "lock", "error.log", "wandb.json", VALIDATION_SCORES)
+"""Files of a stage's folder that are not what it computed; done.json is compared in parts. How
+often a training is watched depends on its time."""
 
 
 @dataclass
