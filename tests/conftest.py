@@ -103,6 +103,8 @@ def device_of_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts files with slow tests first. If a process began one last, all others would wait."""
+    """Puts files with slow tests first. If a process began one last, all others would wait. The
+    first of all makes the smoke run, so that no other file waits for it."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    sharing = [item.path for item in items if "smoke" in getattr(item, "fixturenames", ())]
+    items.sort(key=lambda item: (item.path not in sharing[:1], item.path not in slow))
