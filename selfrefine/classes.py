@@ -25,9 +25,9 @@ def label_from_words(words: str) -> LabelSet:
 
 
 def label_set_of(words: str) -> LabelSet | None:
-    """The label set that a person or a folder's name gives as `bass` or `Drums+bass`, in CLASSES'
+    """The label set that a person or a folder's name gives as `bass` or `Drums + bass`, in CLASSES'
     order; "" is the empty one. Returns None where one of the words is no class."""
-    parts = label_from_words(words.lower())
+    parts = [part.strip() for part in label_from_words(words.lower())]
     if not all(part in CLASSES for part in parts):
         return None
     return tuple(name for name in CLASSES if name in parts)

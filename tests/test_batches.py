@@ -133,7 +133,8 @@ def test_names_meet_in_any_unicode_form_but_never_two_in_one(
 ) -> None:
     names = {form: unicodedata.normalize(form, "Beyoncé") for form in ("NFC", "NFD")}
     write_song(tmp_path / "ref" / names["NFD"], 0, 2.0)
-    write_song(tmp_path / "est" / names["NFC"], 0, 2.0)
+    write_estimates(tmp_path / "est", tmp_path / "ref" / names["NFD"], 0)
+    (tmp_path / "est" / names["NFD"]).rename(tmp_path / "est" / names["NFC"])
     answer = ask(capsys, "evaluate", tmp_path / "ref", tmp_path / "est", SDR_ALONE)
     assert (answer.code, answer.err) == (0, "")
     # With a song of either form, each one has its own estimates, or none.
@@ -309,3 +310,65 @@ def test_a_song_of_six_channels_is_separated_as_its_stereo_is(
         np.testing.assert_allclose(
             folded[inside], stereo[inside], atol=1e-4 if ending == "wav" else 0.02
         )
+
+
+def test_the_truth_in_an_output_is_of_all_songs_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path / "in", 3, 1.0)
+    words = ("corrupt", tmp_path / "in", "--rate", 0, "--swap-rate", 0.9, "--out", tmp_path / "out")
+    assert ask(capsys, *words).code == 0
+    before = read_truth(tmp_path / "out" / "truth.csv")
+    # The new song is the first, so that the numbers of the others change, and their seeds.
+    write_song(tmp_path / "in" / "A new song", 5, 1.0)
+    answer = ask(capsys, *words)
+    assert answer.code == 1
+    assert "3 of 4 songs were not corrupted" in answer.err
+    after = read_truth(tmp_path / "out" / "truth.csv")
+    assert len(after) == 16
+    assert {key: label for key, label in after.items() if key in before} == before
+
+
+def test_songs_without_a_score_are_named_with_the_reason(
+    scored: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    references, estimates = scored
+    equal = estimates / "song0"
+    for path in (references / "song0").glob("*.wav"):
+        soundfile.write(equal / path.name, *soundfile.read(path))
+    silence = np.zeros((2 * RATE, 2))
+    soundfile.write(estimates / "song1" / "bass.wav", silence, RATE)
+    answer = ask(capsys, "evaluate", references, estimates, SDR_ALONE)
+    assert answer.code == 1
+    assert "song0: no frame can be scored: in each, an estimate is its reference" in answer.err
+    assert "song1: no frame can be scored: estimate bass silent throughout" in answer.err
+    assert "2 of 3 songs were not scored: song0, song1" in answer.err
+    assert "median of 1 song" in answer.out
+
+
+def test_estimates_of_another_length_are_named(
+    scored: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = scored[1] / "song1" / "drums.wav"
+    audio, rate = soundfile.read(path)
+    soundfile.write(path, audio[: round(1.2 * rate)], rate)
+    answer = ask(capsys, "evaluate", *scored, SDR_ALONE)
+    assert answer.code == 0
+    assert f"{path}: lasts 1.20 s, its reference 2.00 s" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_stems_are_named_after_the_folder_where_the_path_only_points_there(
+    tmp_path: Path,
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "Song" / "stems").mkdir(parents=True)
+    for name in ("Song/mixture.wav", "...wav"):
+        soundfile.write(tmp_path / name, tone(200.0, 1.0).T, RATE, format="WAV")
+    monkeypatch.chdir(tmp_path / "Song" / "stems")
+    words = ("separate", "../mixture.wav", "../../...wav", "--model", model, "--out", "out")
+    answer = ask(capsys, *words)
+    assert answer.code == 0, answer.err
+    assert sorted(path.name for path in Path("out").iterdir()) == ["...wav", "Song"]

@@ -15,6 +15,7 @@ from selfrefine.errors import InputError
 from selfrefine.files.audio_file import decode
 from selfrefine.files.header import read_header
 from selfrefine.files.layouts import StemFile
+from selfrefine.files.streamed_stems import streamed_stems
 from tests.conftest import tone
 
 RATE = 48000
@@ -255,3 +256,49 @@ def test_without_ffmpeg_what_needs_it_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=rf"a\.{suffix}: needs ffmpeg"):
         decode(path)
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+@pytest.mark.parametrize("suffix", ["tta", "wv", "mka"])
+def test_a_half_file_of_a_format_of_ffmpeg_is_refused(suffix: str, tmp_path: Path) -> None:
+    source, path = written(tmp_path, "a.wav"), tmp_path / f"a.{suffix}"
+    words = ["ffmpeg", "-v", "error", "-i", str(source), str(path)]
+    if subprocess.run(words).returncode:
+        pytest.skip(f"this ffmpeg writes no {suffix}")
+    assert samples_of(path)[0] == pytest.approx(SAMPLES, abs=4096)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=rf"a\.{suffix}: (truncated|cannot be decoded)"):
+        decode(path)
+
+
+def test_joined_ogg_streams_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.ogg")
+    other = tmp_path / "b.ogg"
+    shutil.copy(path, other)
+    path = written(tmp_path, "a.ogg")
+    path.write_bytes(other.read_bytes() + path.read_bytes())
+    with pytest.raises(InputError, match="several Ogg streams"):
+        decode(path)
+
+
+def test_zeros_after_a_flac_are_no_damage_however_it_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.flac")
+    path.write_bytes(path.read_bytes() + bytes(2000))
+    whole, _ = decode(path)
+    stem = StemFile("", (), path)
+    with streamed_stems([(stem, read_header(stem))], "float32") as streamed:
+        found = streamed[..., : 2 * SAMPLES]
+    np.testing.assert_array_equal(found[0], whole)
+
+
+@pytest.mark.parametrize("peak", [1e19, np.inf, np.nan])
+def test_samples_far_beyond_full_scale_are_refused(peak: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    audio = tone(300.0, 1.0).T.copy()
+    audio[100, 1] = peak
+    soundfile.write(path, audio, RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match="not finite, or far beyond full scale"):
+        decode(path)
+    soundfile.write(path, tone(300.0, 1.0).T * 2.0**31, RATE, subtype="FLOAT")
+    assert np.abs(decode(path)[0]).max() == pytest.approx(2.0**29, rel=1e-3)

@@ -137,3 +137,12 @@ def test_files_of_class_folders_are_one_song_in_any_form_of_its_name(tmp_path: P
     soundfile.write(tmp_path / "drums" / f"{forms[0]}.wav", stem("drums", 1, 0.1), RATE)
     songs = {song.name: len(song.files) for song in find_songs(tmp_path, tracks=False)}
     assert songs == {forms[0]: 2, forms[1]: 1}
+
+
+def test_two_truths_of_a_stem_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text("song,given,true_label\na,bass,bass\na,bass,bass\n")
+    assert read_truth(path) == {("a", "bass"): ("bass",)}
+    path.write_text("song,given,true_label\na,bass,bass\na,bass,drums\n")
+    with pytest.raises(InputError, match="line 3: a second truth of bass of a"):
+        read_truth(path)

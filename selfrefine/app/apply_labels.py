@@ -65,10 +65,14 @@ def apply_labels(table: Path, out: Path, source: Path | None, copy: bool, note: 
     laid_out = {word: label for word, label in labels.items() if label or word in usable}
     before = table_before(table, out)
     earlier = labels_in(before, list(stems)) if before else labels
+    # Read before anything is changed, since it may fail.
+    text = table.read_bytes()
+    kept_table = out / "labels.csv"
+    text_before = kept_table.read_bytes() if kept_table.exists() else text
     lay_out_stems(
         [(*stems[word], label) for word, label in laid_out.items()], out / "stems", copy, note
     )
-    keep_table(table, out)
+    keep_table(text, text_before, out)
     changed = sum(label != earlier.get(word) for word, label in labels.items())
     return Applied(laid_out, len(labels) - len(laid_out), changed, before)
 
@@ -133,11 +137,9 @@ def labels_in(table: Path, files: list[str]) -> dict[str, LabelSet | None]:
     }
 
 
-def keep_table(table: Path, out: Path) -> None:
-    """Copies the table to `out/labels.csv`. A different table that was there is kept aside."""
+def keep_table(text: bytes, before: bytes, out: Path) -> None:
+    """Writes the table to `out/labels.csv`. A different one that was there is kept aside."""
     target = out / "labels.csv"
-    text = table.read_bytes()
-    before = target.read_bytes() if target.exists() else text
     if before != text:
         keep_aside(before, out)
     if before != text or not target.exists():

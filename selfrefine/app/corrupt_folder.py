@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from selfrefine.app.failures import Failures
 from selfrefine.app.finished_folder import MARK, UNFINISHED, finished_folder, is_finished
 from selfrefine.clips.corruption_on_disk import corrupt_song
 from selfrefine.clips.truth import Piece, StemTruth
@@ -19,7 +20,7 @@ TRUTH = "truth.json"
 made."""
 
 SongTruth = tuple[list[StemTruth], list[Piece]]
-"""What each stem of a song holds, as a whole and piece by piece."""
+"""What each stem of a song, or of several, holds, as a whole and piece by piece."""
 
 
 def was_begun(out: Path) -> bool:
@@ -29,9 +30,8 @@ def was_begun(out: Path) -> bool:
 
 def corrupted_song(
     song: SongFiles, out: Path, noise: Corruption, seed: list[int], note: Note
-) -> tuple[SongTruth, bool]:
-    """Makes a song's folder in `out`, unless it is there. Returns the truth, and whether the song
-    was made before.
+) -> bool:
+    """Makes a song's folder in `out`, unless it is there. Returns whether it was made before.
 
     Raises InputError for a song that cannot be read or is not clean, and for a folder that holds
     something else.
@@ -40,7 +40,7 @@ def corrupted_song(
     made_of = {"options": asdict(noise), "seed or songs": seed, "input": fingerprint([song])}
     made_of = json.loads(json.dumps(made_of))
     if is_finished(folder, made_of):
-        return read_song_truth(folder / TRUTH), True
+        return True
     with finished_folder(folder, made_of) as building:
         truths, pieces = corrupt_song(song, building, noise, seed, note)
         values: dict[str, Any] = {
@@ -48,7 +48,20 @@ def corrupted_song(
             "pieces": [asdict(piece) for piece in pieces],
         }
         write_json(building / TRUTH, values)
-    return (truths, pieces), False
+    return False
+
+
+def finished_truths(out: Path, failures: Failures) -> SongTruth:
+    """What the stems of all finished songs in `out` hold, also of songs that are no longer in the
+    input. A truth that cannot be read is a failure."""
+    truths: list[StemTruth] = []
+    pieces: list[Piece] = []
+    for mark in sorted(out.glob(f"*/{MARK}")):
+        with failures.caught(mark.parent.name):
+            of_song = read_song_truth(mark.parent / TRUTH)
+            truths += of_song[0]
+            pieces += of_song[1]
+    return truths, pieces
 
 
 def read_song_truth(path: Path) -> SongTruth:

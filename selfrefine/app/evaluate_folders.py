@@ -32,6 +32,9 @@ from selfrefine.files.streamed_stems import StreamedStems, streamed_stems
 from selfrefine.metrics.sdr import frame_sdr, median_over_tracks, silent_sources, track_sdr
 from selfrefine.optional import from_extra
 
+UNEQUAL_S = 0.5
+"""So much can an encoder and a decoder add to a signal, in s."""
+
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
 Pair = tuple[StemFile, StemFile]
@@ -51,6 +54,10 @@ class TrackScore:
     classes: tuple[str, ...]
     frames: dict[str, np.ndarray]
     silent: tuple[str, ...]
+
+    def is_scored(self) -> bool:
+        """Whether a frame has an SDR."""
+        return bool(np.isfinite(self.frames["SDR"]).any())
 
     def median(self, metric: str) -> np.ndarray:
         """dB per class, `(class,)`."""
@@ -105,7 +112,7 @@ def paired_songs(references: Path, estimates: Path) -> Pairing:
     if not estimates.is_dir():
         raise InputError(f"{estimates}: no such folder; check the path")
     folders = {path.name: path for path in sorted(estimates.iterdir()) if path.is_dir()}
-    met = met_names((song.name for song in songs), folders)
+    met = met_names([*(song.name for song in songs), *faults], folders)
     failed = {name: str(fault) for name, fault in faults.items()}
     found = Pairing({}, failed, [], [])
     for song in songs:
@@ -241,6 +248,18 @@ def mono_among_stereo(pairs: list[Pair]) -> list[Path]:
     return [file.path for file, count in zip(files, channels, strict=True) if count == 1]
 
 
+def unequal_lengths(pairs: list[Pair]) -> list[tuple[Path, float, float]]:
+    """The estimates that are longer or shorter than their references by UNEQUAL_S or more: each
+    with its length and the reference's, in s."""
+    found = []
+    for reference, estimate in pairs:
+        lengths = [read_header(file) for file in (estimate, reference)]
+        own, other = (header.samples / header.sample_rate for header in lengths)
+        if abs(own - other) >= UNEQUAL_S:
+            found.append((estimate.path, own, other))
+    return found
+
+
 def fitting_headers(pairs: list[Pair]) -> list[Header]:
     """Headers of all files, pair by pair. Mono fits stereo. Raises InputError where two do not fit
     together."""
@@ -294,7 +313,7 @@ def museval_frames(reference: np.ndarray, estimate: np.ndarray, rate: int) -> di
 
 def scored_songs(scores: list[TrackScore]) -> int:
     """How many songs have a scored frame."""
-    return sum(bool(np.isfinite(score.frames["SDR"]).any()) for score in scores)
+    return sum(score.is_scored() for score in scores)
 
 
 def median_scores(scores: list[TrackScore], metric: str) -> dict[str, float]:

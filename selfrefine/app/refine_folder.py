@@ -85,6 +85,9 @@ def refine_folder(order: RefineOrder, songs: list[SongFiles]) -> Refined:
     with ProgressBar() as bar:
         progress = bar.progress
         note_unused(order.source, songs, progress)
+        stems = sum(bool(file.label) for song in songs for file in song.files)
+        if truth and len(truth) < stems:
+            progress.note(f"{order.truth}: has the truth of {len(truth)} of {stems} stems")
         trimmed = trimmed_stems(songs, work, settings.sample_rate, progress)
         if order.resume:
             refuse_changed_samples(work / "stems")

@@ -20,7 +20,7 @@ from selfrefine.audio.loudness import stream_loudness
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import written_whole
-from selfrefine.files.audio_file import open_audio, openable, resample
+from selfrefine.files.audio_file import open_audio, openable, refuse_damaged_samples, resample
 from selfrefine.files.downmix import stereo_gains
 from selfrefine.files.ffmpeg_audio import StreamDecoder, is_for_ffmpeg
 from selfrefine.files.header import Header, read_header
@@ -178,8 +178,7 @@ def windows(path: Path, header: Header) -> Iterator[Window]:
             buffer = np.empty((size - kept.shape[1], header.channels), dtype=np.float32)
             block = decoder.read(out=buffer).T
             read += block.shape[1]
-            if not np.isfinite(block).all():
-                raise InputError(f"{path}: holds samples that are not finite; render it again")
+            refuse_damaged_samples(path, block)
             audio = np.concatenate([kept, two_channels(block, gains)], axis=1)
             last = read >= header.samples or audio.shape[1] < size
             if last and read < header.promised:

@@ -1,6 +1,7 @@
 """`selfrefine separate`: separates many files. Those that are done are passed over."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,9 @@ def separate_files(files: list[Path], out: Path, model: Path, bar: ProgressBar) 
 def output_name(path: Path) -> str:
     """The name of a file's output folder: its own, or that of its folder where the file is called
     mixture. A link is named as it is given, not by its target."""
-    return path.stem if path.stem.lower() != MIXTURE else path.absolute().parent.name
+    if path.stem.lower() == MIXTURE:
+        return Path(os.path.abspath(path)).parent.name
+    return path.stem if path.stem.strip(".") else path.name
 
 
 def model_digest(model: Path) -> str:

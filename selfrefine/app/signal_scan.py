@@ -17,7 +17,7 @@ from selfrefine.audio.silence import sounding_hops
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audibility import INAUDIBLE_DB, loudest_hop_db
 from selfrefine.errors import InputError
-from selfrefine.files.audio_file import open_audio
+from selfrefine.files.audio_file import DAMAGED_SAMPLES, LOUDEST, open_audio
 from selfrefine.files.ffmpeg_audio import decoded_by_ffmpeg, is_for_ffmpeg
 from selfrefine.files.header import Header
 from selfrefine.files.layouts import SongFiles, StemFile
@@ -83,8 +83,8 @@ class Scan:
         if self.read < self.header.promised:
             return SignalFacts(seconds, error="ends before its header says; copy it again")
         energies = self.energies()
-        if not np.isfinite(energies).all():
-            return SignalFacts(seconds, error="holds samples that are not finite; render it again")
+        if not np.isfinite(energies).all() or self.found[0] > LOUDEST * self.full_scale:
+            return SignalFacts(seconds, error=DAMAGED_SAMPLES)
         kept = kept_hops(energies)
         lengths = np.full(len(kept), self.hop)
         if len(kept):

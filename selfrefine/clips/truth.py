@@ -64,13 +64,16 @@ def write_truth(path: Path, truths: Iterable[StemTruth]) -> None:
 def read_truth(path: Path) -> Labels:
     """True label sets by (song, given label). That of a stem without any class is empty.
 
-    Raises InputError for words that are no label set, naming the line, and for a file that is no
-    such table or has no stem.
+    Raises InputError for words that are no label set and for a stem with two truths, naming the
+    line, and for a file that is no such table or has no stem.
     """
-    truth = {
-        (row["song"], row["given"]): true_label(path, line, row["true_label"])
-        for line, row in numbered_rows(path, ("song", "given", "true_label"))
-    }
+    truth: Labels = {}
+    for line, row in numbered_rows(path, ("song", "given", "true_label")):
+        key, label = (row["song"], row["given"]), true_label(path, line, row["true_label"])
+        if truth.setdefault(key, label) != label:
+            raise InputError(
+                f"{path}, line {line}: a second truth of {key[1]} of {key[0]}; keep one"
+            )
     if not truth:
         raise InputError(f"{path}: has no line below its heading; give the truth of some stems")
     return truth

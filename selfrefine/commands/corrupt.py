@@ -51,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from selfrefine.app.corrupt_folder import corrupted_song, was_begun
+    from selfrefine.app.corrupt_folder import corrupted_song, finished_truths, was_begun
     from selfrefine.app.failures import Failures
     from selfrefine.app.output_folder import make_output_folder
     from selfrefine.app.progress_bar import ProgressBar
     from selfrefine.clips.corruption_on_disk import songs_to_corrupt
-    from selfrefine.clips.truth import Piece, StemTruth, write_pieces, write_truth
+    from selfrefine.clips.truth import write_pieces, write_truth
     from selfrefine.files.layouts import Fault
     from selfrefine.settings import Corruption
 
@@ -69,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
     )
     songs = songs_to_corrupt(args.source)
     make_output_folder(args.out, args.source, keep=was_begun(args.out))
-    truths: list[StemTruth] = []
-    pieces: list[Piece] = []
     passed_over = 0
     with ProgressBar("corrupting", "song") as bar:
         failures = Failures("songs", "corrupted", len(songs), bar.note)
@@ -79,14 +77,10 @@ def run(args: argparse.Namespace) -> int:
                 if isinstance(song, Fault):
                     raise InputError(str(song))
                 # The seed of a song is its number among all, so that a bad song changes no other.
-                truth, was_made = corrupted_song(
-                    song, args.out, noise, [args.seed, number], bar.note
-                )
-                truths += truth[0]
-                pieces += truth[1]
-                passed_over += was_made
+                passed_over += corrupted_song(song, args.out, noise, [args.seed, number], bar.note)
             bar.count(number + 1, len(songs))
-    if truths:
+    if len(failures.reasons) < len(songs):
+        truths, pieces = finished_truths(args.out, failures)
         write_truth(args.out / "truth.csv", truths)
         write_pieces(args.out / "stretches.csv", pieces)
         print_noise(args.out, truths, pieces, passed_over, noise.misfiled_stretches > 0)

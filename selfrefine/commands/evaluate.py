@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
                 scores.append(score)
                 values = dict(zip(score.classes, score.median("SDR").tolist(), strict=True))
                 bar.print(table_row(song, values, width))
-                for silent in score.silent:
-                    bar.note(f"  {silent} is silent throughout: no frame can be scored")
+                if reason := unscored_reason(score):
+                    raise InputError(f"{song}: no frame can be scored: {reason}")
             bar.count(number, len(pairing.pairs))
     if scores:
         words = median_words(scored_songs(scores))
@@ -87,13 +87,22 @@ def run(args: argparse.Namespace) -> int:
     return failures.exit_code()
 
 
+def unscored_reason(score: "TrackScore") -> str:
+    """Why no frame of a song has an SDR, as museval computes it; "" where one has."""
+    if score.is_scored():
+        return ""
+    if score.silent:
+        return f"{', '.join(score.silent)} silent throughout"
+    return "in each, an estimate is its reference, or a signal is silent"
+
+
 def median_words(songs: int) -> str:
     return f"median of {songs} {'song' if songs == 1 else 'songs'}"
 
 
 def note_pairing(pairing: "Pairing", note: "Note") -> None:
     """Notes what is not scored though nothing failed, and the files that are made stereo."""
-    from selfrefine.app.evaluate_folders import mono_among_stereo
+    from selfrefine.app.evaluate_folders import mono_among_stereo, unequal_lengths
     from selfrefine.progress import counted
 
     if pairing.passed_over:
@@ -102,6 +111,12 @@ def note_pairing(pairing: "Pairing", note: "Note") -> None:
         note(f"passed over, since each stem has several classes: {number}: {names}")
     for path in pairing.unmatched:
         note(f"{path}: estimates of no song among the references")
+    for pairs in pairing.pairs.values():
+        for path, own, other in unequal_lengths(pairs):
+            note(
+                f"{path}: lasts {own:.2f} s, its reference {other:.2f} s; what is missing counts "
+                "as silence, what is beyond is left out"
+            )
     for pairs in pairing.pairs.values():
         for path in mono_among_stereo(pairs):
             note(f"{path}: mono beside stereo; scored as two equal channels")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -34,6 +35,25 @@ DECODED_AT_ONCE = 1 << 20
 EXACT_SUBTYPES = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 LOSSY_SLACK_S = 0.1
 """A file of a lossy format may end so much before its header says, in s."""
+LOUDEST = 1e10
+"""A sample beyond this is damage, where full scale is 1. 32-bit integers that were written as
+floats reach 2e9."""
+DAMAGED_SAMPLES = (
+    "holds samples that are not finite, or far beyond full scale; render it again or take it out"
+)
+
+
+class BoundedFile(soundfile.SoundFile):
+    """A file of which no more is asked than its header promises: FLAC's decoder takes what follows
+    the audio, such as zeros, for damage."""
+
+    def read(self, *args: Any, out: np.ndarray | None = None, **options: Any) -> np.ndarray:
+        if out is not None:
+            out = out[: max(0, self.frames - self.tell())]
+            if not len(out):
+                return out
+        found: np.ndarray = super().read(*args, out=out, **options)
+        return found
 
 
 def read_stereo(path: Path, sample_rate: int, note: Note) -> np.ndarray:
@@ -66,16 +86,20 @@ def decode(path: Path, note: Note = ignore) -> tuple[np.ndarray, int]:
     """A file's audio as float32 `(channel, sample)`, and its sample rate in Hz.
 
     Raises InputError for a file that is missing, empty, truncated, not audio, or holds samples that
-    are not finite.
+    are not finite or beyond LOUDEST.
     """
     audio, rate = decoded_by_ffmpeg(path) if is_for_ffmpeg(path) else decoded(path, note)
     if audio.shape[1] == 0:
         raise InputError(f"{path}: holds no samples; replace it or take it out of the folder")
-    if not np.isfinite(audio).all():
-        raise InputError(
-            f"{path}: holds samples that are not finite; render it again or take it out"
-        )
+    refuse_damaged_samples(path, audio)
     return audio, rate
+
+
+def refuse_damaged_samples(path: Path, audio: np.ndarray) -> None:
+    """Raises InputError for samples that are not finite, or beyond LOUDEST."""
+    # A comparison with NaN is never true.
+    if not np.abs(audio).max(initial=0.0) <= LOUDEST:
+        raise InputError(f"{path}: {DAMAGED_SAMPLES}")
 
 
 def decoded(path: Path, note: Note) -> tuple[np.ndarray, int]:
@@ -115,7 +139,7 @@ def open_audio(path: Path, note: Note = ignore) -> Iterator[soundfile.SoundFile]
             source: str | bytes | SplicedFile = openable(path)
             if splice is not None:
                 source = stack.enter_context(SplicedFile(path, splice.pieces))
-            file = stack.enter_context(soundfile.SoundFile(source))
+            file = stack.enter_context(BoundedFile(source))
             if file.samplerate not in SAMPLE_RATES or file.channels > MOST_CHANNELS:
                 raise InputError(
                     f"{path}: its header states {file.samplerate} Hz and {file.channels} channels, "

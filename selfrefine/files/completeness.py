@@ -37,7 +37,8 @@ def refuse_absent(path: Path) -> None:
         if path.is_symlink() and isinstance(error, FileNotFoundError):
             raise InputError(
                 f"{path}: points to {os.readlink(path)}, which is not there; fetch it (git annex "
-                "get, dvc pull) or take it out of the folder"
+                "get, dvc pull), lay it out again (selfrefine apply --source), or take it out of "
+                "the folder"
             ) from None
         raise InputError(f"{path}: cannot be opened ({error.strerror}); check the path") from error
     if head.startswith(POINTERS):
@@ -135,7 +136,8 @@ def refuse_cut_chunks(path: Path, file: BinaryIO, start: int, size: int, is_w64:
 
 
 def refuse_cut_ogg(path: Path, file: BinaryIO, size: int) -> None:
-    """Raises InputError for an Ogg file (Vorbis, Opus) that does not end with its last page."""
+    """Raises InputError for an Ogg file (Vorbis, Opus) that does not end with the last page of the
+    stream that it begins with."""
     begin = max(0, size - 2 * LARGEST_PAGE)
     file.seek(begin)
     data = file.read()
@@ -145,6 +147,12 @@ def refuse_cut_ogg(path: Path, file: BinaryIO, size: int) -> None:
     length = 27 + segments + sum(page[27 : 27 + segments])
     if len(page) < 27 or len(page) < length or not page[5] & 4:
         raise truncated(path, "it does not end with the last page of its stream")
+    file.seek(0)
+    if file.read(18)[14:] != page[14:18]:
+        raise InputError(
+            f"{path}: several Ogg streams, of which the first alone would be read; write it again "
+            "(ffmpeg -i OLD NEW.wav) or take it out of the folder"
+        )
 
 
 def refuse_impossible_flac(path: Path, file: BinaryIO, start: int, size: int) -> None:

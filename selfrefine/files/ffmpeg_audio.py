@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ MISSING_S = 0.5
 """A file counts as cut where so much of its stated length is missing, in s. The first packets of
 most codecs hold no audio, so that lengths differ a little."""
 COUNTED_BYTES = 1 << 20
+BARE = ("aac", "ac3", "eac3", "dts", "amr", "amrnb", "amrwb", "mp3", "shn")
+"""ffmpeg's formats that state no length. It estimates one from their bit rate."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def ffmpeg_facts(path: Path) -> FfmpegFacts:
 @lru_cache(maxsize=4096)
 def counted_facts(path: Path, size: int, changed: int) -> FfmpegFacts:
     words = ["ffprobe", "-v", "error", "-select_streams", "a:0", "-of", "json", "-show_entries"]
-    entries = "stream=sample_rate,channels,codec_name,duration:format=format_name"
+    entries = (
+        "stream=sample_rate,channels,codec_name,duration:format=format_name,nb_streams,duration"
+    )
     probed = subprocess.run([*words, entries, named(path)], capture_output=True)
     try:
         facts = json.loads(probed.stdout)
@@ -107,11 +112,20 @@ def counted_facts(path: Path, size: int, changed: int) -> FfmpegFacts:
             f"{path}: cannot be decoded by ffmpeg ({words[-1]}); replace it or take it out of the "
             "folder"
         ) from error
-    # A bare stream states no length: ffprobe estimates one from its bit rate.
-    stated = float(stream.get("duration", 0)) if "," in facts["format"]["format_name"] else 0.0
+    stated = stated_seconds(stream, facts["format"])
     if samples / rate < stated - MISSING_S:
         raise truncated(path, cut_words(f"{samples / rate:.2f} s", f"{stated:.2f} s"))
     return FfmpegFacts(rate, channels, samples, stream.get("codec_name", "").upper())
+
+
+def stated_seconds(stream: dict[str, Any], container: dict[str, Any]) -> float:
+    """The length in s by a file's header, 0 where that states none."""
+    if container["format_name"] in BARE:
+        return 0.0
+    lengths = [stream.get("duration")]
+    if container["nb_streams"] == 1:
+        lengths.append(container.get("duration"))
+    return float(next((length for length in lengths if length), 0.0))
 
 
 def counted_samples(decoder: StreamDecoder, channels: int) -> int:

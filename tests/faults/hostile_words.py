@@ -66,6 +66,12 @@ def made_ground(folder: Path) -> Path:
     """Makes songs, models, tables and results that every command takes. Returns `folder`."""
     songs = folder / "songs"
     write_songs(songs, 3)
+    # Equal signals have no SDR.
+    for path in songs.glob("*/*.wav"):
+        estimate = folder / "estimates" / path.relative_to(songs)
+        estimate.parent.mkdir(parents=True, exist_ok=True)
+        audio, rate = soundfile.read(path)
+        soundfile.write(estimate, audio / 2, rate)
     soundfile.write(folder / "mixture.wav", np.zeros((RATE, 2)) + 0.1, RATE)
     smoke = ["--profile", "smoke"]
     lines: list[list[object]] = [
@@ -82,6 +88,7 @@ def made_ground(folder: Path) -> Path:
 def good_lines(ground: Path) -> list[Line]:
     """Command lines that are accepted: each option of each command at least once."""
     songs, noisy = Input(ground / "songs"), Input(ground / "noisy")
+    estimates = Input(ground / "estimates")
     refined = ground / "refined"
     labels = Input(refined / "labels.csv")
     classifier = Input(refined / "classifier.pt", also=("classifier.pt",))
@@ -106,8 +113,8 @@ def good_lines(ground: Path) -> list[Line]:
         ("train-separator", songs, "--out", new, "--seed", seed, *smoke),
         ("train-separator", songs, "--out", new, "--labels", labels, *smoke),
         ("separate", mixture, "--model", separator, "--out", new),
-        ("evaluate", songs, songs),
-        ("evaluate", songs, songs, "--out", new),
+        ("evaluate", songs, estimates),
+        ("evaluate", songs, estimates, "--out", new),
         ("corrupt", songs, "--out", new, "--rate", chance, "--swap-rate", chance),
         ("corrupt", songs, "--out", new, "--bleed-rate", chance, "--stretch-rate", chance),
         ("corrupt", songs, "--out", new, "--seed", seed),
