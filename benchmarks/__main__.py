@@ -32,6 +32,7 @@ from benchmarks.parts import (
 )
 from benchmarks.processes import end_group
 from experiments.engine.processes import MEMORY_SETTINGS, allocator_settings
+from selfrefine.app.heartbeat import heartbeat
 from selfrefine.errors import InputError
 from selfrefine.files.atomic import write_text
 from selfrefine.scales import SCALES
@@ -75,7 +76,8 @@ def main(words: list[str] | None = None) -> int:
         print(f"## {name}\n", flush=True)
         at_scale = ["--profile", args.profile] if name in AT_A_SCALE else []
         command = [sys.executable, "-m", f"benchmarks.{name}", *at_scale]
-        text, well = output_of(command, args.seconds)
+        with heartbeat(name):
+            text, well = output_of(command, args.seconds)
         if not well:
             failed.append(name)
         write_part(folder, name, Part(DONE if well else FAILED, here, text))

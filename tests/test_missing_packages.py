@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from experiments.engine.worker import git_commit
 from experiments.profiles import PROFILES
@@ -188,17 +189,22 @@ def test_a_stem_file_names_its_extra(songs: Path, tmp_path: Path) -> None:
 def test_ffmpeg_is_named_where_it_is_needed(songs: Path, tmp_path: Path) -> None:
     variables = environment(PATH=str(tmp_path))
     evaluate = ("-m", "selfrefine.cli", "evaluate")
-    done = ran(variables, *evaluate, songs / "mp4", stem_estimates(songs))
+    estimates = stem_estimates(songs)
+    done = ran(variables, *evaluate, songs / "mp4", estimates)
     assert_one_line(done, "a song.stem.mp4", "ffmpeg and ffprobe on the PATH")
-    done = ran(variables, *evaluate, songs / "wav", songs / "wav", "--with", "museval")
+    done = ran(variables, *evaluate, songs / "wav", estimates, "--with", "museval")
     assert_one_line(done, "ffmpeg and ffprobe on the PATH")
-    done = ran(variables, *evaluate, songs / "wav", songs / "wav", "--sdr-only")
+    done = ran(variables, *evaluate, songs / "wav", estimates, "--sdr-only")
     assert done.returncode == 0, done.stderr
 
 
 def stem_estimates(songs: Path) -> Path:
-    """A folder with estimates for the song of the .stem.mp4."""
-    shutil.copytree(songs / "wav", songs / "estimates")
+    """A folder with estimates for the songs: their stems at half the level."""
+    for path in (songs / "wav").glob("*/*.wav"):
+        estimate = songs / "estimates" / path.relative_to(songs / "wav")
+        estimate.parent.mkdir(parents=True, exist_ok=True)
+        audio, rate = soundfile.read(path)
+        soundfile.write(estimate, audio / 2, rate)
     return songs / "estimates"
 
 
