@@ -72,7 +72,13 @@ def test_whole_samples_are_not_refused_also_with_a_hole_behind_them(tmp_path: Pa
     with AudioSetWriter(tmp_path, RATE) as writer:
         writer.add("song", "bass", ("bass",), tone(200.0, 0.5))
         writer.grow_to(10**6)
+    samples = tmp_path / "audio.i16"
+    assert samples.stat().st_size == 4 * 10**6
     refuse_changed_samples(tmp_path)
+    with samples.open("r+b") as file:
+        file.write(b"\xff")
+    with pytest.raises(InputError, match="damaged"):
+        refuse_changed_samples(tmp_path)
 
 
 def test_zeroed_samples_are_found_and_an_index_of_before_is_accepted(two_clips: Path) -> None:

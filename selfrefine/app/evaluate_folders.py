@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import EllipsisType
 
@@ -91,12 +92,14 @@ SongStems = StreamedStems | StereoStems
 class Pairing:
     """The songs of two folders. `pairs` has those that can be scored, by name, and `failures` says
     why others cannot. `passed_over` are songs in which each stem has several classes, `unmatched`
-    the folders of estimates that belong to no song."""
+    the folders of estimates that belong to no song. `notes` are sentences on files that are scored
+    though they differ from the others."""
 
     pairs: dict[str, list[Pair]]
     failures: dict[str, str]
     passed_over: list[str]
     unmatched: list[Path]
+    notes: list[str]
 
 
 def paired_songs(references: Path, estimates: Path) -> Pairing:
@@ -114,7 +117,7 @@ def paired_songs(references: Path, estimates: Path) -> Pairing:
     folders = {path.name: path for path in sorted(estimates.iterdir()) if path.is_dir()}
     met = met_names([*(song.name for song in songs), *faults], folders)
     failed = {name: str(fault) for name, fault in faults.items()}
-    found = Pairing({}, failed, [], [])
+    found = Pairing({}, failed, [], [], [])
     for song in songs:
         if song.name in failed:
             continue
@@ -123,7 +126,7 @@ def paired_songs(references: Path, estimates: Path) -> Pairing:
             continue
         try:
             pairs = song_pairs(song, estimates / met.get(song.name, song.name))
-            fitting_headers(pairs)
+            found.notes.extend(length_and_channel_notes(pairs, fitting_headers(pairs)))
             found.pairs[song.name] = pairs
         except InputError as error:
             failed[song.name] = str(error)
@@ -239,25 +242,19 @@ def streamed_pairs(
         yield opened(sides[0]), opened(sides[1]), headers[0].sample_rate
 
 
-def mono_among_stereo(pairs: list[Pair]) -> list[Path]:
-    """The mono files of a song that has stereo ones too."""
-    files = [file for pair in pairs for file in pair]
-    channels = [read_header(file).channels for file in files]
-    if max(channels) == 1:
-        return []
-    return [file.path for file, count in zip(files, channels, strict=True) if count == 1]
-
-
-def unequal_lengths(pairs: list[Pair]) -> list[tuple[Path, float, float]]:
-    """The estimates that are longer or shorter than their references by UNEQUAL_S or more: each
-    with its length and the reference's, in s."""
-    found = []
-    for reference, estimate in pairs:
-        lengths = [read_header(file) for file in (estimate, reference)]
-        own, other = (header.samples / header.sample_rate for header in lengths)
-        if abs(own - other) >= UNEQUAL_S:
-            found.append((estimate.path, own, other))
-    return found
+def length_and_channel_notes(pairs: list[Pair], headers: list[Header]) -> Iterator[str]:
+    """What a user should know of a song's files, whose `headers` stand pair by pair: mono ones
+    beside stereo, and estimates that are longer or shorter than their references."""
+    mixed = len({header.channels for header in headers}) > 1
+    for file, header in zip(chain(*pairs), headers, strict=True):
+        if mixed and header.channels == 1:
+            yield f"{file.path}: mono beside stereo; scored as two equal channels"
+    for (_, estimate), header, own in zip(pairs, headers[::2], headers[1::2], strict=True):
+        if abs(own.seconds - header.seconds) >= UNEQUAL_S:
+            yield (
+                f"{estimate.path}: lasts {own.seconds:.2f} s, its reference {header.seconds:.2f} "
+                "s; what is missing counts as silence, what is beyond is left out"
+            )
 
 
 def fitting_headers(pairs: list[Pair]) -> list[Header]:

@@ -10,9 +10,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfrefine.progress import Note, counted
+
 if TYPE_CHECKING:
     from selfrefine.app.evaluate_folders import Pairing, TrackScore
-    from selfrefine.progress import Note
 
 SUMMARY = "score separated songs against references"
 
@@ -97,29 +98,19 @@ def unscored_reason(score: "TrackScore") -> str:
 
 
 def median_words(songs: int) -> str:
-    return f"median of {songs} {'song' if songs == 1 else 'songs'}"
+    return f"median of {counted(songs, 'song')}"
 
 
-def note_pairing(pairing: "Pairing", note: "Note") -> None:
-    """Notes what is not scored though nothing failed, and the files that are made stereo."""
-    from selfrefine.app.evaluate_folders import mono_among_stereo, unequal_lengths
-    from selfrefine.progress import counted
-
+def note_pairing(pairing: "Pairing", note: Note) -> None:
+    """Notes what is not scored though nothing failed, and what is scored though it differs."""
     if pairing.passed_over:
         names = ", ".join(pairing.passed_over)
         number = counted(len(pairing.passed_over), "song")
         note(f"passed over, since each stem has several classes: {number}: {names}")
     for path in pairing.unmatched:
         note(f"{path}: estimates of no song among the references")
-    for pairs in pairing.pairs.values():
-        for path, own, other in unequal_lengths(pairs):
-            note(
-                f"{path}: lasts {own:.2f} s, its reference {other:.2f} s; what is missing counts "
-                "as silence, what is beyond is left out"
-            )
-    for pairs in pairing.pairs.values():
-        for path in mono_among_stereo(pairs):
-            note(f"{path}: mono beside stereo; scored as two equal channels")
+    for sentence in pairing.notes:
+        note(sentence)
 
 
 def table_row(name: str, values: dict[str, float], width: int) -> str:
