@@ -5,7 +5,6 @@ import importlib
 import os
 import platform
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import ModuleType
 
 import torch
 
+from experiments.commit import commit_of_code
 from selfrefine.training.device import training_device, wait_for_device
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +71,7 @@ def origin(commit: str | None = None) -> tuple[str, ...]:
         f"device: {device_name()}; {torch.backends.cpu.get_cpu_capability()}",
         *gpu,
         f"torch {torch.__version__}, Python {platform.python_version()}",
-        f"commit {commit or described_commit()}, code {code_digest()}",
+        f"commit {commit or commit_of_code()}, code {code_digest()}",
     )
 
 
@@ -90,20 +90,6 @@ def driver_version(text: str) -> str:
     """The version in the text that the driver gives under /proc; "unknown" if there is none."""
     found = re.search(r"\s(\d+\.\d+(\.\d+)?)\s", text)
     return found[1] if found else "unknown"
-
-
-def described_commit() -> str:
-    """The commit by `git describe`; "unknown" without git and outside a repository."""
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def code_digest(packages: tuple[str, ...] = MEASURED_CODE) -> str:

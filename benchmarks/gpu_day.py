@@ -298,14 +298,15 @@ def main() -> int:
     # Checked first, since the imports below need torch.
     if installed():
         return 1
-    from benchmarks.clock import code_digest, described_commit, device_name, origin
+    from benchmarks.clock import code_digest, device_name, origin
+    from experiments.commit import commit_of_code
 
     device = re.sub(r"\W+", "-", device_name().lower()).strip("-")
     output = args.output or Path("results/gpu") / device
     steps = steps_of(args.store, output)
     seconds = None if args.minutes is None else 60 * args.minutes
     outcomes: dict[str, Outcome] = {}
-    commit = f"{described_commit()}, code {code_digest(CODE)}"
+    commit = f"{commit_of_code()}, code {code_digest(CODE)}"
     try:
         outcomes = run_day(steps, args.store / "gpu-day", commit, seconds)
     except KeyboardInterrupt:

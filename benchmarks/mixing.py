@@ -12,9 +12,10 @@ second, their ratio (aim: 5) and, as a check, the mean level of both.
 The second table has one line per network, from trainings of N steps (30 on a CPU, at least 60 on a
 GPU) without the first third, in which algorithms are chosen. It has the time of a step and the
 share of it that goes to data (aim: 15% at mini on a CPU, 5% on a GPU), first with data drawn by the
-training's own thread, then by a second thread. The rest is for the latter: GFLOP/s, their share of
-the speed of a large matrix product, on a GPU the peak of memory with the stems, and how many items
-of a batch went through the network together.
+training's own thread, then by a second thread. On a GPU trainings always draw with a second thread,
+so only that is measured. The rest is for the latter: GFLOP/s, their share of the speed of a large
+matrix product, on a GPU the peak of memory with the stems, and how many items of a batch went
+through the network together.
 """
 
 import argparse
@@ -242,8 +243,8 @@ def print_trainings(stems: AudioSet, scale: Scale, steps: int, folder: Path) -> 
     networks: dict[str, ClassifierSettings | SeparatorSettings]
     networks = {"classifier": scale.classifier, "X-UMX": scale.xumx, "Demucs": scale.hdemucs}
     for name, settings in networks.items():
-        line = f"| {name} |"
-        for ahead in ("0", "1"):
+        line = f"| {name} |" if device.type != "cuda" else f"| {name} | - | - |"
+        for ahead in ("0", "1") if device.type != "cuda" else ("1",):
             os.environ["SELFREFINE_DRAW_AHEAD"] = ahead
             training = short_training(stems, settings, steps, folder / f"{name}-{ahead}")
             line += f" {1000 * training.seconds:.0f} | {training.data_share:.1%} |"

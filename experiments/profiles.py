@@ -10,7 +10,14 @@ from typing import Any
 
 from selfrefine import settings
 from selfrefine.scales import LITE, MINI, PAPER, PAPER_THRESHOLD, SMOKE, Scale, scale_named
-from selfrefine.settings import PAPER_HDEMUCS, PAPER_XUMX, SAMPLE_RATE, XUMX, Corruption
+from selfrefine.settings import (
+    PAPER_HDEMUCS,
+    PAPER_XUMX,
+    SAMPLE_RATE,
+    XUMX,
+    ClassifierSettings,
+    Corruption,
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,8 @@ class Profile:
     data: DataScale
     mixtures: int
     """Number of random mixtures of the test songs on which a classifier is tested."""
-    start_steps: int
-    """Training steps of the classifier from which others start."""
+    start: ClassifierSettings
+    """The classifier from which others start."""
 
     @property
     def name(self) -> str:
@@ -61,10 +68,21 @@ DATA_SCALES = {
 
 MIXTURES = {SMOKE: 24, MINI: 400, LITE: 2000, PAPER: 3941}
 
-START_STEPS = {SMOKE: 60, MINI: 9000, LITE: 4000, PAPER: 20000}
+SMALL_AT_44100 = replace(
+    MINI.classifier, sample_rate=SAMPLE_RATE, segment=131072, fft=1024, hop=1024
+)
+"""A start is small at every scale, since it comes with the package and refines on CPUs. This one
+hears all of 44.1 kHz."""
+
+STARTS = {
+    SMOKE: replace(SMOKE.classifier, steps=60),
+    MINI: replace(MINI.classifier, steps=9000),
+    LITE: replace(SMALL_AT_44100, steps=9000),
+    PAPER: replace(SMALL_AT_44100, steps=20000),
+}
 
 PROFILES = {
-    scale.name: Profile(scale, data, MIXTURES[scale], START_STEPS[scale])
+    scale.name: Profile(scale, data, MIXTURES[scale], STARTS[scale])
     for scale, data in DATA_SCALES.items()
 }
 

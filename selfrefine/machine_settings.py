@@ -72,6 +72,18 @@ def chosen_draw_ahead() -> bool | None:
     return chosen == "1" if chosen else None
 
 
+def chosen_compile() -> bool | None:
+    """SELFREFINE_COMPILE: whether torch.compile fuses the layers of networks that train on a GPU
+    (1: yes, 0: no).
+
+    None when it is not set.
+    """
+    chosen = os.environ.get("SELFREFINE_COMPILE", "")
+    if chosen not in ("", "0", "1"):
+        raise InputError(f"SELFREFINE_COMPILE={chosen}: give 0 or 1")
+    return chosen == "1" if chosen else None
+
+
 def chosen_checkpoint_seconds() -> float | None:
     """SELFREFINE_CHECKPOINT_SECONDS: time between checkpoints in s, which a kill can cost at most.
 
@@ -106,6 +118,7 @@ def refuse_bad_settings() -> None:
         effects_by_pedalboard,
         chosen_items_at_once,
         chosen_draw_ahead,
+        chosen_compile,
         chosen_checkpoint_seconds,
     ):
         read()

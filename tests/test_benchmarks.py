@@ -26,7 +26,7 @@ from selfrefine.scales import PAPER, SMOKE
 from selfrefine.settings import ConvNeXt
 
 ROOT = Path(__file__).parent.parent
-ALONE = {"band_difficulty", "gpu_day", "labels", "segments", "separators_on_labels"}
+ALONE = {"band_difficulty", "gpu_day", "labels", "segments", "separators_on_labels", "gpu_variants"}
 """The benchmarks that do not measure speed."""
 
 CPU = torch.device("cpu")
@@ -93,13 +93,6 @@ def test_without_museval_our_own_times_are_shown(
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert any(fact.startswith("commit unknown, code ") for fact in clock.origin())
-
-
-def test_outside_a_repository_the_commit_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clock, "ROOT", tmp_path)
-    assert clock.described_commit() == "unknown"
 
 
 def test_the_codes_number_changes_with_the_code(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from experiments.engine.worker import git_commit
+from experiments.commit import commit_of_code
 from experiments.profiles import PROFILES
 from selfrefine.classes import CLASSES
 from selfrefine.errors import InputError
@@ -208,9 +208,14 @@ def stem_estimates(songs: Path) -> Path:
     return songs / "estimates"
 
 
-def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_the_commit_is_unknown_or_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert git_commit() == "unknown"
+    monkeypatch.delenv("SELFREFINE_COMMIT", raising=False)
+    assert commit_of_code() == "unknown"
+    monkeypatch.setenv("SELFREFINE_COMMIT", "0123456789ab")
+    assert commit_of_code() == "0123456789ab"
 
 
 def test_a_part_missing_in_a_package_is_no_matter_of_extras() -> None:

@@ -32,7 +32,7 @@ ROOMS = (
     ("selfrefine.commands",),
     ("selfrefine.cli",),
     ("experiments.stages.stage", "experiments.profiles"),
-    ("experiments.integrity",),
+    ("experiments.integrity", "experiments.commit"),
     ("experiments.store", "experiments.trainings", "experiments.examples"),
     ("experiments.work", "experiments.arguments"),
     ("experiments.stages",),

@@ -4,7 +4,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import subprocess
 import threading
 import time
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from experiments.commit import commit_of_code
 from experiments.engine.causes import LESS_MEMORY, first_line, words_of_error
 from experiments.engine.estimates import cost_of_run
 from experiments.engine.messages import Counted, Failed, Finished, Measured, Order, Said
@@ -66,7 +66,7 @@ def computed(order: Order, store: Store, folder: Path, pipe: Connection) -> floa
     device = training_device()
     unmeasured = device.type == "cuda"
     origin = {
-        "commit": git_commit(),
+        "commit": commit_of_code(),
         "device": device_in_words(),
         "threads": order.cores,
         "torch": torch.__version__,
@@ -132,26 +132,3 @@ def end_with_parent() -> None:
 def device_in_words() -> str:
     device = training_device()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def git_commit() -> str:
-    """The commit of the code, with "+" appended if files differ from it; "unknown" without git."""
-    here = Path(__file__).parent
-    try:
-        head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head + ("+" if changes else "")

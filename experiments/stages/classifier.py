@@ -74,9 +74,9 @@ class Classifier(Training):
 
     def at_scale(self, profile: Profile) -> Any:
         if self.is_start:
-            return replace(self, settings=replace(self.settings, steps=profile.start_steps))
+            return replace(self, settings=profile.start)
         if self.start is not None:
-            return replace(self, settings=training_on(self.settings, None))
+            return replace(self, settings=training_on(profile.start, None))
         return self
 
     def watched_with(self, songs: Songs) -> Stage:

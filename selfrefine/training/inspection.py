@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from selfrefine.progress import Note, ignore
+from selfrefine.training.compiling import uncompiled
 from selfrefine.training.memory import free_memory, unless_out_of_memory
 
 INSPECTIONS = 6
@@ -52,7 +53,7 @@ class Inspections:
         look = partial(self._inspect, self._model, step, self._steps)
         gpus = [self._device] if self._device.type == "cuda" else []
         self._model.eval()
-        with torch.random.fork_rng(devices=gpus), torch.no_grad():
+        with torch.random.fork_rng(devices=gpus), torch.no_grad(), uncompiled():
             for _ in range(ATTEMPTS):
                 if unless_out_of_memory(look):
                     break

@@ -15,6 +15,7 @@ from torch import nn
 
 from selfrefine.progress import Progress, StepReport
 from selfrefine.training.checkpoint import Checkpoints
+from selfrefine.training.compiling import compile_layers
 from selfrefine.training.device import items_at_once
 from selfrefine.training.drawing import Draws, draw_now, drawn_batches
 from selfrefine.training.fitting import Fitting
@@ -77,6 +78,7 @@ def train(
     """
     device, note = place.device, place.progress.note
     model.to(device).train()
+    compile_layers(model, device)
     optimiser = adamw(model, schedule.weight_decay)
     draws = Draws(task.draw, task.pool, seed, device)
     at_once = items_at_once(task.items, place.items_at_once)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from selfrefine.training.compiling import uncompiled
 from selfrefine.training.device import wait_for_device
 from selfrefine.training.drawing import BatchT
 from selfrefine.training.gradients import Gradients
@@ -42,7 +43,9 @@ def step_flops(forward: Callable[[], Any]) -> int:
         torch.ops.aten.mkldnn_rnn_layer: layer_flops,
         torch.ops.aten._cudnn_rnn: stack_flops,
     }
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=recurrent) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=recurrent)
+    # Operations inside a compiled part could not be seen.
+    with torch.no_grad(), uncompiled(), counter:
         forward()
     return (1 + BACKWARD) * counter.get_total_flops()
 
