@@ -5,6 +5,7 @@ distinguishes a row: its training data, its threshold if the row tests a thresho
 that differs from the paper's.
 """
 
+import math
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -98,9 +99,19 @@ def settings_at_scale(value: Any, profile: Profile) -> Any:
         return at_scale(value, settings.ClassifierSettings(), profile.scale.classifier)
     if isinstance(value, settings.SeparatorSettings):
         if isinstance(value.network, XUMX):
-            return at_scale(value, PAPER_XUMX, profile.scale.xumx)
-        return at_scale(value, PAPER_HDEMUCS, profile.scale.hdemucs)
+            scaled = at_scale(value, PAPER_XUMX, profile.scale.xumx)
+        else:
+            scaled = at_scale(value, PAPER_HDEMUCS, profile.scale.hdemucs)
+        return replace(scaled, kept_shares=shares_of_items(scaled.kept_shares, scaled.batch))
     return value
+
+
+def shares_of_items(shares: tuple[float, ...], batch: int) -> tuple[float, ...]:
+    """The shares of a batch that are kept where losses above the quantiles `shares` are dropped.
+
+    Quantiles that keep the same number of items of a small batch are thus one training.
+    """
+    return tuple((math.floor(share * (batch - 1)) + 1) / batch for share in shares)
 
 
 def at_scale(own: Any, paper: Any, scale: Any) -> Any:

@@ -7,11 +7,8 @@ rows that it does not have are four separators more.
 """
 
 import fnmatch
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from experiments.method import (
     ITERATIONS,
@@ -36,10 +33,11 @@ from experiments.method import (
     with_refining,
 )
 from experiments.printed import RECOGNITION_PAPER, TABLE2_PAPER, TABLE5_PAPER, sdr
+from experiments.robust import ROBUST
+from experiments.rows import Row, Table, measured_against, row_name
 from experiments.stages.adaptive_thresholds import AdaptiveThresholds
 from experiments.stages.data_set import TEST, VALIDATION
 from experiments.stages.relabelled import MOST_PROBABLE
-from experiments.stages.stage import Stage
 from experiments.stages.stem_set import StemSet
 from experiments.stages.trimmed import Trimmed
 from selfrefine import settings
@@ -49,39 +47,6 @@ from selfrefine.settings import (
     PAPER_HDEMUCS,
     PAPER_XUMX,
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table. `labels` stand under the table's head; `paper` holds the printed cells
-    by name, those that are known. A recognition cell's name is like "multi avg F1".
-
-    `ours` marks a reference row that the paper's table does not have. `gap` names two rows of the
-    table, a noisy and an uncorrupted one: the row closes a share of the gap between them. `change`
-    is made to the stage at a profile's scale, so that its values stand at every profile.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    stage: Stage
-    paper: Mapping[str, float] = field(default_factory=dict, hash=False)
-    ours: bool = False
-    gap: tuple[str, str] | None = None
-    change: Callable[[Any], Any] | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under a head, with a title."""
-
-    name: str
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-    def row(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
-
 
 TABLE1 = Table(
     "table1",
@@ -108,11 +73,6 @@ TRAINING_DATA: dict[str, StemSet] = {
 }
 
 
-def row_name(network: str, data: str) -> str:
-    """As in "x-umx-psi-refined"."""
-    return f"{network.lower()}-{re.sub('[_ ]', '-', data.removeprefix('w/ ').lower())}"
-
-
 TABLE2 = Table(
     "table2",
     "SDR (dB) of separators by training data",
@@ -130,12 +90,6 @@ TABLE2 = Table(
         for data, train in TRAINING_DATA.items()
     ),
 )
-
-
-def measured_against(noisy_row: str, *rows: Row) -> tuple[Row, ...]:
-    """Rows of X-UMX that each close a share of the gap between two of them: the noisy one and
-    "uncorrupted"."""
-    return tuple(replace(row, gap=(noisy_row, "uncorrupted")) for row in rows)
 
 
 NOISY_ROW = Row(
@@ -337,7 +291,7 @@ STARTED_RECOGNITION = Table(
 )
 
 TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, TABLE4, TABLE5)}
-OURS = {table.name: table for table in (OPTIONS, STARTED, STARTED_RECOGNITION)}
+OURS = {table.name: table for table in (OPTIONS, STARTED, STARTED_RECOGNITION, ROBUST)}
 """Tables that the paper does not have."""
 TARGETS = {**TABLES, FIGURE4.name: FIGURE4, **OURS}
 """Every target but `all`, which is all of the paper."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from experiments.data import bind, can_give
 from experiments.profiles import Profile, settings_at_scale
-from experiments.registry import TARGETS, Row, rows_of
+from experiments.registry import TARGETS, rows_of
+from experiments.rows import Row
 from experiments.stages.data_set import NOISY, TEST, UNCORRUPTED, VALIDATION, DataSet
 from experiments.stages.own_songs import own_songs
 from experiments.stages.songs import Songs

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.registry import Row, Table
+from experiments.rows import Row, Table
 from reports.measures import LEVEL, Interval, Measure, Measures, combined, t_quantile
 
 

@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from experiments.registry import TABLE2, Row
+from experiments.registry import TABLE2
+from experiments.rows import Row
 from reports.drawing import INK, MUTED, PAPER_COLOUR, Drawing, csv_of
 from reports.gap import Share, gap_shares
 from reports.measures import Measure, Measures

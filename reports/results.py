@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.examples import FOLDER as EXAMPLES
 from experiments.profiles import Profile, deviations, profile_named
-from experiments.registry import Row
+from experiments.rows import Row
 from experiments.stages.recognition_outputs import FILE as OUTPUTS
 from experiments.stages.recognition_outputs import Tests, read_outputs
 from experiments.stages.separation_score import SeparationScore

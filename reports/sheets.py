@@ -4,7 +4,8 @@
 import math
 from dataclasses import dataclass
 
-from experiments.registry import OURS, TABLES, Row, Table
+from experiments.registry import OURS, TABLES
+from experiments.rows import Row, Table
 from experiments.stages.recognition_outputs import MULTI, SINGLE
 from experiments.stages.recognition_score import RecognitionScore
 from reports.gap import Share, gap_shares

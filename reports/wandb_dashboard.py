@@ -12,7 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from experiments.registry import TABLE2, TABLE4, TABLE5, TABLES, Table
+from experiments.registry import TABLE2, TABLE4, TABLE5, TABLES
+from experiments.rows import Table
 from experiments.stages.recognition_outputs import MULTI, SINGLE
 from experiments.stages.recognition_score import RecognitionScore
 from experiments.stages.stage import kind

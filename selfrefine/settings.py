@@ -202,6 +202,10 @@ class SeparatorSettings:
     Gains (linear) and channel swaps are those of Demucs' recipe. With `sign_flip` every source is
     inverted with probability 1/2, as in that recipe. The recipe's repitch (another pitch and tempo
     for a fifth of the segments) is left out.
+
+    With `kept_shares` the largest losses of each class in a batch are dropped, since wrong labels
+    are likely to have them (`selfrefine.models.grouped_loss.truncated`). The shares that are kept
+    take equal parts of the training in turn.
     """
 
     network: XUMX | HDemucs
@@ -218,6 +222,7 @@ class SeparatorSettings:
     warmup_steps: int = 0
     final_rate: float = 1.0
     sign_flip: bool = added(False, as_before=False)
+    kept_shares: tuple[float, ...] = added((), as_before=())
 
 
 PAPER_XUMX = SeparatorSettings(network=XUMX())

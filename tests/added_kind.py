@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.method import noisy, score
-from experiments.registry import TARGETS, Row, Table
+from experiments.registry import TARGETS
+from experiments.rows import Row, Table
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
 from experiments.stages.trimmed import Trimmed

@@ -10,7 +10,8 @@ import numpy as np
 
 from experiments.examples import write_examples
 from experiments.profiles import PROFILES
-from experiments.registry import TABLE2, Row
+from experiments.registry import TABLE2
+from experiments.rows import Row
 from experiments.stages.adaptive_thresholds import AdaptiveThresholds
 from experiments.stages.classifier import Classifier
 from experiments.stages.corrupted import Corrupted

@@ -25,12 +25,17 @@ class Separator(Training):
 
     def words(self) -> str:
         network = "X-UMX" if isinstance(self.settings.network, XUMX) else "Demucs"
-        return f"{network} on {self.trained_on.data_words()}{self.schedule_words()}"
+        data = self.trained_on.data_words()
+        return f"{network} on {data}{self.schedule_words()}{self.loss_words()}"
 
     def schedule_words(self) -> str:
         if self.settings.single_share == 1.0:
             return ", single-labelled only"
         return ", single-labelled first" if self.settings.single_share else ""
+
+    def loss_words(self) -> str:
+        shares = " ".join(f"{share:.2g}" for share in self.settings.kept_shares)
+        return f", least {shares} of losses" if shares else ""
 
     def refinements(self) -> int | None:
         return self.trained_on.refinements()

@@ -7,19 +7,45 @@ from torch import Tensor
 
 
 def grouped_loss(
-    estimates: Tensor, targets: Tensor, groups: Tensor, penalty: Callable[[Tensor], Tensor]
+    estimates: Tensor,
+    targets: Tensor,
+    groups: Tensor,
+    penalty: Callable[[Tensor], Tensor],
+    kept_share: float = 1.0,
 ) -> Tensor:
     """The loss of section 3.2 on estimates `(batch, class, …)` and targets `(batch, target, …)`.
 
     A target's loss is the mean of `penalty` of the sum of its classes' estimates minus the target.
     The batch's loss is the mean over items of the sum over targets. Targets with a row of zeros in
     `groups` `(batch, target, class)` have no loss. `groups` should be on the CPU: reading it from a
-    GPU would wait for all its work.
+    GPU would wait for all its work. `kept_share` is that of `truncated`.
     """
     grouped = summed_over_groups(estimates, groups)
     per_target = penalty(grouped - targets).flatten(2).mean(dim=2)
     has_loss = groups.amax(dim=2).to(estimates.device, non_blocking=True)
+    if kept_share < 1:
+        return truncated(per_target, has_loss, kept_share)
     return (per_target * has_loss).sum(dim=1).mean()
+
+
+def truncated(per_target: Tensor, has_loss: Tensor, kept_share: float) -> Tensor:
+    """The batch's loss without each target's largest losses, which wrong labels are likely to have.
+
+    Both tensors are `(batch, target)`, and `has_loss` holds 0 or 1. Of the items that have a loss
+    for a target, those above the quantile `kept_share` of their losses are dropped; at least one is
+    kept. The kept ones stand for all: a target has the weight that it has without truncation.
+
+    Loss truncation as in the label-noise track of the Sound Demixing Challenge 2023 (Fabbro et al.,
+    arXiv 2308.06979, section 5; the public code of its winners, ccom_mdx2023 and iSeparate-SDX).
+    """
+    among = has_loss > 0
+    losses = per_target.detach().float().masked_fill(~among, torch.nan)
+    highest = losses.nanquantile(kept_share, dim=0)
+    kept = (among & (losses <= highest)).to(per_target.dtype)
+    counts = has_loss.sum(dim=0)
+    # No target without a loss divides by 0.
+    means = (per_target * kept).sum(dim=0) / kept.sum(dim=0).clamp(min=1)
+    return (means * counts).sum() / len(per_target)
 
 
 def summed_over_groups(estimates: Tensor, groups: Tensor) -> Tensor:

@@ -133,12 +133,14 @@ def build_hdemucs(settings: HDemucs) -> nn.Module:
     return HybridDemucs(settings)
 
 
-def hdemucs_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
+def hdemucs_loss(
+    model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor, kept_share: float = 1.0
+) -> Tensor:
     """Mean absolute error in the time domain per target, summed over targets (section 4.2).
 
-    Shapes are as in SeparationBatch.
+    Shapes are as in SeparationBatch. `kept_share` is that of `grouped_loss`.
     """
-    return grouped_loss(model(mixture), targets, groups, torch.abs)
+    return grouped_loss(model(mixture), targets, groups, torch.abs, kept_share)
 
 
 def separate_hdemucs(model: nn.Module, mixture: Tensor, segment: int, overlap: float) -> Tensor:

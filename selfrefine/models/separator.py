@@ -18,11 +18,14 @@ def build_separator(settings: SeparatorSettings) -> nn.Module:
     return build_hdemucs(network)
 
 
-def separation_loss(model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
-    """The network's loss, a scalar. Shapes are as in SeparationBatch."""
+def separation_loss(
+    model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor, kept_share: float = 1.0
+) -> Tensor:
+    """The network's loss, a scalar. Shapes are as in SeparationBatch. `kept_share` is that of
+    `grouped_loss`."""
     if isinstance(model, CrossNet):
-        return xumx_loss(model, mixture, targets, groups)
-    return hdemucs_loss(model, mixture, targets, groups)
+        return xumx_loss(model, mixture, targets, groups, kept_share)
+    return hdemucs_loss(model, mixture, targets, groups, kept_share)
 
 
 @torch.inference_mode()

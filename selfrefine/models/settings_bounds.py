@@ -70,6 +70,7 @@ BOUNDS: dict[type, dict[str, Range]] = {
         "single_share": SHARE,
         "loudness_lufs": (-100.0, 0.0),
         "gain": (0.0, 100.0),
+        "kept_shares": SHARE,
     },
 }
 """The lowest and the highest value of every number, by the settings that have it."""

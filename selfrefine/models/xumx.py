@@ -132,18 +132,20 @@ def flat_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
     return norm(values.flatten(0, 1)).reshape(values.shape)
 
 
-def xumx_loss(model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor) -> Tensor:
+def xumx_loss(
+    model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor, kept_share: float = 1.0
+) -> Tensor:
     """Mean squared error on magnitudes per target, summed over targets (sections 3.2 and 4.2).
 
     Shapes are as in SeparationBatch. The estimate of a merged target is the sum of its classes'
-    estimates.
+    estimates. `kept_share` is that of `grouped_loss`.
     """
     fft, hop = model.settings.fft, model.settings.hop
     batch, count = targets.shape[:2]
     signals = torch.cat([mixture[:, None], targets], dim=1).flatten(0, 1)
     spectra = magnitude(signals, fft, hop, centred=True).permute(0, 3, 1, 2)
     spectra = spectra.reshape(batch, count + 1, *spectra.shape[1:])
-    return grouped_loss(model(spectra[:, 0]), spectra[:, 1:], groups, torch.square)
+    return grouped_loss(model(spectra[:, 0]), spectra[:, 1:], groups, torch.square, kept_share)
 
 
 def separate_xumx(model: CrossNet, mixture: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ def train_separator(
         ]
 
     def loss(model: nn.Module, batch: SeparationBatch, step: int) -> Tensor:
-        return separation_loss(model, batch.mixture, batch.targets, batch.groups)
+        share = kept_share(settings, step)
+        return separation_loss(model, batch.mixture, batch.targets, batch.groups, share)
 
     def sources(batch: SeparationBatch) -> list[str]:
         return [pool.names[clip] for clip in batch.clips.tolist()]
@@ -84,6 +85,13 @@ def train_separator(
     )
     task = Task(draw, parts, loss, sources, settings.batch, pool)
     return train(model, task, schedule, seed, place)
+
+
+def kept_share(settings: SeparatorSettings, step: int) -> float:
+    """The share of the items whose loss counts in a step, for each class."""
+    if not settings.kept_shares:
+        return 1.0
+    return settings.kept_shares[step * len(settings.kept_shares) // settings.steps]
 
 
 def magnitude_statistics(model: CrossNet, mixtures: Tensor) -> tuple[Tensor, Tensor]:
