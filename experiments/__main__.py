@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments.arguments import positive
 from experiments.commands import list_targets, plan, run, show
 from experiments.data import CHOICES
-from experiments.engine.counted_gpu import NAME
+from experiments.engine.known_gpus import KNOWN
 from experiments.profiles import PROFILES
 from selfrefine.app.heartbeat import heartbeat
 from selfrefine.errors import InputError, printable
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         )
         if name == "plan":
             verb.add_argument(
-                "--gpu", metavar="NAME", help=f"times counted for {NAME}, not for this machine"
+                "--gpu", metavar="NAME", help=f"times of {' or '.join(KNOWN)}, not of this machine"
             )
         if name == "run":
             verb.add_argument(

@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 from experiments.data import can_give
-from experiments.engine.counted_gpu import DEVICE, counted_machine, counted_step
 from experiments.engine.estimates import estimated_seconds
+from experiments.engine.known_gpus import KnownGpu, known_gpu, known_machine, known_step
 from experiments.engine.machine import refuse_bad_machine
 from experiments.engine.runner import machine_here, report_failures, run_missing, tell
 from experiments.engine.slots import Machine, Needs, wall_seconds
@@ -62,8 +62,8 @@ def plan(
 ) -> int:
     """Prints each stage with its state and cost, then the total time.
 
-    Times are for this machine, or as counted for the GPU named `gpu`. Returns the exit code,
-    1 where a stage is damaged.
+    Times are for this machine, or for the GPU named `gpu`. Returns the exit code, 1 where a stage
+    is damaged.
     """
     profile = profile_named(profile_name)
     stages = closure(wanted_stages(names, profile, data, test, seeds))
@@ -71,8 +71,9 @@ def plan(
     store = Store(store_path)
     songs = validation_songs(data, profile.data, tell)
     stages += [each for each in needed_to_watch(stages, songs, store) if each not in stages]
-    machine = counted_machine(gpu) if gpu else machine_here(None)
-    step_cost_of = counted_step if gpu else measured_here(store)
+    known = known_gpu(gpu) if gpu else None
+    machine = known_machine() if known else machine_here(None)
+    step_cost_of = known_step(known) if known else measured_here(store)
     seconds: dict[Stage, float] = {}
     faults: list[str] = []
     for stage in stages:
@@ -85,8 +86,8 @@ def plan(
                 state = "damaged"
                 faults.append(str(error))
         else:
-            known = None if gpu else estimated_seconds(stage, store)
-            cost = stage.cost(step_cost_of) if known is None else Cost(known)
+            estimate = None if known else estimated_seconds(stage, store)
+            cost = stage.cost(step_cost_of) if estimate is None else Cost(estimate)
             resume = "resume" if store.started(stage) else "to run"
             state, memory = f"{resume} ~{duration(cost.seconds)}", cost.memory
             seconds[stage] = cost.seconds
@@ -97,7 +98,7 @@ def plan(
     print(
         f"{len(stages)} stages, {len(stages) - len(seconds) - len(faults)} done, about "
         f"{duration(sum(seconds.values()))} of one worker to run, {duration(wall)} on "
-        f"{machine_words(machine, gpu)}"
+        f"{machine_words(machine, known)}"
     )
     return exit_code(faults)
 
@@ -109,10 +110,10 @@ def exit_code(faults: list[str]) -> int:
     return 1 if faults else 0
 
 
-def machine_words(machine: Machine, gpu: str | None) -> str:
+def machine_words(machine: Machine, gpu: KnownGpu | None) -> str:
     cores = f"{machine.cores} {'core' if machine.cores == 1 else 'cores'}"
     if gpu:
-        return f"{cores} and {DEVICE}"
+        return f"{cores} and {gpu.words}"
     return f"{cores} and the GPU" if machine.gpu else cores
 
 

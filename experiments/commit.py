@@ -8,11 +8,10 @@ VARIABLE = "SELFREFINE_COMMIT"
 
 
 def commit_of_code() -> str:
-    """The commit of the code, with "+" appended if files differ from it.
-
-    Without git it is what SELFREFINE_COMMIT says, or "unknown": a machine may have only a copy of
-    the files.
-    """
+    """What SELFREFINE_COMMIT says, since a machine may have only a copy of the files. Else the
+    commit by git, with "+" appended if files differ from it; "unknown" without git."""
+    if named := os.environ.get(VARIABLE):
+        return named
     here = Path(__file__).parent
     try:
         head = subprocess.run(
@@ -30,5 +29,5 @@ def commit_of_code() -> str:
             check=True,
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get(VARIABLE) or "unknown"
+        return "unknown"
     return head + ("+" if changes else "")

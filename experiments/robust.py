@@ -7,6 +7,7 @@ described, with its source, where it is computed.
 from dataclasses import replace
 
 from experiments.method import (
+    judged_by,
     noisy,
     psi_refined,
     refined,
@@ -17,6 +18,14 @@ from experiments.method import (
     uncorrupted,
 )
 from experiments.rows import Row, Table, measured_against
+from experiments.stages.classifier import Classifier
+from experiments.stages.confident import Confident
+from experiments.stages.doubted import Doubted
+from experiments.stages.fold import Fold
+from experiments.stages.out_of_fold import OutOfFold
+from experiments.stages.separator import Separator
+from experiments.stages.separator_judgement import SeparatorJudgement
+from experiments.stages.separator_labels import SeparatorFiltered, SeparatorLabelled
 from experiments.stages.stem_set import StemSet
 from selfrefine.settings import PAPER_XUMX, SeparatorSettings
 
@@ -38,6 +47,45 @@ TRUNCATED: dict[str, tuple[float, ...]] = {
 """Loss truncation at a quantile, and by the schedule of the winners of SDX'23."""
 
 
+FOLDS = 4
+DOUBTFUL = 0.8
+"""Of label sets that are right with so much confidence or more, nine of ten are exactly right."""
+
+
+def judge_after(rounds: int, kind: type[SeparatorFiltered] | type[SeparatorLabelled]) -> StemSet:
+    """The noisy stems by a separator's judgement: X-UMX learns from them as given, and once more
+    from what it found in each round."""
+    train: StemSet = noisy
+    for _ in range(rounds):
+        train = kind(SeparatorJudgement(noisy, Separator(train, PAPER_XUMX)))
+    return train
+
+
+def out_of_fold() -> OutOfFold:
+    judged: OutOfFold | None = None
+    for number in range(FOLDS):
+        psi = Classifier(Fold(noisy, number, FOLDS))
+        judged = OutOfFold(noisy, judged_by(psi), judged)
+    assert judged is not None
+    return judged
+
+
+SEPARATOR_ROUNDS: dict[str, StemSet] = {
+    "kept by a separator": judge_after(1, SeparatorFiltered),
+    "kept by a separator, twice": judge_after(2, SeparatorFiltered),
+    "labelled by a separator": judge_after(1, SeparatorLabelled),
+    "labelled by a separator, twice": judge_after(2, SeparatorLabelled),
+}
+
+CONFIDENT: dict[str, StemSet] = {"confident learning": Confident(out_of_fold())}
+
+DOUBTED: dict[str, StemSet] = {
+    "doubtful left out": Doubted(that_stands(started(2)), DOUBTFUL, heard=False, compared=False),
+    "doubtful without loss": Doubted(that_stands(started(2)), DOUBTFUL, heard=True, compared=False),
+    "doubtful merged": Doubted(that_stands(started(2)), DOUBTFUL, heard=True, compared=True),
+}
+
+
 def with_truncation(shares: tuple[float, ...]) -> SeparatorSettings:
     return replace(PAPER_XUMX, kept_shares=shares)
 
@@ -46,7 +94,7 @@ def robust_row(
     method: str, labels: str, train: StemSet, separator: SeparatorSettings = PAPER_XUMX
 ) -> Row:
     """A row under the heads method and labels, as in "least-.7-of-losses-noisy"."""
-    words = f"{method} {labels}".lower().replace("w/ psi_", "")
+    words = f"{method} {labels}".lower().replace("w/ psi_", "").replace(",", "")
     name = "-".join(words.replace("–", "").split())
     return Row(name, (method, labels), score(separator, train), ours=True)
 
@@ -63,5 +111,7 @@ ROBUST = Table(
             for labels, train in LABELS.items()
             for method, shares in TRUNCATED.items()
         ),
+        *(robust_row(m, "noisy", train) for m, train in (SEPARATOR_ROUNDS | CONFIDENT).items()),
+        *(robust_row(method, "w/ Psi_started", train) for method, train in DOUBTED.items()),
     ),
 )

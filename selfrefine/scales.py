@@ -17,6 +17,9 @@ from selfrefine.settings import (
 )
 
 PAPER_THRESHOLD = 0.9
+PAPER_FILTER_DB = 20.0
+"""By how much (dB) a stem's own output of a separator is above every other one, if it is kept. Used
+by the winners of SDX'23, not by the paper."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Scale:
     """Networks and trainings of one size.
 
     `meaning` says how far results at this scale can be trusted. `threshold` replaces the paper's
-    refining threshold of 0.9.
+    refining threshold of 0.9. `filter_db` replaces the margin of 20 dB by which a separator keeps a
+    stem: small separators part no stem by so much.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Scale:
     xumx: settings.SeparatorSettings
     hdemucs: settings.SeparatorSettings
     threshold: float = PAPER_THRESHOLD
+    filter_db: float = PAPER_FILTER_DB
 
 
 SMALL_NET = ConvNeXt(
@@ -87,6 +92,7 @@ MINI = Scale(
         warmup_steps=20,
         final_rate=0.05,
     ),
+    filter_db=3.0,
 )
 
 SMOKE = Scale(
@@ -116,6 +122,7 @@ SMOKE = Scale(
         warmup_steps=0,
     ),
     threshold=0.45,
+    filter_db=-30.0,
 )
 
 LITE = Scale(

@@ -204,8 +204,8 @@ class SeparatorSettings:
     for a fifth of the segments) is left out.
 
     With `kept_shares` the largest losses of each class in a batch are dropped, since wrong labels
-    are likely to have them (`selfrefine.models.grouped_loss.truncated`). The shares that are kept
-    take equal parts of the training in turn.
+    are likely to have them (`selfrefine.models.grouped_loss.truncated_loss`). The shares that are
+    kept take equal parts of the training in turn.
     """
 
     network: XUMX | HDemucs

@@ -93,6 +93,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if alone and "pytest.mark.gpu" not in collection_path.read_text() else None
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Says at once why a test for a GPU failed: time on a GPU may end before the tests do."""
+    if report.failed and "gpu" in report.keywords:
+        print(f"\n{report.nodeid}\n{report.longreprtext[-3000:]}", flush=True)
+
+
 @pytest.fixture(autouse=True)
 def device_of_a_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives tests marked `gpu` the GPU and all others the CPU. All begin in float32, since an

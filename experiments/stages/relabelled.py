@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments.profiles import Profile
 from experiments.stages.adaptive_thresholds import AdaptiveThresholds
+from experiments.stages.probabilities import Probabilities
 from experiments.stages.recognition_outputs import PAPER_THRESHOLDS, Thresholds
 from experiments.stages.relabelling import Relabelling
 from experiments.stages.stage import Result
@@ -23,6 +24,7 @@ class Relabelled(Relabelling):
     """Every stem under the classes whose probability is at least their threshold. Where no class
     passes, the stem is dropped, or with `most_probable` keeps its most probable class."""
 
+    probabilities: Probabilities
     thresholds: Thresholds | AdaptiveThresholds = PAPER_THRESHOLDS
     most_probable: bool = added(False, as_before=False)
 

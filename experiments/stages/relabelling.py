@@ -1,9 +1,9 @@
-"""Stems under label sets that a classifier found: the base of the kinds that decide them."""
+"""Stems under label sets that follow from a judgement: the base of the kinds that decide them."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from experiments.stages.probabilities import Probabilities
+from experiments.stages.judgement import Judgement
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
 from experiments.store import Store
@@ -20,7 +20,7 @@ class Relabelling(StemSet):
     """The judged stems under new label sets; a stem whose set is empty is dropped. Only the labels
     are new, so a stage of this base stores no sound."""
 
-    probabilities: Probabilities
+    probabilities: Judgement
 
     def labels(self, store: Store) -> Labels:
         """The label set of every stem."""
@@ -37,10 +37,10 @@ class Relabelling(StemSet):
         return self.words().replace("labels by", "w/")
 
     def relabellings(self) -> int:
-        return 1 + self.probabilities.classifier.trained_on.relabellings()
+        return self.probabilities.relabellings()
 
     def trainings_from_start(self) -> int:
-        return self.probabilities.classifier.trainings_from_start()
+        return self.probabilities.trainings_from_start()
 
     def clips(self, store: Store) -> "AudioSet":
         from selfrefine.clips.audio_set import with_labels

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from experiments.stages.probabilities import Probabilities
 from experiments.stages.relabelling import Relabelling
 from experiments.stages.stage import Result
 from experiments.store import Store
@@ -21,6 +22,7 @@ class Weighed(Relabelling):
     outputs and of those that the sets behind `before` were weighed by. The given label stands
     where, of the two, the other is right with less than the probability `sure`."""
 
+    probabilities: Probabilities
     before: "Weighed | None" = None
     sure: float = 0.0
 

@@ -53,12 +53,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class AudioSet:
-    """Clips and their samples."""
+    """Clips and their samples.
+
+    `without_loss` are the songs and names of clips whose labels are doubtful. A separator hears
+    them in mixtures, and is not compared with them.
+    """
 
     sample_rate: int
     clips: tuple[Clip, ...]
     samples: np.ndarray
     """int16 `(sample, channel=2)`, memory-mapped."""
+    without_loss: frozenset[tuple[str, str]] = frozenset()
 
     def audio(self, clip: Clip) -> np.ndarray:
         """A clip as float32 `(channel=2, sample)`."""

@@ -18,8 +18,8 @@ class SeparationBatch:
     `groups`, on the CPU, holds 0 or 1: `(batch, target=4, class=4)`. Target t is compared with the
     sum of the estimates of the classes in row t. With single-labelled sources only, `groups` is the
     identity. A source with the label set bass+drums takes one row with two ones. The row that
-    becomes free is all zeros, and this target has no loss. `clips` `(source,)` are the indices of
-    the clips in the batch.
+    becomes free is all zeros, and this target has no loss. So are the rows of a source without
+    loss. `clips` `(source,)` are the indices of the clips in the batch.
     """
 
     mixture: Tensor
@@ -30,19 +30,18 @@ class SeparationBatch:
 
 @dataclass(frozen=True)
 class SeparationCandidates:
-    """Indices of a pool's clips: single-labelled ones per class, and multi-labelled ones."""
+    """Indices of a pool's clips: single-labelled ones per class; and those that are multi-labelled
+    or have no loss."""
 
     single: list[Tensor]
     multi: Tensor
 
 
 def separation_candidates(pool: StemPool) -> SeparationCandidates:
-    """Divides a pool's clips by the number of their labels."""
-    counts = pool.labels.sum(dim=1)
-    single = [
-        torch.nonzero(pool.labels[:, c] & (counts == 1)).flatten() for c in range(len(CLASSES))
-    ]
-    return SeparationCandidates(single, torch.nonzero(counts > 1).flatten())
+    """Divides a pool's clips by the number of their labels, and by whether they have a loss."""
+    alone = (pool.labels.sum(dim=1) == 1) & pool.has_loss
+    single = [torch.nonzero(pool.labels[:, c] & alone).flatten() for c in range(len(CLASSES))]
+    return SeparationCandidates(single, torch.nonzero(~alone).flatten())
 
 
 def draw_sources(
@@ -72,7 +71,7 @@ def draw_sources(
         row = labels.int().argmax(dim=1)
         merged[items] = labels
         groups[items] *= ~labels[:, :, None]
-        groups[items, row] = labels.float()
+        groups[items, row] = labels.float() * pool.has_loss[drawn][:, None]
         clips[items, row], offsets[items, row] = drawn, starts
     for c, of_class in enumerate(candidates.single):
         rows = ~merged[:, c]

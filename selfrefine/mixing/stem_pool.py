@@ -21,7 +21,8 @@ class StemPool:
     `device`, the device of the drawn segments; only `frames` changes.
 
     `starts`, `lengths` (samples) and `scales` (amplitude of full scale) are `(clip,)`; `labels` is
-    bool `(clip, class)`. `names` are "song/file", for messages.
+    bool `(clip, class)`. `has_loss`, bool `(clip,)`, is false for clips that a separator only hears
+    in mixtures. `names` are "song/file", for messages.
     """
 
     sample_rate: int
@@ -32,6 +33,7 @@ class StemPool:
     lengths: Tensor
     scales: Tensor
     labels: Tensor
+    has_loss: Tensor
     names: tuple[str, ...]
 
     @property
@@ -59,6 +61,7 @@ def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
         torch.tensor([clip.length for clip in stems.clips]),
         torch.tensor([clip.scale for clip in stems.clips]),
         labels.reshape(len(stems.clips), len(CLASSES)),
+        torch.tensor([(c.song, c.name) not in stems.without_loss for c in stems.clips]),
         tuple(f"{clip.song}/{clip.name}" for clip in stems.clips),
     )
 

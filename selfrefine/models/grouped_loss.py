@@ -18,17 +18,17 @@ def grouped_loss(
     A target's loss is the mean of `penalty` of the sum of its classes' estimates minus the target.
     The batch's loss is the mean over items of the sum over targets. Targets with a row of zeros in
     `groups` `(batch, target, class)` have no loss. `groups` should be on the CPU: reading it from a
-    GPU would wait for all its work. `kept_share` is that of `truncated`.
+    GPU would wait for all its work. `kept_share` is that of `truncated_loss`.
     """
     grouped = summed_over_groups(estimates, groups)
     per_target = penalty(grouped - targets).flatten(2).mean(dim=2)
     has_loss = groups.amax(dim=2).to(estimates.device, non_blocking=True)
     if kept_share < 1:
-        return truncated(per_target, has_loss, kept_share)
+        return truncated_loss(per_target, has_loss, kept_share)
     return (per_target * has_loss).sum(dim=1).mean()
 
 
-def truncated(per_target: Tensor, has_loss: Tensor, kept_share: float) -> Tensor:
+def truncated_loss(per_target: Tensor, has_loss: Tensor, kept_share: float) -> Tensor:
     """The batch's loss without each target's largest losses, which wrong labels are likely to have.
 
     Both tensors are `(batch, target)`, and `has_loss` holds 0 or 1. Of the items that have a loss
