@@ -36,7 +36,7 @@ class Comparison:
     """A difference that lies above `above` and below `below` if the claim is true.
 
     `measure` is our difference, or None if a row that it needs was not run. `paper` is the same
-    difference of the paper's values. `noun` names the test items.
+    difference of the paper's values, NaN if it has none. `noun` names the test items.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Comparison:
     def power(self) -> str:
         """The power in words: half the deciding interval against the paper's effect, the seeds and
         items needed to see that effect, and, if undecided, those needed to decide."""
-        if self.measure is None:
+        if self.measure is None or np.isnan(self.paper):
             return ""
         unit = f" {self.unit}" if self.unit else ""
         half = self.measure.half_width(len(self.measure.seeds), self.measure.items)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from experiments.robust import ROBUST
 from reports.audit import audit_markdown, label_audit, reliability_markdown
 from reports.claims import Claim, claims_markdown, decide
 from reports.drawing import write_figure
@@ -9,6 +10,7 @@ from reports.figures import FIGURES, draw
 from reports.measures import Measures, all_measures
 from reports.page import page
 from reports.results import Results
+from reports.robust import robust_markdown
 from reports.sheets import REPORTED, Sheet, caption, sheets_of
 from reports.writers import csv_text, latex, markdown, markdown_escaped, plain_table
 from selfrefine.files.atomic import write_text
@@ -28,7 +30,7 @@ def write_reports(names: list[str], results: Results, folder: Path) -> None:
     sheets = sheets_of(results, measures)
     for name in names:
         if name in sheets:
-            write_sheet(sheets[name], results, folder)
+            write_sheet(sheets[name], results, measures, folder)
         elif name in REPORTED:
             print(f"{name}: nothing of it was run")
         elif name == "claims":
@@ -67,9 +69,12 @@ def where(results: Results) -> str:
     )
 
 
-def write_sheet(table: Sheet, results: Results, folder: Path) -> None:
+def write_sheet(table: Sheet, results: Results, measures: Measures, folder: Path) -> None:
     """Writes the table as Markdown, CSV and LaTeX, and prints it."""
     lines = [f"# {table.title}", "", where(results), "", markdown(table)]
+    compared = robust_markdown(results, measures) if table.name == ROBUST.name else ""
+    if compared:
+        lines += ["Against the paper's labels:", "", compared, ""]
     audits = label_audit(results, f"{table.name}/")
     if audits:
         lines += [
@@ -93,6 +98,8 @@ def write_sheet(table: Sheet, results: Results, folder: Path) -> None:
     )
     print(plain_table(table, "simple"))
     print(f"\n{caption(table)}")
+    if compared:
+        print(f"\n{compared}")
 
 
 def print_verdicts(claims: list[Claim]) -> None:

@@ -23,7 +23,10 @@ def kept_by_confident_learning(rows: list[StemProbability]) -> Labels:
     outputs = np.clip(outputs, 1e-6, None)
     given = np.array([CLASSES.index(row.given[0]) for row in rows])
     wrong = find_label_issues(
-        given, outputs / outputs.sum(axis=1, keepdims=True), filter_by="prune_by_noise_rate"
+        given,
+        outputs / outputs.sum(axis=1, keepdims=True),
+        filter_by="prune_by_noise_rate",
+        n_jobs=1,  # cleanlab's own processes fail where they do not fork
     )
     return {
         (row.song, row.name): () if bad else row.given for row, bad in zip(rows, wrong, strict=True)
