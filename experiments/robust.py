@@ -4,11 +4,13 @@ Every row trains X-UMX. The methods are those that others use against wrong labe
 described, with its source, where it is computed.
 """
 
+import re
 from dataclasses import replace
 
 from experiments.method import (
     judged_by,
     noisy,
+    psi_noisy,
     psi_refined,
     refined,
     score,
@@ -17,6 +19,7 @@ from experiments.method import (
     truly_labelled,
     uncorrupted,
 )
+from experiments.printed import TABLE2_PAPER
 from experiments.rows import Row, Table, measured_against
 from experiments.stages.classifier import Classifier
 from experiments.stages.confident import Confident
@@ -27,7 +30,8 @@ from experiments.stages.separator import Separator
 from experiments.stages.separator_judgement import SeparatorJudgement
 from experiments.stages.separator_labels import SeparatorFiltered, SeparatorLabelled
 from experiments.stages.stem_set import StemSet
-from selfrefine.settings import PAPER_XUMX, SeparatorSettings
+from experiments.stages.weighed import Weighed
+from selfrefine.settings import PAPER_XUMX, SURE, SeparatorSettings
 
 LABELS: dict[str, StemSet] = {
     "noisy": noisy,
@@ -86,6 +90,24 @@ DOUBTED: dict[str, StemSet] = {
 }
 
 
+def weighed_by(psi: Classifier) -> Weighed:
+    """The noisy stems under the labels of highest posterior by a classifier's outputs, given the
+    label and the song's other stems; a given label stands where the other is not surer."""
+    return Weighed(judged_by(psi), sure=SURE)
+
+
+psi_weighed = Classifier(weighed_by(psi_noisy), single_labelled_only=True)
+"""Psi_refined as we would train it: on the labels that Bayes' rule finds from Psi_noisy's
+outputs, and not on those above a threshold."""
+
+WEIGHED: dict[str, StemSet] = {
+    "w/ Psi_noisy": weighed_by(psi_noisy),
+    "w/ Psi_refined": weighed_by(psi_refined),
+    "w/ Psi_weighed": weighed_by(psi_weighed),
+}
+"""Labels by Bayes' rule instead of thresholds, without a start from other songs."""
+
+
 def with_truncation(shares: tuple[float, ...]) -> SeparatorSettings:
     return replace(PAPER_XUMX, kept_shares=shares)
 
@@ -94,10 +116,14 @@ def robust_row(
     method: str, labels: str, train: StemSet, separator: SeparatorSettings = PAPER_XUMX
 ) -> Row:
     """A row under the heads method and labels, as in "least-.7-of-losses-noisy"."""
-    words = f"{method} {labels}".lower().replace("w/ psi_", "").replace(",", "")
+    words = re.sub("w/ psi_|[,']", "", f"{method} {labels}".lower())
     name = "-".join(words.replace("–", "").split())
-    return Row(name, (method, labels), score(separator, train), ours=True)
+    paper = TABLE2_PAPER.get(("X-UMX", labels), {}) if method == "–" else {}
+    return Row(name, (method, labels), score(separator, train), paper, ours=True)
 
+
+BEST = ("weighed", WEIGHED["w/ Psi_weighed"])
+"""The best of these methods that starts from nothing but the noisy set: its name and labels."""
 
 ROBUST = Table(
     "robust",
@@ -111,6 +137,7 @@ ROBUST = Table(
             for labels, train in LABELS.items()
             for method, shares in TRUNCATED.items()
         ),
+        *(robust_row("weighed by Bayes' rule", name, train) for name, train in WEIGHED.items()),
         *(robust_row(m, "noisy", train) for m, train in (SEPARATOR_ROUNDS | CONFIDENT).items()),
         *(robust_row(method, "w/ Psi_started", train) for method, train in DOUBTED.items()),
     ),

@@ -10,11 +10,14 @@ from markupsafe import Markup
 
 from experiments.examples import MIXTURE, REFERENCE
 from experiments.registry import TARGETS
+from experiments.robust import ROBUST
 from reports.audit import HEAD as AUDIT_HEAD
 from reports.audit import Audited
 from reports.claims import COMPARISON_HEAD, FAILS, HOLDS, HOW, NOT_RUN, Claim, comparison_rows
 from reports.figures import FIGURES, TITLES
 from reports.results import Record, Results
+from reports.robust import HEAD as COMPARED_HEAD
+from reports.robust import Compared
 from reports.sheets import (
     Cell,
     Line,
@@ -77,6 +80,7 @@ class Origin:
 def page(
     results: Results,
     sheets: list[Sheet],
+    compared: Compared | None,
     claims: list[Claim],
     captions: dict[str, str],
     audits: list[Audited],
@@ -101,6 +105,8 @@ def page(
         results=results,
         facts=facts(results, claims),
         sheets=sheets,
+        compared={ROBUST.name: compared} if compared else {},
+        compared_head=COMPARED_HEAD,
         heading=heading,
         group=group,
         shown_cell=shown_cell,

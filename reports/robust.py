@@ -1,10 +1,12 @@
 """What stands below the table robust: which rows beat the paper's labels, and what each costs."""
 
 import math
+from dataclasses import dataclass
 
 from tabulate import tabulate
 
 from experiments.robust import REFERENCES, ROBUST
+from experiments.rows import Row
 from reports.claims import HOLDS, NOT_RUN, Claim, Comparison, Numbers
 from reports.measures import Measures
 from reports.results import Results
@@ -20,6 +22,14 @@ TRAINED = ("classifier", "separator")
 HEAD = ("method", "labels", "− w/ Psi_refined, dB", "95%", "seeds", "better", "training, min")
 
 
+def method_words(row: Row) -> str:
+    return ", ".join(each for each in row.labels if each != "–")
+
+
+def claim_text(row: Row) -> str:
+    return f"{method_words(row)}: better than w/ Psi_refined"
+
+
 def better_than_the_papers(measures: Measures) -> list[Claim]:
     """For each method of the table that was run, the claim that X-UMX is better by it than on the
     paper's refined labels. It is decided as the paper's claims are."""
@@ -29,15 +39,14 @@ def better_than_the_papers(measures: Measures) -> list[Claim]:
         label = f"{ROBUST.name}/{row.name}"
         if label == PAPERS or row.labels[1] in REFERENCES:
             continue
-        method = ", ".join(each for each in row.labels if each != "–")
         compared = Comparison(
-            f"{method} − w/ Psi_refined",
+            f"{method_words(row)} − w/ Psi_refined",
             "dB",
             numbers.difference(label, PAPERS),
             math.nan,
             above=0.0,
         )
-        claims.append(Claim(len(claims) + 1, f"{method}: better than w/ Psi_refined", (compared,)))
+        claims.append(Claim(len(claims) + 1, claim_text(row), (compared,)))
     return [claim for claim in claims if claim.verdict != NOT_RUN]
 
 
@@ -56,20 +65,34 @@ def training_minutes(results: Results, label: str) -> float | None:
     return sum(seconds) / len(runs) / 60
 
 
-def robust_markdown(results: Results, measures: Measures) -> str:
-    """The verdicts and the minutes as Markdown; "" where no row but the references was run."""
-    numbers = Numbers(measures)
+@dataclass(frozen=True)
+class Compared:
+    """The rows of the table against the paper's labels, in cells under `HEAD`, and in words how
+    many are better."""
+
+    words: str
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        escaped = [[markdown_escaped(cell) for cell in row] for row in self.rows]
+        table = tabulate(escaped, HEAD, tablefmt="github", disable_numparse=True)
+        return f"{self.words}\n\n{table}"
+
+
+def compared_with_the_papers(results: Results, measures: Measures) -> Compared | None:
+    """None where no row but the references was run."""
     verdicts = {claim.text: claim.verdict for claim in better_than_the_papers(measures)}
+    if not verdicts:
+        return None
+    numbers = Numbers(measures)
     rows = []
     for row in ROBUST.rows:
         label = f"{ROBUST.name}/{row.name}"
         minutes = training_minutes(results, label)
         if minutes is None:
             continue
-        found = numbers.difference(label, PAPERS)
-        method = ", ".join(each for each in row.labels if each != "–")
-        verdict = verdicts.get(f"{method}: better than w/ Psi_refined", "")
         cells = ["–", "", ""]
+        found = numbers.difference(label, PAPERS)
         if found is not None and label != PAPERS:
             ends = found.over_both
             cells = [
@@ -77,14 +100,11 @@ def robust_markdown(results: Results, measures: Measures) -> str:
                 interval_text(ends.low, ends.high, 2),
                 str(len(found.seeds)),
             ]
-        rows.append([*map(markdown_escaped, row.labels), *cells, verdict, f"{minutes:.1f}"])
-    if not verdicts:
-        return ""
-    won = [text for text, verdict in verdicts.items() if verdict == HOLDS]
-    told = (
-        f"{len(won)} of {len(verdicts)} methods are better than the paper's labels by more than "
-        "the 95% interval over seeds and songs. With so many comparisons, about one in forty that "
-        "are no better would seem to be."
+        rows.append([*row.labels, *cells, verdicts.get(claim_text(row), ""), f"{minutes:.1f}"])
+    won = sum(verdict == HOLDS for verdict in verdicts.values())
+    return Compared(
+        f"{won} of {len(verdicts)} methods are better than the paper's labels by more than the 95% "
+        "interval over seeds and songs. Of methods that are no better, one in forty would seem to "
+        "be.",
+        rows,
     )
-    table = tabulate(rows, HEAD, tablefmt="github", disable_numparse=True)
-    return f"{told}\n\n{table}"

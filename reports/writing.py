@@ -10,7 +10,7 @@ from reports.figures import FIGURES, draw
 from reports.measures import Measures, all_measures
 from reports.page import page
 from reports.results import Results
-from reports.robust import robust_markdown
+from reports.robust import Compared, compared_with_the_papers
 from reports.sheets import REPORTED, Sheet, caption, sheets_of
 from reports.writers import csv_text, latex, markdown, markdown_escaped, plain_table
 from selfrefine.files.atomic import write_text
@@ -28,9 +28,10 @@ def write_reports(names: list[str], results: Results, folder: Path) -> None:
     claims = decide(measures)
     folder.mkdir(parents=True, exist_ok=True)
     sheets = sheets_of(results, measures)
+    compared = compared_with_the_papers(results, measures)
     for name in names:
         if name in sheets:
-            write_sheet(sheets[name], results, measures, folder)
+            write_sheet(sheets[name], results, compared if name == ROBUST.name else None, folder)
         elif name in REPORTED:
             print(f"{name}: nothing of it was run")
         elif name == "claims":
@@ -39,7 +40,9 @@ def write_reports(names: list[str], results: Results, folder: Path) -> None:
     captions = write_figures(names, results, measures, folder)
     if PAGE in names:
         audits = label_audit(results)
-        text = page(results, list(sheets.values()), claims, captions, audits, LISTENED, folder)
+        text = page(
+            results, list(sheets.values()), compared, claims, captions, audits, LISTENED, folder
+        )
         write_text(folder / f"{PAGE}.html", text)
     print(f"\nwritten to {folder}: {', '.join(names)}")
 
@@ -69,12 +72,11 @@ def where(results: Results) -> str:
     )
 
 
-def write_sheet(table: Sheet, results: Results, measures: Measures, folder: Path) -> None:
-    """Writes the table as Markdown, CSV and LaTeX, and prints it."""
+def write_sheet(table: Sheet, results: Results, compared: Compared | None, folder: Path) -> None:
+    """Writes the table as Markdown, CSV and LaTeX, and prints it. `compared` stands below it."""
     lines = [f"# {table.title}", "", where(results), "", markdown(table)]
-    compared = robust_markdown(results, measures) if table.name == ROBUST.name else ""
     if compared:
-        lines += ["Against the paper's labels:", "", compared, ""]
+        lines += ["Against the paper's labels:", "", compared.markdown(), ""]
     audits = label_audit(results, f"{table.name}/")
     if audits:
         lines += [
@@ -99,7 +101,7 @@ def write_sheet(table: Sheet, results: Results, measures: Measures, folder: Path
     print(plain_table(table, "simple"))
     print(f"\n{caption(table)}")
     if compared:
-        print(f"\n{compared}")
+        print(f"\n{compared.markdown()}")
 
 
 def print_verdicts(claims: list[Claim]) -> None:

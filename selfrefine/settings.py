@@ -277,8 +277,9 @@ class Corruption:
     `swapped_songs` is the probability that two random stems of a song change names.
     `moved_tracks` is the probability that a track moves into a random other class.
     `bleeding_stems` is the probability that a stem leaks into another one, at a level drawn from
-    `bleed_db` (dB, relative to itself). `misfiled_stretches` is the probability that a stretch of a
-    stem, of a length drawn from `stretch_seconds` (s), moves to another stem of the song.
+    `bleed_db` (dB, relative to itself). Where two stems have changed names, `swapped_twice` is the
+    probability that the other two have, too. `misfiled_stretches` is the probability that a stretch
+    of a stem, of a length drawn from `stretch_seconds` (s), moves to another stem of the song.
 
     With the defaults about a third of the stem files are wrong, as in the real label-noise set
     according to manual cleaning lists.
@@ -290,3 +291,4 @@ class Corruption:
     bleed_db: tuple[float, float] = (-36.0, -24.0)
     misfiled_stretches: float = added(0.0, as_before=0.0)
     stretch_seconds: tuple[float, float] = added((3.0, 8.0), as_before=(3.0, 8.0))
+    swapped_twice: float = added(0.0, as_before=0.0)

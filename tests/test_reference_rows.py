@@ -50,6 +50,8 @@ OF_TRUTH = {
     *(f"{table}/uncorrupted" for table in ("table3", "table5", "options")),
     *(f"started/{network}-uncorrupted" for network in ("demucs", "x-umx")),
     *(f"started/{network}-true-labels" for network in ("demucs", "x-umx")),
+    "robust/uncorrupted",
+    "robust/true-labels",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from matplotlib import pyplot
 
 from experiments.profiles import PROFILES
+from experiments.robust import ROBUST
 from reports.figures import FIGURES
 from reports.results import Results, collect
 from reports.sheets import REPORTED
@@ -86,7 +87,7 @@ def test_a_browser_shows_tables_pictures_and_players_and_asks_for_nothing(
             })"""
         )
         assert counts["sheets"] == len(REPORTED)
-        assert counts["rows"] == [8 * 3, 14, 8, 8 * 6, 8, 6, 12, 8 * 3]
+        assert counts["rows"] == [8 * 3, 14, 8, 8 * 6, 8, 6, 12, 8 * 3, len(ROBUST.rows)]
         assert counts["pictures"] == len(FIGURES)
         assert counts["claims"] == ["holds"] * 10
         assert counts["width"] == width  # nothing sticks out sideways

@@ -137,11 +137,11 @@ def test_a_small_collection_is_trained_on_shorter_and_a_tiny_one_not_at_all() ->
     assert usual_trainings(3) == 0 < usual_trainings(30)
 
 
-def test_the_shipped_start_is_the_registrys_and_small_and_has_a_card() -> None:
-    rate = scales.MINI.classifier.sample_rate
-    path = shipped_classifier(rate)
+@pytest.mark.parametrize("profile", ["mini", "lite"])
+def test_the_shipped_start_is_the_registrys_and_small_and_has_a_card(profile: str) -> None:
+    path = shipped_classifier(PROFILES[profile].scale.classifier.sample_rate)
     assert path.stat().st_size < 3e6
-    score = resolved_rows([ROW], PROFILES["mini"], "band", "band")[ROW][1]
+    score = resolved_rows([ROW], PROFILES[profile], "band", "band")[ROW][1]
     assert isinstance(score, RecognitionScore)
     text = path.with_suffix(".md").read_text()
     assert identity(score.outputs.classifier) in text
@@ -152,9 +152,9 @@ def test_the_shipped_start_is_the_registrys_and_small_and_has_a_card() -> None:
 
 
 def test_a_rate_without_a_shipped_start_is_refused_with_those_there_are() -> None:
-    assert not shipped_file(44100).exists()
-    with pytest.raises(InputError, match="only of 16000 Hz"):
-        shipped_classifier(44100)
+    assert not shipped_file(22050).exists()
+    with pytest.raises(InputError, match="only of 16000 Hz and 44100 Hz"):
+        shipped_classifier(22050)
 
 
 def test_a_random_filter_keeps_the_energy_and_moves_no_sound() -> None:

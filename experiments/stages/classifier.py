@@ -48,7 +48,8 @@ class Classifier(Training):
         times = self.trained_on.relabellings()
         if times == 0:
             return self.trained_on.data_words()
-        return "refined" if times == 1 else f"refined{times}"
+        word = self.trained_on.relabelled_word()
+        return word if times == 1 else f"{word}{times}"
 
     def trainings_from_start(self) -> int:
         """The number of trainings from the start on, each on the labels of the one before."""

@@ -35,6 +35,10 @@ class StemSet(Stage):
         before; 0 where the labels are as given."""
         return 0
 
+    def relabelled_word(self) -> str:
+        """The name of a classifier that learns from relabelled stems: Psi_refined."""
+        return "refined"
+
     def trainings_from_start(self) -> int:
         """The number of these that were trained on from a start."""
         return 0

@@ -30,6 +30,9 @@ class Weighed(Relabelling):
         unsure = "" if self.sure else ", unsure ones too"
         return f"labels by {self.probabilities.classifier.words()}{unsure}"
 
+    def relabelled_word(self) -> str:
+        return "weighed"
+
     def judged(self, store: Store) -> "list[StemProbability]":
         """The mean of what every classifier behind the stage says of each stem."""
         from selfrefine.refining.probabilities import mean_probabilities

@@ -69,6 +69,10 @@ def draw_parts(
     if rng.random() < corruption.swapped_songs:
         first, second = (CLASSES[i] for i in rng.choice(len(CLASSES), 2, replace=False))
         renamed = {first: second, second: first}
+        # Nothing is drawn at a chance of 0, so that sets made before this noise stay the same.
+        if corruption.swapped_twice > 0 and rng.random() < corruption.swapped_twice:
+            third, fourth = (name for name in CLASSES if name not in renamed)
+            renamed |= {third: fourth, fourth: third}
         filed = {clip: renamed.get(name, name) for clip, name in filed.items()}
     stems: dict[str, list[StemPart]] = {name: [] for name in CLASSES}
     for clip, name in filed.items():
