@@ -19,7 +19,7 @@ run-and-report = $(PYTHON) -m experiments run $(1) $(SCALE) --seeds $(SEEDS); co
 # What a GPU machine may have without `.venv`: its own Python, with torch in it.
 GPU_PYTHON ?= $(if $(wildcard $(PYTHON)),$(PYTHON),python3)
 
-.PHONY: setup $(TABLES) figure4 started pretrained tables report bench gpu-day test faults lint lock clean
+.PHONY: setup $(TABLES) figure4 started robust noise-rate pretrained tables report bench gpu-day test faults lint lock clean
 
 setup: $(READY)
 
@@ -29,6 +29,10 @@ $(TABLES) figure4: $(READY)
 # Labels by our own way beside the paper's: separators, and the classifiers.
 started: $(READY)
 	@$(call run-and-report,started started-recognition,started started-recognition)
+
+# What else is done against wrong labels, and how much noise each way survives: beyond the paper.
+robust noise-rate: $(READY)
+	@$(call run-and-report,$@,$@ $(if $(filter noise-rate,$@),noise-rate-figure))
 
 # The classifier that `selfrefine refine` starts from, put into the package with its card.
 pretrained: $(READY)

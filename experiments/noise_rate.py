@@ -4,8 +4,6 @@ Stems are swapped within their song, or single tracks are filed under another cl
 wrong stems is what a set is asked for; a figure shows the share that it has.
 """
 
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from experiments.method import (
@@ -20,6 +18,7 @@ from experiments.method import (
 from experiments.robust import BEST
 from experiments.rows import Row, Table
 from experiments.stages.corrupted import Corrupted
+from experiments.stages.data_set import NOISY, UNCORRUPTED
 from experiments.stages.stage import rebuild
 from experiments.stages.stem_set import StemSet
 from selfrefine.settings import PAPER_XUMX, Corruption
@@ -58,10 +57,10 @@ def moved(rate: float) -> Corruption:
 
 
 def with_noise(stage: Any, noise: Corruption) -> Any:
-    """The stage with other label noise in the noisy set."""
+    """The stage with a noisy set that is made from the uncorrupted one by `noise`."""
 
     def change(value: Any) -> Any:
-        return replace(value, noise=noise) if isinstance(value, Corrupted) else value
+        return Corrupted(UNCORRUPTED, noise) if value == NOISY else value
 
     return rebuild(stage, change)
 
@@ -71,9 +70,8 @@ def noise_row(mechanism: str, rate: float, labels: str, train: StemSet, noise: C
     return Row(
         name.replace(",", "").replace(" ", "-"),
         (mechanism, f"{rate:.0%}", labels),
-        score(PAPER_XUMX, train),
+        with_noise(score(PAPER_XUMX, train), noise),
         ours=True,
-        change=partial(with_noise, noise=noise),
     )
 
 

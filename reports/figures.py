@@ -15,6 +15,7 @@ from experiments.trainings.validation import STEP
 from reports.drawing import CLASS_COLOURS, INK, MUTED, PAPER_COLOUR, STYLE, Drawing, csv_of
 from reports.gap_figure import gap
 from reports.measures import Measures, track_table
+from reports.noise_rate_figure import noise_rate
 from reports.results import Record, Results
 from reports.sheets import MARK, MARK_NOTE, TESTS, count_range
 from selfrefine.classes import CLASSES
@@ -307,6 +308,7 @@ FIGURES: dict[str, Callable[[Results, Measures], Drawing | None]] = {
     "tracks": tracks,
     "labels": labels,
     "training": training,
+    "noise-rate-figure": noise_rate,
 }
 
 TITLES = {
@@ -316,6 +318,7 @@ TITLES = {
     "tracks": "SDR song by song",
     "labels": "Labels before and after refining",
     "training": "Validation while training",
+    "noise-rate-figure": "Labels and separators by the share of wrong stems",
 }
 
 

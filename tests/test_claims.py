@@ -28,7 +28,7 @@ SMOKE = PROFILES["smoke"]
 
 @pytest.fixture(scope="module")
 def measures(tmp_path_factory: pytest.TempPathFactory):
-    store = paper_store(tmp_path_factory.mktemp("runs"), seeds=3)
+    store = paper_store(tmp_path_factory.mktemp("runs"), seeds=3, targets=("table*", "figure4"))
     return all_measures(collect(store, SMOKE, "band"))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.commands import list_targets
 from experiments.data import bind
+from experiments.noise_rate import NOISE_RATE
 from experiments.profiles import PROFILES
 from experiments.registry import (
     OPTIONS,
@@ -52,6 +53,7 @@ OF_TRUTH = {
     *(f"started/{network}-true-labels" for network in ("demucs", "x-umx")),
     "robust/uncorrupted",
     "robust/true-labels",
+    *(f"noise-rate/{row.name}" for row in NOISE_RATE.rows),
 }
 
 

@@ -39,6 +39,7 @@ ROOMS = (
     (
         "experiments.data",
         "experiments.method",
+        "experiments.noise_rate",
         "experiments.printed",
         "experiments.registry",
         "experiments.robust",

@@ -1,0 +1,163 @@
+"""Labels and separators by the share of wrong stems, as one figure."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import mean
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from experiments.noise_rate import LABELS, MOVED, NOISE_RATE, RATES, SWAPPED, TRUE
+from experiments.rows import Row
+from reports.drawing import INK, MUTED, Drawing, csv_of
+from reports.measures import Interval, Measures
+from reports.results import Record, Results
+from reports.sheets import count_range
+
+COLOURS = dict(zip((*LABELS, TRUE), (MUTED, "#c2410c", "#15803d", "#1d4ed8", INK), strict=True))
+NOISY, REFINED = "noisy", "w/ Psi_refined"
+HEAD = [
+    "mechanism", "labels", "asked", "wrong stems", "labels right", "SDR", "low", "high", "seeds",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """X-UMX on labels of one kind, at one share of wrong stems.
+
+    `asked` is the share that the set was asked for, `wrong` the one that it has. `right` is the
+    share of stems under exactly their true label set. `sdr` is in dB, with its interval `across`
+    seeds; all are means over `seeds` seeds.
+    """
+
+    mechanism: str
+    labels: str
+    asked: float
+    wrong: float
+    right: float
+    sdr: float
+    across: Interval | None
+    seeds: int
+
+
+def noise_rate(results: Results, measures: Measures) -> Drawing | None:
+    """Draws one column per mechanism: the labels above, the separators below."""
+    points = [each for row in NOISE_RATE.rows for each in points_of(row, results, measures)]
+    if not points:
+        return None
+    mechanisms = [name for name in (SWAPPED, MOVED) if any(p.mechanism == name for p in points)]
+    figure, axes = plt.subplots(
+        2, len(mechanisms), figsize=(4.6 * len(mechanisms), 6), squeeze=False, sharex=True
+    )
+    for mechanism, (above, below) in zip(mechanisms, axes.T, strict=True):
+        own = [each for each in points if each.mechanism == mechanism]
+        draw_lines(above, own, of_labels=True)
+        draw_lines(below, own, of_labels=False)
+        above.set(title=mechanism)
+        below.set(xlabel="share of wrong stems")
+    axes[0, 0].set_ylabel("stems under exactly their label set")
+    axes[1, 0].set_ylabel("average SDR (dB)")
+    handles, names = axes[1, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8)
+    seeds = count_range([each.seeds for each in points])
+    caption = (
+        f"Label sets that are exactly right, and the average SDR of X-UMX, by the share of wrong "
+        f"stems; means over {seeds} seeds, bars: 95% across them. "
+        f"{' '.join(turning_words(points, mechanism) for mechanism in mechanisms)} The true labels "
+        "of swapped stems are those of no wrong stems."
+    )
+    rows: list[list[object]] = [
+        [
+            each.mechanism,
+            each.labels,
+            each.asked,
+            each.wrong,
+            each.right,
+            each.sdr,
+            each.across.low if each.across else "",
+            each.across.high if each.across else "",
+            each.seeds,
+        ]
+        for each in points
+    ]
+    return Drawing(figure, csv_of(HEAD, rows), caption)
+
+
+def points_of(row: Row, results: Results, measures: Measures) -> list[Point]:
+    """The points of a row that was run: one, or one for each mechanism without wrong stems."""
+    label = f"{NOISE_RATE.name}/{row.name}"
+    runs, measure = results.runs(label), measures.get(label, {}).get("avg")
+    if not runs or measure is None:
+        return []
+    mechanism, asked, labels = row.labels
+    wrong = mean(1 - given_labels(results, run).result["accuracy"]["exact"] for run in runs)
+    right = mean(right_share(results, run, labels) for run in runs)
+    share = float(asked.removesuffix("%")) / 100
+    found = (share, wrong, right, measure.value, measure.across_seeds, len(runs))
+    if share:
+        return [Point(mechanism, labels, *found)]
+    points = [Point(each, labels, *found) for each in (SWAPPED, MOVED)]
+    if labels == NOISY:
+        points += [Point(each, TRUE, *found) for each in (SWAPPED, MOVED)]
+    return points
+
+
+def given_labels(results: Results, run: Record) -> Record:
+    """The noisy set behind a score."""
+    return next(each for each in results.behind(run) if each.kind == "corrupted")
+
+
+def right_share(results: Results, run: Record, labels: str) -> float:
+    """The share of stems whose label set is exactly right, of the labels that X-UMX learned
+    from."""
+    if labels == TRUE:
+        return 1.0
+    behind = results.behind(run)
+    separator = next(each for each in reversed(behind) if each.kind == "separator")
+    trained_on = results.stages[separator.inputs[0]]
+    audited = trained_on if "accuracy" in trained_on.result else given_labels(results, run)
+    return float(audited.result["accuracy"]["exact"])
+
+
+def draw_lines(axis: Axes, points: list[Point], of_labels: bool) -> None:
+    for labels, colour in COLOURS.items():
+        own = sorted((p for p in points if p.labels == labels), key=lambda p: p.wrong)
+        if not own:
+            continue
+        wrong = [each.wrong for each in own]
+        values = [each.right if of_labels else each.sdr for each in own]
+        if len(own) == 1:
+            # Swapped stems have one set of true labels, whatever the share of wrong ones.
+            axis.axhline(values[0], color=colour, lw=1, ls="--", label=labels)
+            continue
+        axis.plot(wrong, values, color=colour, marker="o", ms=3.5, lw=1.5, label=labels)
+        if not of_labels:
+            for each in own:
+                if each.across is not None:
+                    axis.plot(
+                        [each.wrong] * 2, [each.across.low, each.across.high], color=colour, lw=0.8
+                    )
+    axis.set_xlim(0, max(RATES) + 0.05)
+
+
+def turning_words(points: list[Point], mechanism: str) -> str:
+    """In words, at which shares of wrong stems the paper's refining helps and where it harms."""
+    by_share = {(each.asked, each.labels): each for each in points if each.mechanism == mechanism}
+    gains = [
+        (by_share[share, REFINED].wrong, by_share[share, REFINED].sdr - by_share[share, NOISY].sdr)
+        for share in RATES
+        if (share, REFINED) in by_share and (share, NOISY) in by_share
+    ]
+    name = mechanism.capitalize()
+    if len(gains) < 2:
+        return f"{name}: too few shares were run to say where refining helps."
+    turns = [
+        (after > 0, left + (right - left) * before / (before - after))
+        for (left, before), (right, after) in pairwise(gains)
+        if (before > 0) != (after > 0)
+    ]
+    first = "helps" if gains[0][1] > 0 else "harms"
+    if not turns:
+        return f"{name}: the paper's refining {first} at every share."
+    words = [f"{'helps' if helps else 'harms'} from {share:.0%}" for helps, share in turns]
+    return f"{name}: without wrong stems the paper's refining {first}; it {', '.join(words)} on."
