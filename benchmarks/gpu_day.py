@@ -2,14 +2,14 @@
 
     make gpu-day [MINUTES=9]        (python3 -m benchmarks.gpu_day [--minutes 9] [--output DIR])
 
-Checks the installed packages. Then runs the GPU tests, the benchmarks at the paper's sizes, Table 2
-at `lite` with its X-UMX rows first, and the paper's `plan` by trials on the device. Every step has
-a time limit. The command can be stopped and started again: finished steps are not repeated, and
-trainings resume from their checkpoints. With --minutes it ends within that time, and the next call
-continues.
+Checks the installed packages. Then runs the GPU tests, the benchmarks at the paper's sizes, ways
+that may make a step faster, Table 2 at `lite` with its X-UMX rows first, and the paper's `plan` by
+trials on the device. Every step has a time limit. The command can be stopped and started again:
+finished steps are not repeated, and trainings resume from their checkpoints. With --minutes it ends
+within that time, and the next call continues.
 
 The output folder gets a few small files that can be committed: summary.md, log.txt, the benchmarks'
-table, the plan, and Table 2 with its results.
+table, the ways, the plan, and Table 2 with its results.
 """
 
 import argparse
@@ -55,6 +55,9 @@ USEFUL = {
 BAND = ("pretty_midi", "espeakng_loader", "pyworld")
 """Modules that the songs of `lite` need."""
 
+TRAINING_TESTS = ("tests/test_gpu_training.py", "tests/test_gpu_compiling.py")
+WAYS = "ways of a step"
+
 LONG_BENCHMARKS = {"mixing": 480, "training": 500}
 """Time limits (s) of the benchmarks that need more than two minutes."""
 
@@ -95,8 +98,8 @@ def steps_of(store: Path, output: Path) -> list[Step]:
     bench = ("benchmarks", "--profile", "paper", "--resume", "--output", str(store / "benchmarks"))
     run = ("experiments", "run")
     return [
-        Step("tests", 240, pytest_words("--ignore=tests/test_gpu_training.py")),
-        Step("tests of trainings", 500, pytest_words("tests/test_gpu_training.py")),
+        Step("tests", 240, pytest_words(*(f"--ignore={path}" for path in TRAINING_TESTS))),
+        Step("tests of trainings", 500, pytest_words(*TRAINING_TESTS)),
         *(
             Step(
                 f"benchmark {name}",
@@ -106,6 +109,7 @@ def steps_of(store: Path, output: Path) -> list[Step]:
             )
             for name in BENCHMARKS
         ),
+        Step(WAYS, 500, ("benchmarks.gpu_variants", "--seconds", "120")),
         Step(
             "lite: classifiers and X-UMX", 1800, (*run, "table2/x-umx-*", *lite),
             goes_on=True, needs=BAND,
@@ -247,6 +251,9 @@ def write_output(
     planned = outcomes.get("plan of the paper")
     if planned is not None and planned.code == 0:
         write_text(output / "plan-paper.txt", planned.tail)
+    ways = outcomes.get(WAYS)
+    if ways is not None:
+        write_text(output / "gpu-variants.md", ways.tail)
     made = [*(store / "benchmarks").glob("*.md"), store / "reports/band-lite/table2.md"]
     for path in made:
         if path.exists():
