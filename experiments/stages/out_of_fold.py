@@ -29,7 +29,8 @@ class OutOfFold(Judgement):
         return fold
 
     def words(self) -> str:
-        return f"{self.stems.words()} as judged out of fold, {self.fold.number + 1} folds"
+        fold = self.fold
+        return f"{self.stems.words()} as judged out of fold, {fold.number + 1} of {fold.folds}"
 
     def relabellings(self) -> int:
         return self.of_fold.relabellings()

@@ -20,7 +20,7 @@ class SeparatorFiltered(Relabelling):
     margin_db: float = PAPER_FILTER_DB
 
     def words(self) -> str:
-        return f"labels by {self.margin_db:g} dB in {self.probabilities.separator.words()}"
+        return f"labels by {self.probabilities.separator.words()} at {self.margin_db:g} dB"
 
     def at_scale(self, profile: Profile) -> Any:
         if self.margin_db == PAPER_FILTER_DB:
