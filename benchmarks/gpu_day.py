@@ -57,6 +57,7 @@ BAND = ("pretty_midi", "espeakng_loader", "pyworld")
 
 TRAINING_TESTS = ("tests/test_gpu_training.py", "tests/test_gpu_compiling.py")
 WAYS = "ways of a step"
+PROFILE = "where a step's time goes"
 
 LONG_BENCHMARKS = {"mixing": 480, "training": 500}
 """Time limits (s) of the benchmarks that need more than two minutes."""
@@ -109,6 +110,7 @@ def steps_of(store: Path, output: Path) -> list[Step]:
             )
             for name in BENCHMARKS
         ),
+        Step(PROFILE, 180, ("benchmarks.gpu_profile",)),
         Step(WAYS, 500, ("benchmarks.gpu_variants", "--seconds", "120")),
         Step(
             "lite: classifiers and X-UMX", 1800, (*run, "table2/x-umx-*", *lite),
@@ -251,9 +253,9 @@ def write_output(
     planned = outcomes.get("plan of the paper")
     if planned is not None and planned.code == 0:
         write_text(output / "plan-paper.txt", planned.tail)
-    ways = outcomes.get(WAYS)
-    if ways is not None:
-        write_text(output / "gpu-variants.md", ways.tail)
+    for name, file in ((WAYS, "gpu-variants.md"), (PROFILE, "gpu-profile.md")):
+        if name in outcomes:
+            write_text(output / file, outcomes[name].tail)
     made = [*(store / "benchmarks").glob("*.md"), store / "reports/band-lite/table2.md"]
     for path in made:
         if path.exists():

@@ -26,7 +26,15 @@ from selfrefine.scales import PAPER, SMOKE
 from selfrefine.settings import ConvNeXt
 
 ROOT = Path(__file__).parent.parent
-ALONE = {"band_difficulty", "gpu_day", "labels", "segments", "separators_on_labels", "gpu_variants"}
+ALONE = {
+    "band_difficulty",
+    "gpu_day",
+    "labels",
+    "segments",
+    "separators_on_labels",
+    "gpu_profile",
+    "gpu_variants",
+}
 """The benchmarks that do not measure speed."""
 
 CPU = torch.device("cpu")
