@@ -83,8 +83,15 @@ SEPARATOR_ROUNDS: dict[str, StemSet] = {
 
 CONFIDENT: dict[str, StemSet] = {"confident learning": Confident(out_of_fold())}
 
+LEFT_OUT = "doubtful left out"
+
+
+def without_doubtful(labels: Weighed) -> Doubted:
+    return Doubted(labels, DOUBTFUL, heard=False, compared=False)
+
+
 DOUBTED: dict[str, StemSet] = {
-    "doubtful left out": Doubted(that_stands(started(2)), DOUBTFUL, heard=False, compared=False),
+    LEFT_OUT: without_doubtful(that_stands(started(2))),
     "doubtful without loss": Doubted(that_stands(started(2)), DOUBTFUL, heard=True, compared=False),
     "doubtful merged": Doubted(that_stands(started(2)), DOUBTFUL, heard=True, compared=True),
 }
@@ -140,5 +147,6 @@ ROBUST = Table(
         *(robust_row("weighed by Bayes' rule", name, train) for name, train in WEIGHED.items()),
         *(robust_row(m, "noisy", train) for m, train in (SEPARATOR_ROUNDS | CONFIDENT).items()),
         *(robust_row(method, "w/ Psi_started", train) for method, train in DOUBTED.items()),
+        robust_row(LEFT_OUT, "w/ Psi_weighed", without_doubtful(weighed_by(psi_weighed))),
     ),
 )
