@@ -42,13 +42,16 @@ LABELS: dict[str, StemSet] = {
 
 REFERENCES: dict[str, StemSet] = {"true labels": truly_labelled, "uncorrupted": uncorrupted}
 
-TRUNCATED: dict[str, tuple[float, ...]] = {
-    "least .9 of losses": (0.9,),
-    "least .7 of losses": (0.7,),
-    "least .5 of losses": (0.5,),
-    "least .7 .5 .3 of losses": (0.7, 0.5, 0.3),
+TRUNCATED: dict[str, SeparatorSettings] = {
+    "least .9 of losses": replace(PAPER_XUMX, kept_shares=(0.9,)),
+    "least .7 of losses": replace(PAPER_XUMX, kept_shares=(0.7,)),
+    "least .5 of losses": replace(PAPER_XUMX, kept_shares=(0.5,)),
+    "least .7 .5 .3 of losses": replace(PAPER_XUMX, kept_shares=(0.7, 0.5, 0.3)),
+    "least .7 of relative losses": replace(PAPER_XUMX, kept_shares=(0.7,), kept_relative=True),
+    "least .5 of relative losses": replace(PAPER_XUMX, kept_shares=(0.5,), kept_relative=True),
 }
-"""Loss truncation at a quantile, and by the schedule of the winners of SDX'23."""
+"""Loss truncation at a quantile, and by the schedule of the winners of SDX'23. Relative losses are
+ours: X-UMX's squared error grows with an item's level."""
 
 
 FOLDS = 4
@@ -115,10 +118,6 @@ WEIGHED: dict[str, StemSet] = {
 """Labels by Bayes' rule instead of thresholds, without a start from other songs."""
 
 
-def with_truncation(shares: tuple[float, ...]) -> SeparatorSettings:
-    return replace(PAPER_XUMX, kept_shares=shares)
-
-
 def robust_row(
     method: str, labels: str, train: StemSet, separator: SeparatorSettings = PAPER_XUMX
 ) -> Row:
@@ -140,9 +139,9 @@ ROBUST = Table(
         "noisy",
         *(robust_row("–", labels, train) for labels, train in (LABELS | REFERENCES).items()),
         *(
-            robust_row(method, labels, train, with_truncation(shares))
+            robust_row(method, labels, train, separator)
             for labels, train in LABELS.items()
-            for method, shares in TRUNCATED.items()
+            for method, separator in TRUNCATED.items()
         ),
         *(robust_row("weighed by Bayes' rule", name, train) for name, train in WEIGHED.items()),
         *(robust_row(m, "noisy", train) for m, train in (SEPARATOR_ROUNDS | CONFIDENT).items()),

@@ -205,7 +205,8 @@ class SeparatorSettings:
 
     With `kept_shares` the largest losses of each class in a batch are dropped, since wrong labels
     are likely to have them (`selfrefine.models.grouped_loss.truncated_loss`). The shares that are
-    kept take equal parts of the training in turn.
+    kept take equal parts of the training in turn. With `kept_relative` losses are compared after
+    division by the target's own level.
     """
 
     network: XUMX | HDemucs
@@ -223,6 +224,7 @@ class SeparatorSettings:
     final_rate: float = 1.0
     sign_flip: bool = added(False, as_before=False)
     kept_shares: tuple[float, ...] = added((), as_before=())
+    kept_relative: bool = added(False, as_before=False)
 
 
 PAPER_XUMX = SeparatorSettings(network=XUMX())

@@ -25,7 +25,7 @@ from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.mixing.separation_batch import draw_separation_batch, separation_candidates
 from selfrefine.mixing.stem_pool import load_pool
-from selfrefine.models.grouped_loss import grouped_loss, truncated_loss
+from selfrefine.models.grouped_loss import Kept, grouped_loss, truncated_loss
 from selfrefine.refining.confident_learning import kept_by_confident_learning
 from selfrefine.refining.probabilities import StemProbability
 from selfrefine.refining.separator_outputs import kept_by_margin, loudest_outputs, output_shares
@@ -40,6 +40,10 @@ def row(song: str, given: str, *probability: float) -> StemProbability:
     return StemProbability(song, given, (given,), 10.0, probability)
 
 
+def truncated(losses: torch.Tensor, has_loss: torch.Tensor, share: float) -> torch.Tensor:
+    return truncated_loss(losses, has_loss, losses, share)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9])
 def test_losses_above_the_quantile_of_their_class_are_dropped(share: float) -> None:
     generator = np.random.default_rng(0)
@@ -47,28 +51,52 @@ def test_losses_above_the_quantile_of_their_class_are_dropped(share: float) -> N
     expected = 0.0
     for of_class in losses.T:
         expected += of_class[of_class <= np.quantile(of_class, share)].mean()
-    found = truncated_loss(torch.from_numpy(losses), torch.ones(10, 4), share)
+    found = truncated(torch.from_numpy(losses), torch.ones(10, 4), share)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_of_equal_losses_and_of_a_single_one_something_is_kept() -> None:
-    assert float(truncated_loss(torch.ones(4, 4), torch.ones(4, 4), 0.1)) == pytest.approx(4.0)
+    assert float(truncated(torch.ones(4, 4), torch.ones(4, 4), 0.1)) == pytest.approx(4.0)
     only = torch.zeros(4, 4)
     only[2, 1] = 1.0
     losses = torch.full((4, 4), 5.0)
-    assert float(truncated_loss(losses, only, 0.5)) == pytest.approx(5.0 / 4)
-    assert float(truncated_loss(losses, torch.zeros(4, 4), 0.5)) == 0.0
+    assert float(truncated(losses, only, 0.5)) == pytest.approx(5.0 / 4)
+    assert float(truncated(losses, torch.zeros(4, 4), 0.5)) == 0.0
 
 
 def test_dropped_items_get_no_gradient_and_kept_ones_do() -> None:
     estimates = torch.zeros(3, 4, 2, 5, requires_grad=True)
     targets = torch.ones(3, 4, 2, 5) * torch.tensor([1.0, 2.0, 9.0])[:, None, None, None]
     groups = torch.eye(4).repeat(3, 1, 1)
-    grouped_loss(estimates, targets, groups, torch.abs, 0.5).backward()
+    grouped_loss(estimates, targets, groups, torch.abs, Kept(0.5)).backward()
     assert estimates.grad is not None
     heard = estimates.grad.abs().sum(dim=(1, 2, 3))
     assert heard[2] == 0
     assert (heard[:2] > 0).all()
+
+
+def test_relative_losses_do_not_depend_on_an_items_level() -> None:
+    """Of a loud item that is nearly right and a quiet one that is wrong, the loud one stays."""
+    targets = torch.ones(2, 4, 2, 5) * torch.tensor([100.0, 1.0])[:, None, None, None]
+    share_missed = torch.tensor([0.1, 0.9])[:, None, None, None]
+    groups = torch.eye(4).repeat(2, 1, 1)
+    kept = {}
+    for relative in (False, True):
+        estimates = (targets * (1 - share_missed)).requires_grad_()
+        grouped_loss(estimates, targets, groups, torch.abs, Kept(0.5, relative)).backward()
+        assert estimates.grad is not None
+        kept[relative] = (estimates.grad.abs().sum(dim=(1, 2, 3)) > 0).tolist()
+    assert kept == {False: [False, True], True: [True, False]}
+
+
+def test_a_silent_target_is_dropped_before_one_that_sounds() -> None:
+    targets = torch.zeros(2, 4, 2, 5)
+    targets[1] = 1.0
+    estimates = torch.full_like(targets, 0.2).requires_grad_()
+    groups = torch.eye(4).repeat(2, 1, 1)
+    grouped_loss(estimates, targets, groups, torch.square, Kept(0.5, True)).backward()
+    assert estimates.grad is not None
+    assert estimates.grad[0].abs().sum() == 0 < estimates.grad[1].abs().sum()
 
 
 def test_the_shares_of_a_schedule_take_equal_parts_of_the_training() -> None:

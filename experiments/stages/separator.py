@@ -35,7 +35,8 @@ class Separator(Training):
 
     def loss_words(self) -> str:
         shares = " ".join(f"{share:.2g}" for share in self.settings.kept_shares)
-        return f", least {shares} of losses" if shares else ""
+        relative = "relative " if self.settings.kept_relative else ""
+        return f", least {shares} of {relative}losses" if shares else ""
 
     def refinements(self) -> int | None:
         return self.trained_on.refinements()

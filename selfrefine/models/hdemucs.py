@@ -9,7 +9,7 @@ from torchaudio.models import HDemucs as TorchaudioHDemucs
 
 from selfrefine.audio.spectrogram import hann_window
 from selfrefine.classes import CLASSES
-from selfrefine.models.grouped_loss import grouped_loss
+from selfrefine.models.grouped_loss import ALL, Kept, grouped_loss
 from selfrefine.models.recurrent import keep_lstms_in_float32
 from selfrefine.settings import HDemucs
 
@@ -134,13 +134,13 @@ def build_hdemucs(settings: HDemucs) -> nn.Module:
 
 
 def hdemucs_loss(
-    model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor, kept_share: float = 1.0
+    model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor, kept: Kept = ALL
 ) -> Tensor:
     """Mean absolute error in the time domain per target, summed over targets (section 4.2).
 
-    Shapes are as in SeparationBatch. `kept_share` is that of `grouped_loss`.
+    Shapes are as in SeparationBatch. `kept` is that of `grouped_loss`.
     """
-    return grouped_loss(model(mixture), targets, groups, torch.abs, kept_share)
+    return grouped_loss(model(mixture), targets, groups, torch.abs, kept)
 
 
 def separate_hdemucs(model: nn.Module, mixture: Tensor, segment: int, overlap: float) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from selfrefine.audio.loudness import gain_to
+from selfrefine.models.grouped_loss import ALL, Kept
 from selfrefine.models.hdemucs import build_hdemucs, hdemucs_loss, separate_hdemucs
 from selfrefine.models.xumx import CrossNet, separate_xumx, xumx_loss
 from selfrefine.settings import XUMX, HDemucs, SeparatorSettings
@@ -19,13 +20,13 @@ def build_separator(settings: SeparatorSettings) -> nn.Module:
 
 
 def separation_loss(
-    model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor, kept_share: float = 1.0
+    model: nn.Module, mixture: Tensor, targets: Tensor, groups: Tensor, kept: Kept = ALL
 ) -> Tensor:
-    """The network's loss, a scalar. Shapes are as in SeparationBatch. `kept_share` is that of
+    """The network's loss, a scalar. Shapes are as in SeparationBatch. `kept` is that of
     `grouped_loss`."""
     if isinstance(model, CrossNet):
-        return xumx_loss(model, mixture, targets, groups, kept_share)
-    return hdemucs_loss(model, mixture, targets, groups, kept_share)
+        return xumx_loss(model, mixture, targets, groups, kept)
+    return hdemucs_loss(model, mixture, targets, groups, kept)
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from selfrefine.audio.spectrogram import magnitude, spectrogram
 from selfrefine.classes import CLASSES
-from selfrefine.models.grouped_loss import grouped_loss
+from selfrefine.models.grouped_loss import ALL, Kept, grouped_loss
 from selfrefine.models.recurrent import LayeredLSTM, side_by_side
 from selfrefine.models.wiener import wiener_waveforms
 from selfrefine.settings import XUMX
@@ -133,19 +133,19 @@ def flat_norm(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:
 
 
 def xumx_loss(
-    model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor, kept_share: float = 1.0
+    model: CrossNet, mixture: Tensor, targets: Tensor, groups: Tensor, kept: Kept = ALL
 ) -> Tensor:
     """Mean squared error on magnitudes per target, summed over targets (sections 3.2 and 4.2).
 
     Shapes are as in SeparationBatch. The estimate of a merged target is the sum of its classes'
-    estimates. `kept_share` is that of `grouped_loss`.
+    estimates. `kept` is that of `grouped_loss`.
     """
     fft, hop = model.settings.fft, model.settings.hop
     batch, count = targets.shape[:2]
     signals = torch.cat([mixture[:, None], targets], dim=1).flatten(0, 1)
     spectra = magnitude(signals, fft, hop, centred=True).permute(0, 3, 1, 2)
     spectra = spectra.reshape(batch, count + 1, *spectra.shape[1:])
-    return grouped_loss(model(spectra[:, 0]), spectra[:, 1:], groups, torch.square, kept_share)
+    return grouped_loss(model(spectra[:, 0]), spectra[:, 1:], groups, torch.square, kept)
 
 
 def separate_xumx(model: CrossNet, mixture: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from selfrefine.mixing.separation_batch import (
     separation_candidates,
 )
 from selfrefine.mixing.stem_pool import load_pool
+from selfrefine.models.grouped_loss import Kept
 from selfrefine.models.separator import build_separator, separation_loss
 from selfrefine.models.xumx import CrossNet
 from selfrefine.randomness import generator_for
@@ -63,8 +64,8 @@ def train_separator(
         ]
 
     def loss(model: nn.Module, batch: SeparationBatch, step: int) -> Tensor:
-        share = kept_share(settings, step)
-        return separation_loss(model, batch.mixture, batch.targets, batch.groups, share)
+        kept = Kept(kept_share(settings, step), settings.kept_relative)
+        return separation_loss(model, batch.mixture, batch.targets, batch.groups, kept)
 
     def sources(batch: SeparationBatch) -> list[str]:
         return [pool.names[clip] for clip in batch.clips.tolist()]
