@@ -21,6 +21,10 @@ from experiments.stages.fold import Fold
 from experiments.stages.stage import closure, identity
 from experiments.store import Store
 from experiments.targets import resolved_rows
+from reports.claims import FAILS
+from reports.measures import all_measures
+from reports.results import collect
+from reports.robust import HEAD, ONE_RUN, compared_with_the_papers
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.mixing.separation_batch import draw_separation_batch, separation_candidates
@@ -32,6 +36,7 @@ from selfrefine.refining.separator_outputs import kept_by_margin, loudest_output
 from selfrefine.settings import PAPER_XUMX
 from selfrefine.training.separator import kept_share
 from tests.conftest import CLASS_TONES, RATE
+from tests.fake_results import paper_store
 
 CPU = torch.device("cpu")
 
@@ -212,6 +217,37 @@ def test_rows_of_the_table_differ_in_what_they_train_on_or_how() -> None:
     assert len({identity(stage) for stage in trained}) == len(trained)
     assert all(row.ours and row.gap == ("noisy", "uncorrupted") for row in ROBUST.rows)
     assert isinstance(CONFIDENT["confident learning"], Confident)
+
+
+COMPARED = ("robust/noisy", "robust/refined", "robust/confident*")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_methods_are_compared_with_the_papers_labels_and_a_single_run_decides_nothing(
+    seeds: int, tmp_path: Path
+) -> None:
+    store = paper_store(tmp_path, seeds=seeds, targets=COMPARED)
+    results = collect(store, PROFILES["smoke"], "band")
+    compared = compared_with_the_papers(results, all_measures(results))
+    assert compared is not None
+    assert [row[:2] for row in compared.rows] == [
+        ["–", "noisy"], ["–", "w/ Psi_refined"], ["confident learning", "noisy"]
+    ]  # fmt: skip
+    place = HEAD.index("better")
+    assert [row[place] == ONE_RUN for row in compared.rows] == [seeds == 1, False, seeds == 1]
+    assert compared.rows[1][place] == ""
+    # The paper's noisy row is 2.37 dB below its refined one.
+    assert float(compared.rows[0][2].replace("−", "-")) == pytest.approx(-2.37, abs=0.02)
+    if seeds == 2:
+        assert compared.rows[0][place] == FAILS
+    assert all(float(row[-1]) > 0 for row in compared.rows)
+    assert "confident learning" in compared.markdown()
+
+
+def test_without_a_method_nothing_is_compared(tmp_path: Path) -> None:
+    store = paper_store(tmp_path, targets=("robust/refined",))
+    results = collect(store, PROFILES["smoke"], "band")
+    assert compared_with_the_papers(results, all_measures(results)) is None
 
 
 @pytest.mark.slow
