@@ -24,7 +24,7 @@ from experiments.targets import resolved_rows
 from reports.claims import FAILS
 from reports.measures import all_measures
 from reports.results import collect
-from reports.robust import HEAD, ONE_RUN, compared_with_the_papers
+from reports.robust import HEAD, ONE_RUN, compared_with_the_papers, training_minutes
 from selfrefine.classes import CLASSES
 from selfrefine.clips.audio_set import AudioSet
 from selfrefine.mixing.separation_batch import draw_separation_batch, separation_candidates
@@ -240,7 +240,9 @@ def test_methods_are_compared_with_the_papers_labels_and_a_single_run_decides_no
     assert float(compared.rows[0][2].replace("−", "-")) == pytest.approx(-2.37, abs=0.02)
     if seeds == 2:
         assert compared.rows[0][place] == FAILS
-    assert all(float(row[-1]) > 0 for row in compared.rows)
+    noisy, refined = (training_minutes(results, f"robust/{name}") for name in ("noisy", "refined"))
+    assert noisy
+    assert refined == pytest.approx(3 * noisy)  # two classifiers more
     assert "confident learning" in compared.markdown()
 
 
