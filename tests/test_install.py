@@ -30,6 +30,7 @@ EXTRAS = {
         *("optuna", "optuna-dashboard", "plotly", "scikit-learn", "matplotlib", "pandas"),
         *("tabulate", "psutil"),
     },
+    "robust": {"cleanlab"},
     "all": {"selfrefine"},
 }
 NOT_THERE = (

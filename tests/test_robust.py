@@ -14,11 +14,14 @@ from torch import nn
 
 from experiments.commands import run
 from experiments.profiles import PROFILES, shares_of_items
-from experiments.robust import CONFIDENT, ROBUST
+from experiments.robust import CONFIDENT, DOUBTED, ROBUST
 from experiments.stages.confident import Confident
 from experiments.stages.doubted import Doubted
 from experiments.stages.fold import Fold
+from experiments.stages.out_of_fold import OutOfFold
+from experiments.stages.probabilities import Probabilities
 from experiments.stages.stage import closure, identity
+from experiments.stages.weighed import Weighed
 from experiments.store import Store
 from experiments.targets import resolved_rows
 from reports.claims import FAILS
@@ -31,6 +34,7 @@ from selfrefine.mixing.separation_batch import draw_separation_batch, separation
 from selfrefine.mixing.stem_pool import load_pool
 from selfrefine.models.grouped_loss import Kept, grouped_loss, truncated_loss
 from selfrefine.refining.confident_learning import kept_by_confident_learning
+from selfrefine.refining.decisions import Verdict
 from selfrefine.refining.probabilities import StemProbability
 from selfrefine.refining.separator_outputs import kept_by_margin, loudest_outputs, output_shares
 from selfrefine.settings import PAPER_XUMX
@@ -252,23 +256,69 @@ def test_without_a_method_nothing_is_compared(tmp_path: Path) -> None:
     assert compared_with_the_papers(results, all_measures(results)) is None
 
 
+def test_out_of_fold_takes_each_songs_rows_from_its_own_fold(
+    tone_stems: AudioSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "robust/confident-learning-noisy"
+    trained_on = resolved_rows([name], PROFILES["smoke"], "band", "band")[name][
+        1
+    ].separator.trained_on
+    last = trained_on.probabilities
+    assert isinstance(last, OutOfFold)
+    monkeypatch.setattr("experiments.stages.trimmed.Trimmed.clips", lambda *_: tone_stems)
+
+    def judged(stage: Probabilities, _: Any) -> list[StemProbability]:
+        fold = stage.classifier.trained_on
+        assert isinstance(fold, Fold)
+        return [row(c.song, c.name, *[fold.number / 10] * 4) for c in tone_stems.clips]
+
+    monkeypatch.setattr(Probabilities, "judged", judged)
+    rows = last.judged_so_far(SimpleNamespace())  # type: ignore[arg-type]
+    assert len(rows) == len(tone_stems.clips)
+    songs = list(dict.fromkeys(clip.song for clip in tone_stems.clips))
+    for each in rows:
+        assert each.probability[0] == pytest.approx(songs.index(each.song) % 4 / 10)
+
+
 @pytest.mark.slow
-def test_every_kind_of_method_trains_a_separator_that_is_scored(
+def test_a_separator_is_trained_on_what_another_keeps_and_scored(
     smoke: Path, tmp_path: Path
 ) -> None:
     store = Store(shutil.copytree(smoke, tmp_path / "runs", copy_function=os.link))
-    names = [
-        "robust/kept-by-a-separator-noisy",
-        "robust/confident-learning-noisy",
-        "robust/doubtful-without-loss-started",
-    ]
-    assert run(names, "smoke", "band", store.root, 1, 2) == 0
-    for _, score in resolved_rows(names, PROFILES["smoke"], "band", "band").values():
-        assert np.isfinite(store.result(score)["average"])
-        train = score.separator.trained_on
-        if isinstance(train, Doubted):
-            doubtful = train.doubtful(store)
-            assert store.result(train)["doubtful"] == len(doubtful)
-            assert train.clips(store).without_loss == frozenset(doubtful)
-        else:
-            assert store.result(train)["single"] == len(train.clips(store).clips)
+    name = "robust/kept-by-a-separator-noisy"
+    assert run([name], "smoke", "band", store.root, 1, 2) == 0
+    score = resolved_rows([name], PROFILES["smoke"], "band", "band")[name][1]
+    assert np.isfinite(store.result(score)["average"])
+    train = score.separator.trained_on
+    assert store.result(train)["single"] == len(train.clips(store).clips)
+
+
+def test_doubtful_stems_are_left_out_heard_or_merged(
+    tone_stems: AudioSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = Verdict(("bass",), ("bass",), 0.95)
+    verdicts = {
+        ("song0", "bass"): sure,
+        ("song1", "bass"): Verdict(("drums",), ("drums",), 0.5),
+        ("song2", "bass"): Verdict(("drums",), ("bass",), 0.9, "not sure enough"),
+    }
+    given = [row(song, "bass", 0.1, 0.5, 0.5, 0.1) for song, _ in verdicts]
+    stems = dataclasses.replace(
+        tone_stems, clips=tuple(c for c in tone_stems.clips if c.name == "bass")
+    )
+    monkeypatch.setattr(Weighed, "verdicts", lambda *_: verdicts)
+    monkeypatch.setattr(Weighed, "judged", lambda *_: given)
+    monkeypatch.setattr("experiments.stages.trimmed.Trimmed.clips", lambda *_: stems)
+    store: Any = SimpleNamespace()
+    out, heard, merged = DOUBTED.values()
+    assert isinstance(out, Doubted)
+    assert isinstance(heard, Doubted)
+    assert isinstance(merged, Doubted)
+    doubtful = {("song1", "bass"), ("song2", "bass")}
+    assert out.doubtful(store) == heard.doubtful(store) == doubtful
+    assert [c.label for c in out.clips(store).clips] == [("bass",)]
+    both = [("bass",), ("bass", "drums"), ("bass", "drums")]
+    assert [c.label for c in heard.clips(store).clips] == both
+    assert heard.clips(store).without_loss == doubtful
+    assert [c.label for c in merged.clips(store).clips] == both
+    assert not merged.clips(store).without_loss

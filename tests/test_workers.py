@@ -310,7 +310,10 @@ def test_what_applies_or_trains_a_network_uses_the_gpu_and_only_the_band_many_co
     ]
     every = {each for module in modules for each in vars(module).values() if is_kind(each)}
     on_gpu = {each.__name__ for each in every if each.on_gpu}
-    networks = {"Classifier", "Separator", "Probabilities", "RecognitionOutputs", "SeparationScore"}
+    networks = {
+        *("Classifier", "Separator", "Probabilities", "RecognitionOutputs", "SeparationScore"),
+        "SeparatorJudgement",
+    }
     assert on_gpu == networks
     assert [each for each in every if each.many_cores] == [BandSongs]
 
