@@ -56,7 +56,7 @@ ours: X-UMX's squared error grows with an item's level."""
 
 FOLDS = 4
 DOUBTFUL = 0.8
-"""Of label sets that are right with so much confidence or more, nine of ten are exactly right."""
+"""A label set that is right with less confidence is doubtful. The value was not tuned."""
 
 
 def judge_after(rounds: int, kind: type[SeparatorFiltered] | type[SeparatorLabelled]) -> StemSet:

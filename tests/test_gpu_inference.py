@@ -81,7 +81,7 @@ def test_random_mixtures_are_recognised_as_on_the_cpu(tone_stems: AudioSet) -> N
 
 
 @pytest.mark.parametrize("name", SEPARATORS)
-def test_a_song_separated_on_the_gpu_is_the_cpus_within_35_db(name: str) -> None:
+def test_a_song_separated_on_the_gpu_is_the_cpus_within_40_db(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     song = 0.1 * torch.randn(2, 5 * 16000, generator=generator)
     separated = [
@@ -89,8 +89,7 @@ def test_a_song_separated_on_the_gpu_is_the_cpus_within_35_db(name: str) -> None
         for device in DEVICES
     ]
     error = (separated[1] - separated[0]).square().sum()
-    # TF32 products leave 37.4 dB of Demucs on an H200.
-    assert 10 * torch.log10(separated[0].square().sum() / error) > 35
+    assert 10 * torch.log10(separated[0].square().sum() / error) > 40
 
 
 def test_scores_of_finished_estimates_do_not_depend_on_where_they_came_from() -> None:

@@ -218,6 +218,14 @@ def test_without_git_the_commit_is_unknown_or_the_one_that_is_named(
     assert commit_of_code() == "0123456789ab"
 
 
+def test_outside_a_repository_the_commit_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SELFREFINE_COMMIT", raising=False)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "gone"))
+    assert commit_of_code() == "unknown"
+
+
 def test_a_part_missing_in_a_package_is_no_matter_of_extras() -> None:
     with pytest.raises(ModuleNotFoundError), from_extra("sweeps", needed_by="this test"):
         import selfrefine.no_such_part  # noqa: F401

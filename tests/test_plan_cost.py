@@ -152,8 +152,15 @@ def test_lite_on_a_counted_gpu_ends_its_classifiers_and_xumx_rows_in_some_twenty
 def test_a_gpu_or_a_network_of_which_nothing_is_known_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--gpu tpu: only h100 and h200 are known"):
         plan(["table1"], "lite", "band", tmp_path / "runs", 1, "tpu")
-    with pytest.raises(InputError, match="nothing is known of this X-UMX"):
-        plan(["table2/x-umx-noisy"], "mini", "band", tmp_path / "runs", 1, "h100")
+    for gpu in ("h100", "h200"):
+        with pytest.raises(InputError, match="nothing is known of this classifier"):
+            plan(["table1"], "mini", "band", tmp_path / "runs", 1, gpu)
+        with pytest.raises(InputError, match="nothing is known of this X-UMX"):
+            plan(["table2/x-umx-noisy"], "mini", "band", tmp_path / "runs", 1, gpu)
+    start = ["started-recognition/band"]
+    assert plan(start, "lite", "band", tmp_path / "runs", 1, "h200") == 0
+    with pytest.raises(InputError, match="nothing is known of this classifier"):
+        plan(start, "lite", "band", tmp_path / "runs", 1, "h100")
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(40, "40 s"), (720, "12 min"), (12600, "3.5 h")])

@@ -1,8 +1,8 @@
 """Expected time and memory of trainings on a GPU that is not here, for a plan.
 
-On an H200 whole trainings at the paper's sizes were timed, with the drawing of their batches; of
-Demucs only the network's step. For an H100 the floating-point operations and the memory traffic of
-a step were counted, and nothing was timed: the seconds may be a third too high or too low. On a
+On an H200 trainings of 60 steps at the paper's sizes were timed, with the drawing of their batches;
+of Demucs only the network's step. For an H100 the floating-point operations and the memory traffic
+of a step were counted, and nothing was timed: the seconds may be a third too high or too low. On a
 device that is here, `plan` measures instead.
 """
 
@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from experiments.engine.slots import Machine
+from experiments.profiles import SMALL_AT_44100
 from experiments.stages.training import Training
-from experiments.trainings.step_cost import StepCost
+from experiments.trainings.step_cost import StepCost, cost_of
 from selfrefine.errors import InputError
 from selfrefine.settings import (
     PAPER_HDEMUCS,
@@ -28,14 +29,14 @@ CORES = 16
 class KnownGpu:
     """A GPU with 16 cores beside it.
 
-    `step_seconds` are of the paper's networks at the paper's batch sizes of 128, 32 and 160, and
-    `start_seconds` of the small classifier that others start from. Demucs gets at most
-    `demucs_bytes` of the GPU's memory.
+    `step_seconds` are of the paper's networks at the paper's batch sizes of 128, 32 and 160.
+    `start_seconds` are of the classifier that others start from at 44.1 kHz, None where nothing is
+    known of it. Demucs gets at most `demucs_bytes` of the GPU's memory.
     """
 
     words: str
     step_seconds: dict[str, float]
-    start_seconds: float
+    start_seconds: float | None
     demucs_bytes: float
 
 
@@ -43,7 +44,7 @@ KNOWN = {
     "h100": KnownGpu(
         "one H100, counted and not measured",
         {"classifier": 0.325, "X-UMX": 0.155, "Demucs": 0.55},
-        0.016,
+        None,
         72e9,
     ),
     "h200": KnownGpu(
@@ -75,6 +76,11 @@ def known_machine() -> Machine:
     return Machine(CORES, True, 1)
 
 
+def steps_as_start(settings: ClassifierSettings) -> bool:
+    """Whether a step costs what one of the start at 44.1 kHz does."""
+    return cost_of(settings) == cost_of(SMALL_AT_44100)
+
+
 def known_step(gpu: KnownGpu) -> Callable[[Training], StepCost]:
     """The cost of a training on the GPU, by stage. The function raises InputError for a network of
     which nothing is known."""
@@ -84,7 +90,7 @@ def known_step(gpu: KnownGpu) -> Callable[[Training], StepCost]:
         paper: ClassifierSettings | SeparatorSettings
         if isinstance(settings, ClassifierSettings):
             name, paper = "classifier", ClassifierSettings()
-            if settings.network.frequency_kept:
+            if gpu.start_seconds is not None and steps_as_start(settings):
                 return StepCost(gpu.words, gpu.start_seconds, 0.0, settings.batch)
         elif isinstance(settings.network, XUMX):
             name, paper = "X-UMX", PAPER_XUMX

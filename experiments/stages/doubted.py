@@ -23,9 +23,8 @@ class Doubted(StemSet):
     A doubtful stem has the given and the proposed classes together. It is `heard` in mixtures, or
     left out. With `compared` it has a loss, as a multi-labelled stem has, else none.
 
-    That a doubtful label gives no loss rather than a wrong one is the teacher-student method of
-    Fonseca, Hershey, Plakal, Ellis, Jansen and Moore, "Addressing missing labels in large-scale
-    sound event recognition", arXiv 2005.00878.
+    That a doubtful label gives no loss rather than a wrong one follows the loss masking of Fonseca
+    et al., arXiv 2005.00878, who do it for missing labels of sound events.
     """
 
     labels: Weighed
@@ -54,36 +53,31 @@ class Doubted(StemSet):
     def refinements(self) -> int | None:
         return self.labels.refinements()
 
-    def doubtful(self, store: Store) -> "set[Key]":
-        """The song and name of each stem whose label set is doubtful."""
-        return {
-            key
-            for key, found in self.labels.verdicts(store).items()
-            if found.refined != found.proposed or found.confidence < self.sure
-        }
-
-    def label_sets(self, store: Store) -> Labels:
-        """The label set of every stem, that of a doubtful one with all that it may hold."""
+    def doubtful_and_sets(self, store: Store) -> "tuple[set[Key], Labels]":
+        """The doubtful stems by song and name, and the label set of every stem. That of a doubtful
+        one has all that it may hold, or nothing where it is left out."""
         from selfrefine.classes import CLASSES
 
-        found, doubtful = self.labels.verdicts(store), self.doubtful(store)
         given = {(row.song, row.name): row.given for row in self.labels.judged(store)}
-        sets = {}
-        for key, verdict in found.items():
-            either = {*given[key], *verdict.proposed}
-            both = tuple(name for name in CLASSES if name in either)
-            sets[key] = verdict.refined if key not in doubtful else both if self.heard else ()
-        return sets
+        doubtful: set[Key] = set()
+        sets: Labels = {}
+        for key, found in self.labels.verdicts(store).items():
+            sets[key] = found.refined
+            if found.refined != found.proposed or found.confidence < self.sure:
+                doubtful.add(key)
+                either = {*given[key], *found.proposed}
+                both = tuple(name for name in CLASSES if name in either)
+                sets[key] = both if self.heard else ()
+        return doubtful, sets
 
     def clips(self, store: Store) -> "AudioSet":
         from dataclasses import replace
 
         from selfrefine.clips.audio_set import with_labels
 
-        stems = with_labels(self.labels.probabilities.stems.clips(store), self.label_sets(store))
-        if self.compared:
-            return stems
-        return replace(stems, without_loss=frozenset(self.doubtful(store)))
+        doubtful, sets = self.doubtful_and_sets(store)
+        stems = with_labels(self.labels.probabilities.stems.clips(store), sets)
+        return stems if self.compared else replace(stems, without_loss=frozenset(doubtful))
 
     def cost(self, step_cost_of: StepCostOf) -> Cost:
         return Cost(TABLE_SECONDS)
@@ -91,5 +85,5 @@ class Doubted(StemSet):
     def compute(self, work: Work) -> Result:
         from selfrefine.refining.labels import count_labels
 
-        doubtful = self.doubtful(work.store)
-        return {**count_labels(self.label_sets(work.store)), "doubtful": len(doubtful)}
+        doubtful, sets = self.doubtful_and_sets(work.store)
+        return {**count_labels(sets), "doubtful": len(doubtful)}

@@ -10,12 +10,11 @@ needs it; delete it when you are done). The input is never changed.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from selfrefine.commands.numbers import seed
 from selfrefine.errors import InputError
-from selfrefine.refining.starting import has_shipped, shipped_classifier
+from selfrefine.refining.starting import shipped_classifier
 from selfrefine.scales import SCALES, Scale, scale_named
 from selfrefine.settings import SURE, Refining
 
@@ -137,16 +136,8 @@ def chosen_start(args: argparse.Namespace, scale: Scale) -> Path | None:
     for a file that does not exist."""
     if args.classifier or args.start == "none":
         return None
-    rate = scale.classifier.sample_rate
-    if args.start is None and not has_shipped(rate):
-        print(
-            f"no classifier of {rate} Hz comes with this version: one is trained from nothing, as "
-            "with --start none",
-            file=sys.stderr,
-        )
-        return None
     if args.start in (None, "band"):
-        return shipped_classifier(rate)
+        return shipped_classifier(scale.classifier.sample_rate)
     path = Path(args.start)
     path = path / "classifier.pt" if path.is_dir() else path
     if not path.is_file():

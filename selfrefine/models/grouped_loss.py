@@ -58,8 +58,9 @@ def truncated_loss(
     for a target, those above the quantile `kept_share` of `ranked` are dropped; at least one is
     kept. The kept ones stand for all: a target has the weight that it has without truncation.
 
-    Loss truncation as in the label-noise track of the Sound Demixing Challenge 2023 (Fabbro et al.,
-    arXiv 2308.06979, section 5; the public code of its winners, ccom_mdx2023 and iSeparate-SDX).
+    After the loss masking of Kim, Lee and Jung (arXiv 2306.09382) and the public code of others,
+    ccom_mdx2023 and iSeparate-SDX, in the label-noise track of the Sound Demixing Challenge 2023
+    (Fabbro et al., arXiv 2308.06979).
     """
     among = has_loss > 0
     losses = ranked.float().masked_fill(~among, torch.nan)

@@ -14,7 +14,7 @@ def kept_by_confident_learning(rows: list[StemProbability]) -> Labels:
     The probabilities are those of classifiers that did not learn from the stem. They are divided by
     their sum, since the given labels are one class each. Wrong labels are pruned by noise rate
     (Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels",
-    JAIR 2021, section 3.2), as in the authors' package cleanlab. Raises InputError where the
+    JAIR 2021), by the authors' package cleanlab. Raises InputError where the
     package is missing.
     """
     with from_extra("robust", "confident learning"):

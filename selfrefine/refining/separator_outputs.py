@@ -31,7 +31,7 @@ def kept_by_margin(rows: list[StemProbability], margin_db: float) -> Labels:
     none for the rest.
 
     After the label-noise track of the Sound Demixing Challenge 2023 (Fabbro et al., arXiv
-    2308.06979, section 5), where a separator trained on the noisy data filtered it.
+    2308.06979), where a separator trained on the noisy data filtered it.
     """
     ratio = 10 ** (margin_db / 10)
     labels: Labels = {}

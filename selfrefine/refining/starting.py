@@ -26,11 +26,6 @@ RATE_SHARE = 0.25
 """The learning rate of a further training, relative to that of a training from random weights."""
 
 
-def has_shipped(sample_rate: int) -> bool:
-    """Whether a classifier for a sample rate in Hz comes with this package."""
-    return shipped_file(sample_rate).exists()
-
-
 def shipped_file(sample_rate: int) -> Path:
     """The path of the package's classifier for a sample rate in Hz, whether it exists or not."""
     return SHIPPED / f"band-{sample_rate}.pt"
@@ -41,7 +36,7 @@ def shipped_classifier(sample_rate: int) -> Path:
 
     Raises InputError where there is none for it.
     """
-    if not has_shipped(sample_rate):
+    if not shipped_file(sample_rate).exists():
         rates = sorted(int(each.stem.partition("-")[2]) for each in SHIPPED.glob("band-*.pt"))
         words = " and ".join(f"{rate} Hz" for rate in rates)
         raise InputError(
