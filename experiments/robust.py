@@ -24,6 +24,7 @@ from experiments.rows import Row, Table, measured_against
 from experiments.stages.classifier import Classifier
 from experiments.stages.confident import Confident
 from experiments.stages.doubted import Doubted
+from experiments.stages.drawn_by_confidence import DrawnByConfidence
 from experiments.stages.fold import Fold
 from experiments.stages.out_of_fold import OutOfFold
 from experiments.stages.separator import Separator
@@ -42,12 +43,13 @@ LABELS: dict[str, StemSet] = {
 
 REFERENCES: dict[str, StemSet] = {"true labels": truly_labelled, "uncorrupted": uncorrupted}
 
+RELATIVE = "least .7 of relative losses"
 TRUNCATED: dict[str, SeparatorSettings] = {
     "least .9 of losses": replace(PAPER_XUMX, kept_shares=(0.9,)),
     "least .7 of losses": replace(PAPER_XUMX, kept_shares=(0.7,)),
     "least .5 of losses": replace(PAPER_XUMX, kept_shares=(0.5,)),
     "least .7 .5 .3 of losses": replace(PAPER_XUMX, kept_shares=(0.7, 0.5, 0.3)),
-    "least .7 of relative losses": replace(PAPER_XUMX, kept_shares=(0.7,), kept_relative=True),
+    RELATIVE: replace(PAPER_XUMX, kept_shares=(0.7,), kept_relative=True),
     "least .5 of relative losses": replace(PAPER_XUMX, kept_shares=(0.5,), kept_relative=True),
 }
 """Loss truncation at a quantile, and by the schedule of the winners of SDX'23. Relative losses are
@@ -99,6 +101,8 @@ DOUBTED: dict[str, StemSet] = {
     "doubtful merged": Doubted(that_stands(started(2)), DOUBTFUL, heard=True, compared=True),
 }
 
+SOFT: dict[str, StemSet] = {"drawn by confidence": DrawnByConfidence(that_stands(started(2)))}
+
 
 def weighed_by(psi: Classifier) -> Weighed:
     """The noisy stems under the labels of highest posterior by a classifier's outputs, given the
@@ -145,7 +149,13 @@ ROBUST = Table(
         ),
         *(robust_row("weighed by Bayes' rule", name, train) for name, train in WEIGHED.items()),
         *(robust_row(m, "noisy", train) for m, train in (SEPARATOR_ROUNDS | CONFIDENT).items()),
-        *(robust_row(method, "w/ Psi_started", train) for method, train in DOUBTED.items()),
+        *(robust_row(m, "w/ Psi_started", train) for m, train in (DOUBTED | SOFT).items()),
         robust_row(LEFT_OUT, "w/ Psi_weighed", without_doubtful(weighed_by(psi_weighed))),
+        robust_row(
+            f"{LEFT_OUT}, {RELATIVE}",
+            "w/ Psi_started",
+            without_doubtful(that_stands(started(2))),
+            TRUNCATED[RELATIVE],
+        ),
     ),
 )

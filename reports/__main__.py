@@ -12,6 +12,7 @@ from experiments.profiles import PROFILES, profile_named
 from experiments.store import Store
 from reports.checks import refuse_bad_results
 from reports.exported import export, load_results
+from reports.joined import joined
 from reports.results import Results, collect, outdated
 from selfrefine.app.heartbeat import heartbeat
 from selfrefine.errors import InputError, printable, system_words
@@ -39,6 +40,9 @@ def parser(reports: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
     parser.add_argument(
         "--results", type=Path, help="exported results, instead of a store, profile, data and test"
+    )
+    parser.add_argument(
+        "--join", type=Path, help="exported results whose other seeds and rows stand beside these"
     )
     parser.add_argument("--output", type=Path, default=Path("reports/output"))
     parser.add_argument("--to", type=Path, help="where `export` puts the small result files")
@@ -109,6 +113,11 @@ def chosen(targets: list[str], reports: Sequence[str]) -> list[str]:
 
 
 def found_results(args: argparse.Namespace) -> Results:
+    results = own_results(args)
+    return results if args.join is None else joined(results, load_results(args.join))
+
+
+def own_results(args: argparse.Namespace) -> Results:
     if args.results is None:
         store = Store(args.store)
         results = collect(store, profile_named(args.profile), args.data, args.test)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from experiments.noise_rate import LABELS, MOVED, NOISE_RATE, RATES, SWAPPED, TRUE
 from experiments.rows import Row
 from reports.drawing import INK, MUTED, Drawing, csv_of
+from reports.learned_labels import given_accuracy, learned_accuracy
 from reports.measures import Interval, Measures
 from reports.results import Record, Results
 from reports.sheets import count_range
@@ -90,7 +91,7 @@ def points_of(row: Row, results: Results, measures: Measures) -> list[Point]:
     if not runs or measure is None:
         return []
     mechanism, asked, labels = row.labels
-    wrong = mean(1 - given_labels(results, run).result["accuracy"]["exact"] for run in runs)
+    wrong = mean(wrong_share(results, run) for run in runs)
     right = mean(right_share(results, run, labels) for run in runs)
     share = float(asked.removesuffix("%")) / 100
     found = (share, wrong, right, measure.value, measure.across_seeds, len(runs))
@@ -102,21 +103,21 @@ def points_of(row: Row, results: Results, measures: Measures) -> list[Point]:
     return points
 
 
-def given_labels(results: Results, run: Record) -> Record:
-    """The noisy set behind a score."""
-    return next(each for each in results.behind(run) if each.kind == "corrupted")
-
-
 def right_share(results: Results, run: Record, labels: str) -> float:
     """The share of stems whose label set is exactly right, of the labels that X-UMX learned
     from."""
     if labels == TRUE:
         return 1.0
-    behind = results.behind(run)
-    separator = next(each for each in reversed(behind) if each.kind == "separator")
-    trained_on = results.stages[separator.inputs[0]]
-    audited = trained_on if "accuracy" in trained_on.result else given_labels(results, run)
-    return float(audited.result["accuracy"]["exact"])
+    accuracy = learned_accuracy(results, run)
+    assert accuracy is not None
+    return accuracy["exact"]
+
+
+def wrong_share(results: Results, run: Record) -> float:
+    """The share of stems that the noisy set behind a score has under a wrong label set."""
+    accuracy = given_accuracy(results, run)
+    assert accuracy is not None
+    return 1 - accuracy["exact"]
 
 
 def draw_lines(axis: Axes, points: list[Point], of_labels: bool) -> None:

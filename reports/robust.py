@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 
 from tabulate import tabulate
 
 from experiments.robust import REFERENCES, ROBUST
 from experiments.rows import Row
 from reports.claims import HOLDS, NOT_RUN, Claim, Comparison, Numbers
+from reports.learned_labels import learned_accuracy
 from reports.measures import Measures
 from reports.results import Results
 from reports.sheets import number
@@ -21,7 +23,10 @@ ONE_RUN = "one run"
 TRAINED = ("classifier", "separator")
 """The kinds of stage that train."""
 
-HEAD = ("method", "labels", "− w/ Psi_refined, dB", "95%", "seeds", "better", "training, min")
+HEAD = (
+    "method", "labels", "stems kept", "right of them", "− w/ Psi_refined, dB", "95%", "seeds",
+    "better", "training, min",
+)  # fmt: skip
 
 
 def method_words(row: Row) -> str:
@@ -71,6 +76,19 @@ def training_minutes(results: Results, label: str) -> float | None:
     return sum(seconds) / len(runs) / 60
 
 
+def label_cells(results: Results, label: str) -> list[str]:
+    """Of the labels that a row's separators learned from, as means over seeds: the share of stems
+    that have one, and the share of these whose label set is exactly right."""
+    found = [learned_accuracy(results, run) for run in results.runs(label)]
+    known = [each for each in found if each is not None and each["kept"] > 0]
+    if not known:
+        return ["–", "–"]
+    return [
+        number(fmean(each["kept"] for each in known), 3),
+        number(fmean(each["exact"] / each["kept"] for each in known), 3),
+    ]
+
+
 @dataclass(frozen=True)
 class Compared:
     """The rows of the table against the paper's labels, in cells under `HEAD`, and in words how
@@ -110,7 +128,15 @@ def compared_with_the_papers(results: Results, measures: Measures) -> Compared |
                 interval_text(ends.low, ends.high, 2),
                 str(len(found.seeds)),
             ]
-        rows.append([*row.labels, *cells, verdicts.get(claim_text(row), ""), f"{minutes:.1f}"])
+        rows.append(
+            [
+                *row.labels,
+                *label_cells(results, label),
+                *cells,
+                verdicts.get(claim_text(row), ""),
+                f"{minutes:.1f}",
+            ]
+        )
     won = sum(verdict == HOLDS for verdict in verdicts.values())
     return Compared(
         f"{won} of {len(verdicts)} methods are better than the paper's labels by more than the 95% "

@@ -77,6 +77,16 @@ def test_segments_are_drawn_in_proportion_to_length(tone_stems: AudioSet) -> Non
     assert (offsets + 1000 <= pool.lengths[drawn]).all()
 
 
+def test_a_clip_is_drawn_as_often_as_its_share_says(tone_stems: AudioSet) -> None:
+    first, second = tone_stems.clips[0], tone_stems.clips[4]
+    assert first.length == second.length
+    shares = {(second.song, second.name): 0.25}
+    stems = dataclasses.replace(tone_stems, clips=(first, second), draw_shares=shares)
+    pool = load_pool(stems, CPU)
+    drawn, _ = draw_segments(pool, torch.tensor([0, 1]), 4000, 1000, generator())
+    assert (drawn == 0).float().mean().item() == pytest.approx(0.8, abs=0.03)
+
+
 def test_a_segment_is_the_clips_own_samples_and_a_short_clip_repeats(
     tone_stems: AudioSet,
 ) -> None:

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.stages.stage import Result
-from experiments.stages.stem_set import StemSet
-from experiments.stages.weighed import Weighed
+from experiments.stages.unevenly_trusted import UnevenlyTrusted
 from experiments.store import Store
-from experiments.work import TABLE_SECONDS, Cost, StepCostOf, Work
 from selfrefine.classes import Labels
 
 if TYPE_CHECKING:
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Doubted(StemSet):
+class Doubted(UnevenlyTrusted):
     """`labels`, of which those are doubtful whose label set is right with less than the probability
     `sure`.
 
@@ -27,7 +24,6 @@ class Doubted(StemSet):
     et al., arXiv 2005.00878, who do it for missing labels of sound events.
     """
 
-    labels: Weighed
     sure: float
     heard: bool
     compared: bool
@@ -37,21 +33,6 @@ class Doubted(StemSet):
         if self.heard:
             how = "merged" if self.compared else "without loss"
         return f"{self.labels.words()}, doubtful ones {how}"
-
-    def data_words(self) -> str:
-        return self.words().replace("labels by", "w/")
-
-    def stem_seconds(self) -> float:
-        return self.labels.stem_seconds()
-
-    def relabellings(self) -> int:
-        return self.labels.relabellings()
-
-    def trainings_from_start(self) -> int:
-        return self.labels.trainings_from_start()
-
-    def refinements(self) -> int | None:
-        return self.labels.refinements()
 
     def doubtful_and_sets(self, store: Store) -> "tuple[set[Key], Labels]":
         """The doubtful stems by song and name, and the label set of every stem. That of a doubtful
@@ -79,11 +60,5 @@ class Doubted(StemSet):
         stems = with_labels(self.labels.probabilities.stems.clips(store), sets)
         return stems if self.compared else replace(stems, without_loss=frozenset(doubtful))
 
-    def cost(self, step_cost_of: StepCostOf) -> Cost:
-        return Cost(TABLE_SECONDS)
-
-    def compute(self, work: Work) -> Result:
-        from selfrefine.refining.labels import count_labels
-
-        doubtful, sets = self.doubtful_and_sets(work.store)
-        return {**count_labels(sets), "doubtful": len(doubtful)}
+    def label_sets(self, store: Store) -> Labels:
+        return self.doubtful_and_sets(store)[1]

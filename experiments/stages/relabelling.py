@@ -51,15 +51,17 @@ class Relabelling(StemSet):
         return Cost(TABLE_SECONDS)
 
     def compute(self, work: Work) -> Result:
-        """Counts the stems that became single-labelled, multi-labelled and dropped. Compares the
-        labels with the truth where it is known."""
-        from selfrefine.metrics.label_sets import confusion, label_accuracy
-        from selfrefine.refining.labels import count_labels
+        return counted(self.labels(work.store), self.probabilities.stems.truth(work.store))
 
-        labels = self.labels(work.store)
-        result: Result = {**count_labels(labels)}
-        truth = self.probabilities.stems.truth(work.store)
-        if truth is not None:
-            result["accuracy"] = asdict(label_accuracy(labels, truth))
-            result["confusion"] = confusion(labels, truth)
-        return result
+
+def counted(labels: Labels, truth: Labels | None) -> Result:
+    """How many stems became single-labelled, multi-labelled and dropped, and a comparison of the
+    labels with the truth where it is known."""
+    from selfrefine.metrics.label_sets import confusion, label_accuracy
+    from selfrefine.refining.labels import count_labels
+
+    result: Result = {**count_labels(labels)}
+    if truth is not None:
+        result["accuracy"] = asdict(label_accuracy(labels, truth))
+        result["confusion"] = confusion(labels, truth)
+    return result

@@ -9,9 +9,9 @@ import dataclasses
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,7 +56,8 @@ class AudioSet:
     """Clips and their samples.
 
     `without_loss` are the songs and names of clips whose labels are doubtful. A separator hears
-    them in mixtures, and is not compared with them.
+    them in mixtures, and is not compared with them. `draw_shares` are by song and name too: how
+    often a second of a clip is drawn, where that is not 1 as for all others.
     """
 
     sample_rate: int
@@ -64,6 +65,7 @@ class AudioSet:
     samples: np.ndarray
     """int16 `(sample, channel=2)`, memory-mapped."""
     without_loss: frozenset[tuple[str, str]] = frozenset()
+    draw_shares: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def audio(self, clip: Clip) -> np.ndarray:
         """A clip as float32 `(channel=2, sample)`."""

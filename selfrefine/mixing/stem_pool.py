@@ -21,8 +21,9 @@ class StemPool:
     `device`, the device of the drawn segments; only `frames` changes.
 
     `starts`, `lengths` (samples) and `scales` (amplitude of full scale) are `(clip,)`; `labels` is
-    bool `(clip, class)`. `has_loss`, bool `(clip,)`, is false for clips that a separator only hears
-    in mixtures. `names` are "song/file", for messages.
+    bool `(clip, class)`. `draw_weights`, float64 `(clip,)`, are in proportion to how often each is
+    drawn. `has_loss`, bool `(clip,)`, is false for clips that a separator only hears in mixtures.
+    `names` are "song/file", for messages.
     """
 
     sample_rate: int
@@ -33,6 +34,7 @@ class StemPool:
     lengths: Tensor
     scales: Tensor
     labels: Tensor
+    draw_weights: Tensor
     has_loss: Tensor
     names: tuple[str, ...]
 
@@ -51,6 +53,8 @@ def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         frames = torch.from_numpy(pairs)
+    lengths = torch.tensor([clip.length for clip in stems.clips])
+    shares = [stems.draw_shares.get((clip.song, clip.name), 1.0) for clip in stems.clips]
     labels = torch.tensor([[name in clip.label for name in CLASSES] for clip in stems.clips])
     return StemPool(
         stems.sample_rate,
@@ -58,9 +62,10 @@ def load_pool(stems: AudioSet, device: torch.device) -> StemPool:
         frames,
         frames,
         torch.tensor([clip.start for clip in stems.clips]),
-        torch.tensor([clip.length for clip in stems.clips]),
+        lengths,
         torch.tensor([clip.scale for clip in stems.clips]),
         labels.reshape(len(stems.clips), len(CLASSES)),
+        lengths * torch.tensor(shares, dtype=torch.float64),
         torch.tensor([(c.song, c.name) not in stems.without_loss for c in stems.clips]),
         tuple(f"{clip.song}/{clip.name}" for clip in stems.clips),
     )
@@ -82,13 +87,15 @@ def take_back(pool: StemPool) -> bool:
 def draw_segments(
     pool: StemPool, candidates: Tensor, count: int, segment: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draws `count` clips out of `candidates`, in proportion to their length, and a start in each.
+    """Draws `count` clips out of `candidates`, in proportion to their weights, and a start in each.
+    The weight of a clip is its length, unless its set has a share for it.
 
     Returns clip indices and starts (samples), both int64 `(count,)` on the CPU. A clip shorter than
     the segment may start anywhere, because it is repeated.
     """
-    weights = pool.lengths[candidates].double()
-    drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
+    drawn = torch.multinomial(
+        pool.draw_weights[candidates], count, replacement=True, generator=generator
+    )
     clips = candidates[drawn]
     room = pool.lengths[clips] - segment
     span = torch.where(room >= 0, room + 1, pool.lengths[clips])

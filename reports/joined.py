@@ -1,0 +1,77 @@
+"""Results of several machines, or of several days, as one value."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from experiments.profiles import profile_named
+from experiments.stages.stage import identity, seeded
+from experiments.targets import resolved_rows
+from reports.results import Record, Results
+from selfrefine.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+Rows = Mapping[str, tuple[str, ...]]
+
+
+def joined(results: Results, more: Results) -> Results:
+    """The runs of `results`, and those of `more` of other seeds or rows.
+
+    Runs of `more` that belong to an earlier version of their experiment are left out, with a
+    warning. Raises InputError when the two are of another data, profile or test.
+    """
+    if results.name != more.name:
+        raise InputError(f"results of {more.name} cannot be joined to those of {results.name}")
+    own = current_runs(more.rows, more, more.test)
+    own_on_data = current_runs(more.data_rows, more, "band")
+    kept = [more.stages[id] for ids in (*own.values(), *own_on_data.values()) for id in ids]
+    behind = {record.id: record for last in kept for record in more.behind(last)}
+    stages = behind | results.stages
+    left_out = sum(len(more.rows[label]) - len(ids) for label, ids in own.items())
+    if left_out:
+        log.warning("%d runs of an earlier version of their experiment are left out", left_out)
+    return Results(
+        results.data,
+        results.profile,
+        results.meaning,
+        results.deviations,
+        joined_rows(results.rows, own, stages),
+        stages,
+        among(stages, more.outputs) | results.outputs,
+        among(stages, more.looks) | results.looks,
+        among(stages, more.examples) | results.examples,
+        results.test,
+        joined_rows(results.data_rows, own_on_data, stages),
+    )
+
+
+def among(stages: Mapping[str, Record], found: Mapping[str, Found]) -> dict[str, Found]:
+    return {id: each for id, each in found.items() if id in stages}
+
+
+def current_runs(rows: Rows, results: Results, test: str) -> dict[str, tuple[str, ...]]:
+    """The runs in `rows` that are of today's registry."""
+    known = resolved_rows(["*"], profile_named(results.profile), results.data, test)
+    return {
+        label: tuple(
+            id for id in ids if id == identity(seeded(known[label][1], results.stages[id].seed))
+        )
+        for label, ids in rows.items()
+    }
+
+
+def joined_rows(
+    first: Rows, second: Rows, stages: Mapping[str, Record]
+) -> dict[str, tuple[str, ...]]:
+    """The runs of each row, one per seed, in the order of seeds. Those of `first` go first."""
+    return {
+        label: one_per_seed((*second.get(label, ()), *first.get(label, ())), stages)
+        for label in dict.fromkeys([*first, *second])
+    }
+
+
+def one_per_seed(ids: Iterable[str], stages: Mapping[str, Record]) -> tuple[str, ...]:
+    by_seed = {stages[id].seed: id for id in ids}
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
