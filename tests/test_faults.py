@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from experiments.stages.stage import kind
 from experiments.store import Store
-from tests.faults.damage import damaged_files, fault_of
+from tests.faults.__main__ import TARGETS as CAMPAIGN
+from tests.faults.damage import damaged_files, fault_of, stages_of
 from tests.faults.hostile_words import good_lines, hostile_lines, made_ground, made_word
 from tests.faults.kills import killed_run
 from tests.faults.trial import tried
 
 TARGETS = ["table5/refined-0"]
+
+
+def test_the_campaign_has_a_stage_of_every_kind() -> None:
+    def kinds(targets: list[str]) -> set[str]:
+        return {kind(stage) for stage in stages_of(targets).values()}
+
+    assert kinds(CAMPAIGN) == kinds(["*"])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,15 @@ from tests.faults.damage import damaged_files, fault_of
 from tests.faults.hostile_words import hostile_lines, made_ground
 from tests.faults.kills import Kills, killed_run, unbroken_run
 
-TARGETS = ["all"]
+TARGETS = [
+    "all",
+    "robust/kept-by-a-separator-twice-noisy",
+    "robust/labelled-by-a-separator-noisy",
+    "robust/confident-learning-noisy",
+    "robust/doubtful-without-loss-started",
+    "robust/drawn-by-confidence-started",
+]
+"""The paper's rows, and one for each kind of stage that they do without."""
 KILLS_A_TRAINING = 5
 PARTS = ("words", "damage", "kills")
 
