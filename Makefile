@@ -32,7 +32,7 @@ started: $(READY)
 
 # What else is done against wrong labels, and how much noise each way survives: beyond the paper.
 robust noise-rate: $(READY)
-	@$(call run-and-report,$@,$@ $(if $(filter noise-rate,$@),noise-rate-figure))
+	@$(call run-and-report,$@,$@ $@-figure)
 
 # The classifier that `selfrefine refine` starts from, put into the package with its card.
 pretrained: $(READY)

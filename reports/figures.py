@@ -17,6 +17,7 @@ from reports.gap_figure import gap
 from reports.measures import Measures, track_table
 from reports.noise_rate_figure import noise_rate
 from reports.results import Record, Results
+from reports.robust_figure import robust
 from reports.sheets import MARK, MARK_NOTE, TESTS, count_range
 from selfrefine.classes import CLASSES
 from selfrefine.metrics.recognition import curves, unsure_share
@@ -308,6 +309,7 @@ FIGURES: dict[str, Callable[[Results, Measures], Drawing | None]] = {
     "tracks": tracks,
     "labels": labels,
     "training": training,
+    "robust-figure": robust,
     "noise-rate-figure": noise_rate,
 }
 
@@ -318,6 +320,7 @@ TITLES = {
     "tracks": "SDR song by song",
     "labels": "Labels before and after refining",
     "training": "Validation while training",
+    "robust-figure": "What else is done against wrong labels, beside the paper's labels",
     "noise-rate-figure": "Labels and separators by the share of wrong stems",
 }
 

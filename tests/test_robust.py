@@ -1,5 +1,6 @@
 """The methods of the table robust: what each keeps, drops and leaves without loss."""
 
+import csv
 import dataclasses
 import os
 import shutil
@@ -25,6 +26,7 @@ from experiments.stages.weighed import Weighed
 from experiments.store import Store
 from experiments.targets import resolved_rows
 from reports.claims import FAILS
+from reports.figures import draw
 from reports.measures import all_measures
 from reports.results import collect
 from reports.robust import HEAD, ONE_RUN, compared_with_the_papers, training_minutes
@@ -249,6 +251,21 @@ def test_methods_are_compared_with_the_papers_labels_and_a_single_run_decides_no
     assert noisy
     assert refined == pytest.approx(3 * noisy)  # two classifiers more
     assert "confident learning" in compared.markdown()
+
+
+def test_the_figure_has_a_line_for_each_method_and_marks_what_is_better(tmp_path: Path) -> None:
+    store = paper_store(tmp_path, seeds=2, targets=(*COMPARED, "robust/uncorrupted"))
+    results = collect(store, PROFILES["smoke"], "band")
+    drawing = draw("robust-figure", results, all_measures(results))
+    assert drawing is not None
+    axis = drawing.figure.axes[0]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["uncorrupted", "confident learning, noisy", "noisy"]
+    lines = list(csv.DictReader(drawing.csv.splitlines()))
+    assert [line["labels"] for line in lines] == ["uncorrupted", "noisy", "noisy"]
+    # The references are no methods, and none of the others lies above the paper's labels.
+    assert not any(line["better"] for line in lines)
+    assert float(lines[-1]["difference"]) == pytest.approx(-2.37, abs=0.02)
 
 
 def test_without_a_method_nothing_is_compared(tmp_path: Path) -> None:
