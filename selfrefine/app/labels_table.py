@@ -26,6 +26,9 @@ COLUMNS = (
     "seconds",
 )
 
+BY_HAND = "by hand"
+"""The reason in labels.csv where a person decided."""
+
 
 @dataclass(frozen=True)
 class StemDecision:
@@ -58,11 +61,7 @@ class StemDecision:
 
     @property
     def decision(self) -> str:
-        if not self.refined:
-            return "drop"
-        if self.refined == self.given:
-            return "keep"
-        return "relabel" if len(self.refined) == 1 else "multi"
+        return decision_word(self.given, self.refined)
 
     @property
     def doubt(self) -> float:
@@ -71,6 +70,14 @@ class StemDecision:
         if self.confidence is None:
             return 0.0
         return self.confidence if self.refined != self.proposed else 1 - self.confidence
+
+
+def decision_word(given: LabelSet, refined: LabelSet) -> str:
+    if not refined:
+        return "drop"
+    if refined == given:
+        return "keep"
+    return "relabel" if len(refined) == 1 else "multi"
 
 
 def listed_file(root: Path, file: StemFile) -> str:

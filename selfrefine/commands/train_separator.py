@@ -3,13 +3,15 @@
 DIR holds <song>/<class>.<ext>, <song>.stem.mp4 or <class>/<file>. The last <class> may be a label
 set as in bass+drums; OUT/stems of `selfrefine refine` is such a folder. With --labels, a labels.csv
 (edited by hand or not), DIR is the folder that it was made from. OUT gets separator.pt, for
-`selfrefine separate`, and work/, which --resume needs.
+`selfrefine separate`, and work/, which --resume needs. --least-confidence .8 leaves out the stems
+whose labels are doubtful, but for those that a person decided.
 """
 
 import argparse
 from pathlib import Path
 
 from selfrefine.commands.numbers import seed
+from selfrefine.errors import InputError
 from selfrefine.scales import SCALES, scale_named
 
 SUMMARY = "train a separator on a folder of stems"
@@ -19,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="DIR", help="folder of stems")
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="labels.csv of refine")
+    parser.add_argument(
+        "--least-confidence",
+        type=float,
+        metavar="P",
+        help="with --labels: leave out stems whose label is right with less than this probability",
+    )
     parser.add_argument("--network", choices=["xumx", "hdemucs"], default="xumx")
     parser.add_argument(
         "--profile", default="mini", help=f"one of {', '.join(SCALES)} (default: mini)"
@@ -29,7 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     scale = scale_named(args.profile)
+    if args.least_confidence is not None:
+        if args.labels is None:
+            raise InputError(
+                "--least-confidence belongs to --labels: give the labels.csv of refine"
+            )
+        if not 0 < args.least_confidence <= 1:
+            raise InputError(
+                f"--least-confidence {args.least_confidence}: give a probability above 0, at most 1"
+            )
 
+    from selfrefine.app.label_confidence import without_doubtful
     from selfrefine.app.labels_table import read_labels
     from selfrefine.app.output_folder import begin_or_resume, make_output_folder
     from selfrefine.files.layouts import find_songs, fingerprint
@@ -38,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
     settings = scale.xumx if args.network == "xumx" else scale.hdemucs
     found = find_songs(args.source, tracks=False)
     songs = read_labels(args.labels, args.source, found) if args.labels else found
+    labelled = sum(len(song.files) for song in songs)
+    if args.least_confidence is not None:
+        songs = without_doubtful(args.labels, args.source, songs, args.least_confidence)
     make_output_folder(args.out, args.source, keep=args.resume, resumable=True)
 
     from selfrefine.app.prepared_stems import note_unused, trimmed_stems
@@ -56,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     work = begin_or_resume(args.out, mark)
     with named_memory_errors(), ProgressBar() as bar:
         note_unused(args.source, found, bar.progress)
+        if doubtful := labelled - sum(len(song.files) for song in songs):
+            bar.progress.note(f"{doubtful} of {labelled} stems are left out: doubtful labels")
         trimmed = trimmed_stems(songs, work, settings.sample_rate, bar.progress)
         if args.resume:
             refuse_changed_samples(work / "stems")

@@ -18,13 +18,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from selfrefine.app.audit_page.data import Curve, curve_record, packed_waveform, segment_rows
-from selfrefine.app.labels_table import StemDecision, labels_text
+from selfrefine.app.labels_table import BY_HAND, StemDecision, labels_text
 from selfrefine.classes import CLASSES, label_rank, label_words
 from selfrefine.files.atomic import written_whole
 from selfrefine.refining.segments import Segment
 
-BY_HAND = "by hand"
-"""The reason in labels.csv where a person decided."""
 DOUBTFUL = 0.25
 """A stem counts as doubtful where its label set is wrong with this probability or more."""
 

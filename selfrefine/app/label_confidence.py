@@ -1,0 +1,71 @@
+"""Leaving out the stems whose labels in a labels.csv are not certain enough."""
+
+from pathlib import Path
+
+from selfrefine.app.labels_table import BY_HAND, decision_word, listed_file
+from selfrefine.classes import label_set_of
+from selfrefine.errors import InputError
+from selfrefine.files.layouts import SongFiles
+from selfrefine.files.names import met_names
+from selfrefine.files.table import number_in, numbered_rows
+
+
+def without_doubtful(
+    table: Path, root: Path, songs: list[SongFiles], least: float
+) -> list[SongFiles]:
+    """The songs, as `read_labels` gives them, without the stems whose label is doubtful.
+
+    A label is doubtful if it is right with less than the probability `least`, or if it stands
+    though the classifier found another one. A decision by hand is certain, and so is a label of
+    which the table has no confidence. Raises InputError for a confidence that is no probability,
+    naming the line, and where every stem is doubtful.
+    """
+    words = [listed_file(root, file) for song in songs for file in song.files]
+    rows = numbered_rows(table, ("file", "refined"))
+    met = met_names((row["file"] for _, row in rows), words)
+    doubtful = {
+        met.get(row["file"], row["file"])
+        for line, row in rows
+        if is_doubtful(row, least, f"{table}, line {line}")
+    }
+    kept = [
+        SongFiles(
+            song.name,
+            tuple(file for file in song.files if listed_file(root, file) not in doubtful),
+        )
+        for song in songs
+    ]
+    if not any(song.files for song in kept):
+        raise InputError(
+            f"{table}: no stem is left whose label is right with the probability {least:g}; give a "
+            "lower --least-confidence"
+        )
+    return [song for song in kept if song.files]
+
+
+def is_doubtful(row: dict[str, str], least: float, where: str) -> bool:
+    cell = row.get("confidence", "").strip()
+    if not cell or is_by_hand(row):
+        return False
+    try:
+        confidence = number_in(cell)
+    except ValueError:
+        confidence = -1.0
+    if not 0 <= confidence <= 1:
+        raise InputError(
+            f"{where}: the confidence {cell!r} is no number from 0 to 1; mend it, or leave it empty"
+        )
+    given, proposed, refined = (
+        label_set_of(row.get(name, "").strip()) for name in ("given", "proposed", "refined")
+    )
+    return confidence < least if refined == proposed else refined == given
+
+
+def is_by_hand(row: dict[str, str]) -> bool:
+    """Whether a person decided the label of a line: in audit.html, or in a spreadsheet, after which
+    the word for the decision no longer fits the label."""
+    if row.get("reason", "").strip() == BY_HAND:
+        return True
+    given, refined = (label_set_of(row.get(name, "").strip()) for name in ("given", "refined"))
+    decision = row.get("decision", "").strip()
+    return bool(decision) and decision != decision_word(given or (), refined or ())
