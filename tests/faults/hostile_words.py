@@ -99,6 +99,7 @@ def good_lines(ground: Path) -> list[Line]:
     chance, seed, count = Number("0.5", 0, 1), Number("1", 0), Number("1", 1)
     exported = Input(ROOT / "results" / "band-mini")
     smoke = ("--profile", "smoke")
+    relabelled = ("train-separator", songs, "--out", new, "--labels", labels, *smoke)
     commands: list[tuple[Word, ...]] = [
         ("check-data", songs),
         ("check-data", songs, "--json"),
@@ -111,7 +112,8 @@ def good_lines(ground: Path) -> list[Line]:
         ("apply", labels),
         ("apply", labels, "--out", Input(refined), "--source", songs),
         ("train-separator", songs, "--out", new, "--seed", seed, *smoke),
-        ("train-separator", songs, "--out", new, "--labels", labels, *smoke),
+        relabelled,
+        (*relabelled, "--least-confidence", Number("0.01", 0, 1)),
         ("separate", mixture, "--model", separator, "--out", new),
         ("evaluate", songs, estimates),
         ("evaluate", songs, estimates, "--out", new),
@@ -130,6 +132,7 @@ def good_lines(ground: Path) -> list[Line]:
         ("reports.__main__", ("table5", *smoke, "--store", new)),
         ("reports.__main__", ("table5", "--results", exported, "--output", new)),
         ("reports.__main__", ("export", "--results", exported, "--to", new)),
+        ("reports.__main__", ("export", "--results", exported, "--join", exported, "--to", new)),
         ("sweeps.__main__", ("show", "threshold", *smoke, "--store", new)),
         ("sweeps.__main__", ("freeze", "threshold", *smoke, "--store", new)),
     ]
