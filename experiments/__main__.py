@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments.arguments import positive
+from experiments.arguments import positive, seed_range
 from experiments.commands import list_targets, plan, run, show
 from experiments.data import CHOICES
 from experiments.engine.known_gpus import KNOWN
@@ -31,7 +31,11 @@ def parser() -> argparse.ArgumentParser:
         add_data_and_test(verb)
         verb.add_argument("--store", type=Path, default=Path("runs"), help="folder of results")
         verb.add_argument(
-            "--seeds", type=positive, default=1, help="runs of each training, one per seed"
+            "--seeds",
+            type=seed_range,
+            default=range(1),
+            metavar="N|A-B",
+            help="runs of each training, one per seed: N from seed 0, or those of seeds A to B",
         )
         if name == "plan":
             verb.add_argument(

@@ -4,6 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
+from experiments.arguments import seed_word
 from experiments.data import can_give
 from experiments.engine.estimates import estimated_seconds
 from experiments.engine.known_gpus import KnownGpu, known_gpu, known_machine, known_step
@@ -56,7 +57,7 @@ def plan(
     profile_name: str,
     data: str,
     store_path: Path,
-    seeds: int,
+    seeds: range,
     gpu: str | None = None,
     test: str = "band",
 ) -> int:
@@ -122,7 +123,7 @@ def run(
     profile_name: str,
     data: str,
     store_path: Path,
-    seeds: int,
+    seeds: range,
     workers: int | None,
     test: str = "band",
 ) -> int:
@@ -139,7 +140,7 @@ def run(
     if failures:
         again = ["python", "-m", "experiments", "run", *names, "--profile", profile.name]
         again += ["--data", data, "--store", str(store_path)]
-        again += ["--seeds", str(seeds)] if seeds != 1 else []
+        again += ["--seeds", seed_word(seeds)] if seeds != range(1) else []
         again += ["--test", test] if test != "band" else []
         report_failures(failures, shlex.join(again))
         return 1
@@ -152,7 +153,7 @@ def show(
     profile_name: str,
     data: str,
     store_path: Path,
-    seeds: int,
+    seeds: range,
     test: str = "band",
 ) -> int:
     profile = profile_named(profile_name)

@@ -39,7 +39,7 @@ def ship(profile_name: str, store_path: Path, workers: int | None, folder: Path 
     if folder is None and profile_name == SMOKE.name:
         raise InputError(f"{SMOKE.name} is {SMOKE.meaning}; name a folder for it with --to")
     tests = ["band", "folder"] if os.environ.get(VARIABLE) else ["band"]
-    code = run([ROW], profile_name, "band", store_path, 1, workers, tests[-1])
+    code = run([ROW], profile_name, "band", store_path, range(1), workers, tests[-1])
     if code:
         return code
     store = Store(store_path)

@@ -121,7 +121,7 @@ def tests_of(test: str) -> tuple[str, ...]:
 
 
 def wanted_stages(
-    names: list[str], profile: Profile, data: str, test: str, seeds: int
+    names: list[str], profile: Profile, data: str, test: str, seeds: range
 ) -> list[Stage]:
     """The final stages of the targets, for every test and seed."""
     return [
@@ -132,17 +132,17 @@ def wanted_stages(
     ]
 
 
-def from_seeds(stage: Stage, seeds: int) -> list[Stage]:
-    """A stage for every seed from 0 to `seeds` - 1. A stage without training is the same for every
-    seed and is given once."""
-    return list(dict.fromkeys(seeded(stage, seed) for seed in range(seeds)))
+def from_seeds(stage: Stage, seeds: range) -> list[Stage]:
+    """A stage for every seed. A stage without training is the same for every seed and is given
+    once."""
+    return list(dict.fromkeys(seeded(stage, seed) for seed in seeds))
 
 
 def groups_of(
     names: list[str],
     profile: Profile,
     data: str,
-    seeds: int,
+    seeds: range,
     watching: bool = False,
     test: str = "band",
 ) -> dict[Stage, list[str]]:

@@ -12,7 +12,7 @@ from experiments.profiles import PROFILES, profile_named
 from experiments.store import Store
 from reports.checks import refuse_bad_results
 from reports.exported import export, load_results
-from reports.joined import joined
+from reports.joined import joined_results
 from reports.results import Results, collect, outdated
 from selfrefine.app.heartbeat import heartbeat
 from selfrefine.errors import InputError, printable, system_words
@@ -114,7 +114,7 @@ def chosen(targets: list[str], reports: Sequence[str]) -> list[str]:
 
 def found_results(args: argparse.Namespace) -> Results:
     results = own_results(args)
-    return results if args.join is None else joined(results, load_results(args.join))
+    return results if args.join is None else joined_results(results, load_results(args.join))
 
 
 def own_results(args: argparse.Namespace) -> Results:

@@ -12,11 +12,11 @@ from selfrefine.errors import InputError
 
 log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
+Each = TypeVar("Each")
 Rows = Mapping[str, tuple[str, ...]]
 
 
-def joined(results: Results, more: Results) -> Results:
+def joined_results(results: Results, more: Results) -> Results:
     """The runs of `results`, and those of `more` of other seeds or rows.
 
     Runs of `more` that belong to an earlier version of their experiment are left out, with a
@@ -47,7 +47,7 @@ def joined(results: Results, more: Results) -> Results:
     )
 
 
-def among(stages: Mapping[str, Record], found: Mapping[str, Found]) -> dict[str, Found]:
+def among(stages: Mapping[str, Record], found: Mapping[str, Each]) -> dict[str, Each]:
     return {id: each for id, each in found.items() if id in stages}
 
 

@@ -14,7 +14,7 @@ from reports.results import Results
 from reports.robust import PAPERS, better_than_the_papers, claim_text, is_one_run, method_words
 from reports.sheets import count_range
 
-OWN_SONGS = "the data's own test songs"
+DATA_SONGS = "the data's own test songs"
 BETTER, OTHER = "#15803d", "#1d4ed8"
 HEAD = ["tested on", "method", "labels", "difference", "low", "high", "seeds", "better"]
 
@@ -32,10 +32,10 @@ class Column:
 def robust(results: Results, measures: Measures) -> Drawing | None:
     """Draws a line per method, the highest on top; with a column for the data's own songs beside
     that for a user's songs where both were tested."""
-    columns = [column(OWN_SONGS, measures)]
+    columns = [column(DATA_SONGS, measures)]
     if results.on_folder:
         columns = [
-            column(OWN_SONGS, all_measures(results.on_data())),
+            column(DATA_SONGS, all_measures(results.on_data())),
             column(results.test_songs, measures),
         ]
     columns = [each for each in columns if each.differences]
@@ -66,7 +66,7 @@ def robust(results: Results, measures: Measures) -> Drawing | None:
         "nothing."
     )
     rows = [
-        csv_row(each, names[name], each.differences[name])
+        difference_row(each, names[name], each.differences[name])
         for each in columns
         for name in shown
         if name in each.differences
@@ -108,7 +108,7 @@ def draw_column(axis: Axes, column: Column, shown: list[str]) -> None:
     axis.grid(axis="y", visible=False)
 
 
-def csv_row(column: Column, row: Row, measure: Measure) -> list[object]:
+def difference_row(column: Column, row: Row, measure: Measure) -> list[object]:
     ends = measure.over_both
     better = "yes" if row.name in column.better else ""
     return [

@@ -1,5 +1,6 @@
 """The registry of experiments, the identity of stages, profiles, and the store."""
 
+import argparse
 import dataclasses
 import json
 import multiprocessing
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.arguments import seed_range, seed_word
 from experiments.data import bind
 from experiments.profiles import PROFILES, deviations
 from experiments.registry import TABLE2, TARGETS, psi_noisy, psi_refined, refined
@@ -229,37 +231,39 @@ def test_planning_loads_no_torch_and_minds_no_setting_that_it_does_not_use(tmp_p
 
 
 def test_a_stage_carries_every_row_that_needs_it_and_the_asked_ones_first() -> None:
-    groups = groups_of(["table5/clean"], SMOKE, "band", 1)
+    groups = groups_of(["table5/clean"], SMOKE, "band", range(1))
     (score,) = (stage for stage in groups if isinstance(stage, SeparationScore))
     assert groups[score] == ["table5", "table5/clean", "table2", "table2/x-umx-clean"]
-    again = groups_of(["table2/x-umx-clean"], SMOKE, "band", 1)
+    again = groups_of(["table2/x-umx-clean"], SMOKE, "band", range(1))
     assert again[score][:2] == ["table2", "table2/x-umx-clean"]
     assert set(again[score]) == set(groups[score])
 
 
 def test_what_trainings_are_watched_with_is_found_under_the_rows_that_need_it_too() -> None:
-    groups = groups_of(["table5/clean"], SMOKE, "band", 1, watching=True)
-    plain = groups_of(["table5/clean"], SMOKE, "band", 1)
+    groups = groups_of(["table5/clean"], SMOKE, "band", range(1), watching=True)
+    plain = groups_of(["table5/clean"], SMOKE, "band", range(1))
     stems = bind(Trimmed(VALIDATION), "band", SMOKE.data)
     assert groups[stems][0] == "validation"
     assert {"table3", "table3/adaptive-thresholds", "figure4/thresholds"} <= set(groups[stems])
     assert groups.keys() - plain.keys() == {stems, stems.songs}
     # Where a row that was asked for needs it, that row's table comes first.
-    asked = groups_of(["figure4/thresholds"], SMOKE, "band", 1, watching=True)
+    asked = groups_of(["figure4/thresholds"], SMOKE, "band", range(1), watching=True)
     assert asked[stems][0] == "figure4"
-    assert asked[stems] == groups_of(["figure4/thresholds"], SMOKE, "band", 1)[stems]
+    assert asked[stems] == groups_of(["figure4/thresholds"], SMOKE, "band", range(1))[stems]
 
 
 @pytest.mark.parametrize("names", [["all"], ["table3/single-only"], ["options", "figure4"]])
 def test_groups_are_of_the_asked_rows_stages_and_agree_with_their_closures(
     names: list[str],
 ) -> None:
-    groups = groups_of(names, SMOKE, "band", 2)
+    groups = groups_of(names, SMOKE, "band", range(2))
     asked = resolved_rows(names, SMOKE, "band")
     every = resolved_rows([*TARGETS], SMOKE, "band")
-    wanted = closure([each for _, stage in asked.values() for each in from_seeds(stage, 2)])
+    wanted = closure([each for _, stage in asked.values() for each in from_seeds(stage, range(2))])
     assert set(groups) == set(wanted)
-    behind = {label: set(closure(from_seeds(stage, 2))) for label, (_, stage) in every.items()}
+    behind = {
+        label: set(closure(from_seeds(stage, range(2)))) for label, (_, stage) in every.items()
+    }
     for stage, found in groups.items():
         rows = {label for label, needed in behind.items() if stage in needed}
         assert set(found) == rows | {label.split("/")[0] for label in rows}
@@ -273,9 +277,21 @@ def test_data_that_only_other_rows_need_are_never_looked_at(
     write_songs(tmp_path / "test", 1)
     monkeypatch.setenv("MUSDB_PATH", str(tmp_path))
     monkeypatch.setenv("LABELNOISE_PATH", "/nowhere")
-    groups = groups_of(["table5/clean"], SMOKE, "musdb", 1)
+    groups = groups_of(["table5/clean"], SMOKE, "musdb", range(1))
     (stems,) = (stage for stage in groups if isinstance(stage, Trimmed))
     # A row that needs the missing data needs these songs too.
     assert "table2/x-umx-psi-clean" in groups[stems]
     with pytest.raises(InputError, match="LABELNOISE_PATH"):
-        groups_of(["table2/x-umx-psi-clean"], SMOKE, "musdb", 1)
+        groups_of(["table2/x-umx-psi-clean"], SMOKE, "musdb", range(1))
+
+
+def test_seeds_are_a_count_or_a_first_and_a_last() -> None:
+    assert seed_range("3") == range(3)
+    assert seed_range("3-4") == range(3, 5)
+    assert [seed_range(seed_word(each)) for each in (range(2), range(4, 9))] == [
+        range(2),
+        range(4, 9),
+    ]
+    for word in ("0", "4-3", "-3", "a", "1-b", "1-99999", ""):
+        with pytest.raises((ValueError, argparse.ArgumentTypeError)):
+            seed_range(word)

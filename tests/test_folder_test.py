@@ -175,7 +175,7 @@ def test_songs_that_cannot_be_used_are_one_clear_error_before_anything_runs(
 ) -> None:
     make(songs, set_path)
     with pytest.raises(InputError, match=says):
-        plan(["table2"], "smoke", "band", tmp_path / "runs", 1, test="folder")
+        plan(["table2"], "smoke", "band", tmp_path / "runs", range(1), test="folder")
     assert not (tmp_path / "runs").exists()
 
 
@@ -203,8 +203,8 @@ def test_every_row_is_tested_on_the_own_songs_and_trained_as_before(songs: Path)
 
 
 def test_both_tests_are_run_with_the_same_trainings(songs: Path) -> None:
-    asked = closure(wanted_stages(["table1", "table2"], SMOKE, "band", "folder", 2))
-    plain = closure(wanted_stages(["table1", "table2"], SMOKE, "band", "band", 2))
+    asked = closure(wanted_stages(["table1", "table2"], SMOKE, "band", "folder", range(2)))
+    plain = closure(wanted_stages(["table1", "table2"], SMOKE, "band", "band", range(2)))
     added = set(asked) - set(plain)
     assert set(plain) < set(asked)
     assert not any(isinstance(stage, Classifier | Separator) for stage in added)
@@ -214,12 +214,12 @@ def test_both_tests_are_run_with_the_same_trainings(songs: Path) -> None:
 
 
 def test_what_only_the_own_songs_need_is_grouped_apart(songs: Path) -> None:
-    groups = groups_of(["table2/x-umx-noisy"], SMOKE, "band", 1, test="folder")
-    assert groups.items() >= groups_of(["table2/x-umx-noisy"], SMOKE, "band", 1).items()
+    groups = groups_of(["table2/x-umx-noisy"], SMOKE, "band", range(1), test="folder")
+    assert groups.items() >= groups_of(["table2/x-umx-noisy"], SMOKE, "band", range(1)).items()
     rows = resolved_rows(["table2/x-umx-noisy"], SMOKE, "band", "folder")
     (score,) = (stage for _, stage in rows.values())
     assert groups[score][:2] == ["table2 on own songs", "table2/x-umx-noisy on own songs"]
-    assert set(closure(from_seeds(score, 1))) <= set(groups)
+    assert set(closure(from_seeds(score, range(1)))) <= set(groups)
 
 
 def scored(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from selfrefine import scales
-from selfrefine.app.label_confidence import without_doubtful
+from selfrefine.app.label_confidence import leave_out_doubtful
 from selfrefine.app.labels_table import StemDecision, labels_text, read_labels
 from selfrefine.classes import CLASSES, LabelSet
 from selfrefine.files.layouts import find_songs
@@ -29,7 +29,7 @@ def kept_stems(folder: Path, decisions: list[StemDecision], least: float) -> set
     table = folder / "labels.csv"
     table.write_text(labels_text(decisions))
     songs = read_labels(table, folder / "in", find_songs(folder / "in", tracks=False))
-    kept = without_doubtful(table, folder / "in", songs, least)
+    kept = leave_out_doubtful(table, folder / "in", songs, least)
     return {file.name for song in kept for file in song.files}
 
 
@@ -66,7 +66,7 @@ def test_a_decision_by_hand_is_certain(folder: Path) -> None:
     edited[place] = "vocals"  # in a spreadsheet, where the decision stays "keep"
     table.write_text("\n".join([*lines[:3], ",".join(edited), lines[4]]) + "\n")
     songs = read_labels(table, folder / "in", find_songs(folder / "in", tracks=False))
-    (song,) = without_doubtful(table, folder / "in", songs, 0.8)
+    (song,) = leave_out_doubtful(table, folder / "in", songs, 0.8)
     assert {file.name: file.label for file in song.files}["drums"] == ("vocals",)
 
 

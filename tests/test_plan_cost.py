@@ -82,7 +82,7 @@ def test_plan_of_the_paper_names_hours_and_memory_of_every_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(commands, "measured_here", lambda store: imaginary)
-    assert plan(["tables"], "paper", "musdb", tmp_path / "runs", 1) == 0
+    assert plan(["tables"], "paper", "musdb", tmp_path / "runs", range(1)) == 0
     out = capsys.readouterr().out
     assert out.count("Imaginary GPU") == 6 + 17
     assert "?" not in out
@@ -142,7 +142,7 @@ def test_lite_on_a_counted_gpu_ends_its_classifiers_and_xumx_rows_in_some_twenty
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [f"table2/x-umx-{name}" for name in ("clean", "noisy", "psi-*")]
-    assert plan(rows, "lite", "band", tmp_path / "runs", 1, "h100") == 0
+    assert plan(rows, "lite", "band", tmp_path / "runs", range(1), "h100") == 0
     last = capsys.readouterr().out.splitlines()[-1]
     found = re.search(r"to run, (\d+) min on 16 cores and one H100, counted and not measured", last)
     assert found is not None
@@ -151,16 +151,16 @@ def test_lite_on_a_counted_gpu_ends_its_classifiers_and_xumx_rows_in_some_twenty
 
 def test_a_gpu_or_a_network_of_which_nothing_is_known_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--gpu tpu: only h100 and h200 are known"):
-        plan(["table1"], "lite", "band", tmp_path / "runs", 1, "tpu")
+        plan(["table1"], "lite", "band", tmp_path / "runs", range(1), "tpu")
     for gpu in ("h100", "h200"):
         with pytest.raises(InputError, match="nothing is known of this classifier"):
-            plan(["table1"], "mini", "band", tmp_path / "runs", 1, gpu)
+            plan(["table1"], "mini", "band", tmp_path / "runs", range(1), gpu)
         with pytest.raises(InputError, match="nothing is known of this X-UMX"):
-            plan(["table2/x-umx-noisy"], "mini", "band", tmp_path / "runs", 1, gpu)
+            plan(["table2/x-umx-noisy"], "mini", "band", tmp_path / "runs", range(1), gpu)
     start = ["started-recognition/band"]
-    assert plan(start, "lite", "band", tmp_path / "runs", 1, "h200") == 0
+    assert plan(start, "lite", "band", tmp_path / "runs", range(1), "h200") == 0
     with pytest.raises(InputError, match="nothing is known of this classifier"):
-        plan(start, "lite", "band", tmp_path / "runs", 1, "h100")
+        plan(start, "lite", "band", tmp_path / "runs", range(1), "h100")
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(40, "40 s"), (720, "12 min"), (12600, "3.5 h")])

@@ -182,12 +182,12 @@ def test_a_seed_reaches_every_training_of_the_chain_and_nothing_else() -> None:
 def test_seeds_multiply_trainings_and_share_the_data() -> None:
     row, stage = resolved_rows(["table2/x-umx-psi-noisy"], MINI, "band")["table2/x-umx-psi-noisy"]
     assert row == TABLE2.row("x-umx-psi-noisy")
-    stages = closure(from_seeds(stage, 3))
+    stages = closure(from_seeds(stage, range(3)))
     assert sum(isinstance(each, Separator) for each in stages) == 3
     assert sum(isinstance(each, Classifier) for each in stages) == 3
     assert sum(isinstance(each, BandSongs) for each in stages) == 2
     data = next(each for each in stages if isinstance(each, Trimmed))
-    assert from_seeds(data, 3) == [data]
+    assert from_seeds(data, range(3)) == [data]
 
 
 def test_targets_are_tables_rows_patterns_and_all() -> None:

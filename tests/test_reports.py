@@ -22,7 +22,7 @@ from reports.__main__ import main
 from reports.claims import NOT_RUN, decide
 from reports.exported import export, load_results
 from reports.figures import FIGURES, draw
-from reports.joined import joined
+from reports.joined import joined_results
 from reports.measures import (
     Measure,
     all_measures,
@@ -402,9 +402,9 @@ def test_joined_results_have_the_runs_of_both_by_seed(
     every = {seeded.stages[id].seed: id for id in seeded.rows[row]}
     first = replace(seeded, rows={row: (every[2],)})
     second = replace(seeded, rows={row: (every[0], every[1])})
-    both = joined(first, second)
+    both = joined_results(first, second)
     assert both.rows[row] == (every[0], every[1], every[2])
-    assert joined(results, seeded).rows["table1/clean"] == results.rows["table1/clean"]
+    assert joined_results(results, seeded).rows["table1/clean"] == results.rows["table1/clean"]
     export(both, tmp_path / "both", [])
     assert load_results(tmp_path / "both").rows[row] == both.rows[row]
 
@@ -417,16 +417,16 @@ def test_of_a_seed_that_both_have_the_first_results_stand_and_old_runs_are_left_
     of_today = replace(seeded, rows={row: (ours.id,)})
     renamed = replace(ours, result={**ours.result, "average": 99.0})
     again = replace(of_today, stages=seeded.stages | {ours.id: renamed})
-    assert joined(of_today, again).stages[ours.id] == ours
+    assert joined_results(of_today, again).stages[ours.id] == ours
     old = replace(theirs, id="0" * 12)
     earlier = replace(seeded, rows={row: (old.id,)}, stages=seeded.stages | {old.id: old})
-    assert joined(of_today, earlier).rows[row] == (ours.id,)
+    assert joined_results(of_today, earlier).rows[row] == (ours.id,)
     assert "1 runs of an earlier version" in caplog.text
 
 
 def test_results_of_another_profile_are_not_joined(seeded: Results) -> None:
     with pytest.raises(InputError, match="band-mini cannot be joined to those of band-smoke"):
-        joined(seeded, replace(seeded, profile="mini"))
+        joined_results(seeded, replace(seeded, profile="mini"))
 
 
 def test_the_command_joins_an_earlier_export_in_its_place(

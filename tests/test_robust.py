@@ -304,7 +304,7 @@ def test_a_separator_is_trained_on_what_another_keeps_and_scored(
 ) -> None:
     store = Store(shutil.copytree(smoke, tmp_path / "runs", copy_function=os.link))
     name = "robust/kept-by-a-separator-noisy"
-    assert run([name], "smoke", "band", store.root, 1, 2) == 0
+    assert run([name], "smoke", "band", store.root, range(1), 2) == 0
     score = resolved_rows([name], PROFILES["smoke"], "band", "band")[name][1]
     assert np.isfinite(store.result(score)["average"])
     train = score.separator.trained_on

@@ -51,10 +51,10 @@ class Relabelling(StemSet):
         return Cost(TABLE_SECONDS)
 
     def compute(self, work: Work) -> Result:
-        return counted(self.labels(work.store), self.probabilities.stems.truth(work.store))
+        return audited_labels(self.labels(work.store), self.probabilities.stems.truth(work.store))
 
 
-def counted(labels: Labels, truth: Labels | None) -> Result:
+def audited_labels(labels: Labels, truth: Labels | None) -> Result:
     """How many stems became single-labelled, multi-labelled and dropped, and a comparison of the
     labels with the truth where it is known."""
     from selfrefine.metrics.label_sets import confusion, label_accuracy

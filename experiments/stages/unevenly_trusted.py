@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from experiments.stages.relabelling import counted
+from experiments.stages.relabelling import audited_labels
 from experiments.stages.stage import Result
 from experiments.stages.stem_set import StemSet
 from experiments.stages.weighed import Weighed
@@ -41,4 +41,4 @@ class UnevenlyTrusted(StemSet):
 
     def compute(self, work: Work) -> Result:
         truth = self.labels.probabilities.stems.truth(work.store)
-        return counted(self.label_sets(work.store), truth)
+        return audited_labels(self.label_sets(work.store), truth)

@@ -10,7 +10,7 @@ from selfrefine.files.names import met_names
 from selfrefine.files.table import number_in, numbered_rows
 
 
-def without_doubtful(
+def leave_out_doubtful(
     table: Path, root: Path, songs: list[SongFiles], least: float
 ) -> list[SongFiles]:
     """The songs, as `read_labels` gives them, without the stems whose label is doubtful.
@@ -26,7 +26,7 @@ def without_doubtful(
     doubtful = {
         met.get(row["file"], row["file"])
         for line, row in rows
-        if is_doubtful(row, least, f"{table}, line {line}")
+        if label_is_doubtful(row, least, f"{table}, line {line}")
     }
     kept = [
         SongFiles(
@@ -43,9 +43,9 @@ def without_doubtful(
     return [song for song in kept if song.files]
 
 
-def is_doubtful(row: dict[str, str], least: float, where: str) -> bool:
+def label_is_doubtful(row: dict[str, str], least: float, where: str) -> bool:
     cell = row.get("confidence", "").strip()
-    if not cell or is_by_hand(row):
+    if not cell or decided_by_hand(row):
         return False
     try:
         confidence = number_in(cell)
@@ -61,7 +61,7 @@ def is_doubtful(row: dict[str, str], least: float, where: str) -> bool:
     return confidence < least if refined == proposed else refined == given
 
 
-def is_by_hand(row: dict[str, str]) -> bool:
+def decided_by_hand(row: dict[str, str]) -> bool:
     """Whether a person decided the label of a line: in audit.html, or in a spreadsheet, after which
     the word for the decision no longer fits the label."""
     if row.get("reason", "").strip() == BY_HAND:

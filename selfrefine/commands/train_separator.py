@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 f"--least-confidence {args.least_confidence}: give a probability above 0, at most 1"
             )
 
-    from selfrefine.app.label_confidence import without_doubtful
+    from selfrefine.app.label_confidence import leave_out_doubtful
     from selfrefine.app.labels_table import read_labels
     from selfrefine.app.output_folder import begin_or_resume, make_output_folder
     from selfrefine.files.layouts import find_songs, fingerprint
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     songs = read_labels(args.labels, args.source, found) if args.labels else found
     labelled = sum(len(song.files) for song in songs)
     if args.least_confidence is not None:
-        songs = without_doubtful(args.labels, args.source, songs, args.least_confidence)
+        songs = leave_out_doubtful(args.labels, args.source, songs, args.least_confidence)
     make_output_folder(args.out, args.source, keep=args.resume, resumable=True)
 
     from selfrefine.app.prepared_stems import note_unused, trimmed_stems
