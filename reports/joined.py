@@ -17,7 +17,8 @@ Rows = Mapping[str, tuple[str, ...]]
 
 
 def joined_results(results: Results, more: Results) -> Results:
-    """The runs of `results`, and those of `more` of other seeds or rows.
+    """The runs of `results`, and those of `more` of other seeds or rows. Of a stage behind a run of
+    each, such as labels that several seeds share, the record of `more` stands.
 
     Runs of `more` that belong to an earlier version of their experiment are left out, with a
     warning. Raises InputError when the two are of another data, profile or test.
@@ -26,9 +27,12 @@ def joined_results(results: Results, more: Results) -> Results:
         raise InputError(f"results of {more.name} cannot be joined to those of {results.name}")
     own = current_runs(more.rows, more, more.test)
     own_on_data = current_runs(more.data_rows, more, "band")
-    kept = [more.stages[id] for ids in (*own.values(), *own_on_data.values()) for id in ids]
-    behind = {record.id: record for last in kept for record in more.behind(last)}
-    stages = behind | results.stages
+    replaced = {
+        id for rows in (results.rows, results.data_rows) for ids in rows.values() for id in ids
+    }
+    kept = {id for ids in (*own.values(), *own_on_data.values()) for id in ids} - replaced
+    behind = {each.id: each for id in kept for each in more.behind(more.stages[id])}
+    stages = results.stages | behind
     left_out = sum(len(more.rows[label]) - len(ids) for label, ids in own.items())
     if left_out:
         log.warning("%d runs of an earlier version of their experiment are left out", left_out)
@@ -39,9 +43,9 @@ def joined_results(results: Results, more: Results) -> Results:
         results.deviations,
         joined_rows(results.rows, own, stages),
         stages,
-        among(stages, more.outputs) | results.outputs,
-        among(stages, more.looks) | results.looks,
-        among(stages, more.examples) | results.examples,
+        results.outputs | among(behind, more.outputs),
+        results.looks | among(behind, more.looks),
+        results.examples | among(behind, more.examples),
         results.test,
         joined_rows(results.data_rows, own_on_data, stages),
     )
