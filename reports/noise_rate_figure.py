@@ -17,6 +17,8 @@ from reports.sheets import count_range
 
 COLOURS = dict(zip((*LABELS, TRUE), (MUTED, "#c2410c", "#15803d", "#1d4ed8", INK), strict=True))
 NOISY, REFINED = "noisy", "w/ Psi_refined"
+SPREAD = 0.1
+"""Difference (dB) that a seed's spread alone makes at `mini`."""
 HEAD = [
     "mechanism", "labels", "asked", "wrong stems", "labels right", "SDR", "low", "high", "seeds",
 ]  # fmt: skip
@@ -60,10 +62,13 @@ def noise_rate(results: Results, measures: Measures) -> Drawing | None:
     axes[1, 0].set_ylabel("average SDR (dB)")
     handles, names = axes[1, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8)
-    seeds = count_range([each.seeds for each in points])
+    counts = [each.seeds for each in points]
+    means = f"means over {count_range(counts)} seeds, bars: 95% across them"
+    if max(counts) == 1:
+        means = "one seed"
     caption = (
         f"Label sets that are exactly right, and the average SDR of X-UMX, by the share of wrong "
-        f"stems; means over {seeds} seeds, bars: 95% across them. "
+        f"stems; {means}. "
         f"{' '.join(turning_words(points, mechanism) for mechanism in mechanisms)} The true labels "
         "of swapped stems are those of no wrong stems."
     )
@@ -142,7 +147,8 @@ def draw_lines(axis: Axes, points: list[Point], of_labels: bool) -> None:
 
 
 def turning_words(points: list[Point], mechanism: str) -> str:
-    """In words, at which shares of wrong stems the paper's refining helps and where it harms."""
+    """In words, at which shares of wrong stems the paper's refining helps and where it harms. A
+    share at which it does neither by `SPREAD` is passed over."""
     by_share = {(each.asked, each.labels): each for each in points if each.mechanism == mechanism}
     gains = [
         (by_share[share, REFINED].wrong, by_share[share, REFINED].sdr - by_share[share, NOISY].sdr)
@@ -152,6 +158,9 @@ def turning_words(points: list[Point], mechanism: str) -> str:
     name = mechanism.capitalize()
     if len(gains) < 2:
         return f"{name}: too few shares were run to say where refining helps."
+    gains = [(wrong, gain) for wrong, gain in gains if abs(gain) >= SPREAD]
+    if not gains:
+        return f"{name}: the paper's refining nowhere helps or harms by {SPREAD:g} dB."
     turns = [
         (after > 0, left + (right - left) * before / (before - after))
         for (left, before), (right, after) in pairwise(gains)

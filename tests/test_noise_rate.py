@@ -115,3 +115,13 @@ def test_the_turn_lies_where_the_gain_is_nil() -> None:
         [p for p in points if p.asked in (0.1, 0.5)], SWAPPED
     )
     assert "too few" in turning_words(points[:1], SWAPPED)
+
+
+def test_a_gain_that_a_seeds_spread_explains_is_no_turn() -> None:
+    gains = {0.0: -0.3, 0.1: 0.3, 0.5: -0.05, 0.65: 0.4}
+    points = [point(share, "noisy", 2.0) for share in gains]
+    points += [point(share, "w/ Psi_refined", 2.0 + gain) for share, gain in gains.items()]
+    words = turning_words(points, SWAPPED)
+    assert words.endswith("refining harms; it helps from 5% on.")
+    small = [point(share, labels, 2.0) for share in gains for labels in ("noisy", "w/ Psi_refined")]
+    assert "nowhere helps or harms" in turning_words(small, SWAPPED)
