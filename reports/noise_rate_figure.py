@@ -17,8 +17,8 @@ from reports.sheets import count_range
 
 COLOURS = dict(zip((*LABELS, TRUE), (MUTED, "#c2410c", "#15803d", "#1d4ed8", INK), strict=True))
 NOISY, REFINED = "noisy", "w/ Psi_refined"
-SPREAD = 0.1
-"""Difference (dB) that a seed's spread alone makes at `mini`."""
+SPREAD = 0.15
+"""Difference (dB) of two runs that a seed's spread alone makes at `mini`."""
 HEAD = [
     "mechanism", "labels", "asked", "wrong stems", "labels right", "SDR", "low", "high", "seeds",
 ]  # fmt: skip
