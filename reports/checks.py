@@ -19,6 +19,8 @@ LONGEST_CHAIN = 200
 Complaint = Callable[[str, str], Exception]
 """Makes the error for a stage's identity and what is wrong with it."""
 
+LABEL_MEASURES = ("exact", "f1", "precision", "recall", "kept")
+
 
 def refuse_bad_results(results: Results, complaint: Complaint) -> None:
     """Raises the complaint about the first record, row or table that the reports cannot use."""
@@ -78,6 +80,12 @@ def result_faults(kind: str, result: dict[str, Any], inputs: tuple[str, ...]) ->
                 yield "a threshold is not between 0 and 1"
             if not inputs:
                 yield "it does not say which outputs it scores"
+        case "separator":
+            if not inputs:
+                yield "it does not say what it learned from"
+        case "corrupted":
+            if "accuracy" not in result:
+                yield "it does not say how many of its labels are wrong"
         case "adaptive-thresholds":
             if not by_class(result.get("thresholds"), real):
                 yield "it has no threshold for each class"
@@ -87,8 +95,7 @@ def result_faults(kind: str, result: dict[str, Any], inputs: tuple[str, ...]) ->
 def audit_faults(result: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the parts that tell how right label sets are."""
     if "accuracy" in result:
-        names = ("exact", "f1", "precision", "recall")
-        if not all_of(result["accuracy"], names, real):
+        if not all_of(result["accuracy"], LABEL_MEASURES, real):
             yield "its accuracy lacks a number"
         counts = [result.get("single", result.get("stems"))]
         counts += [result.get(name, 0) for name in ("multi", "dropped")]

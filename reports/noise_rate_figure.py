@@ -1,5 +1,6 @@
 """Labels and separators by the share of wrong stems, as one figure."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import mean
@@ -148,26 +149,37 @@ def draw_lines(axis: Axes, points: list[Point], of_labels: bool) -> None:
 
 def turning_words(points: list[Point], mechanism: str) -> str:
     """In words, at which shares of wrong stems the paper's refining helps and where it harms. A
-    share at which it does neither by `SPREAD` is passed over."""
+    share at which it does neither by more than the spread of its seeds is passed over."""
     by_share = {(each.asked, each.labels): each for each in points if each.mechanism == mechanism}
-    gains = [
-        (by_share[share, REFINED].wrong, by_share[share, REFINED].sdr - by_share[share, NOISY].sdr)
+    both = [
+        (by_share[share, REFINED], by_share[share, NOISY])
         for share in RATES
         if (share, REFINED) in by_share and (share, NOISY) in by_share
     ]
     name = mechanism.capitalize()
-    if len(gains) < 2:
+    if len(both) < 2:
         return f"{name}: too few shares were run to say where refining helps."
-    gains = [(wrong, gain) for wrong, gain in gains if abs(gain) >= SPREAD]
+    gains = [
+        (refined.wrong, refined.sdr - noisy.sdr)
+        for refined, noisy in both
+        if abs(refined.sdr - noisy.sdr) >= SPREAD / math.sqrt(min(refined.seeds, noisy.seeds))
+    ]
     if not gains:
-        return f"{name}: the paper's refining nowhere helps or harms by {SPREAD:g} dB."
+        return (
+            f"{name}: the paper's refining nowhere helps or harms by more than the seeds' spread."
+        )
     turns = [
-        (after > 0, left + (right - left) * before / (before - after))
+        (after, left + (right - left) * before / (before - after))
         for (left, before), (right, after) in pairwise(gains)
         if (before > 0) != (after > 0)
     ]
-    first = "helps" if gains[0][1] > 0 else "harms"
-    if not turns:
-        return f"{name}: the paper's refining {first} at every share."
-    words = [f"{'helps' if helps else 'harms'} from {share:.0%}" for helps, share in turns]
-    return f"{name}: without wrong stems the paper's refining {first}; it {', '.join(words)} on."
+    (first, gain), (last, _) = gains[0], gains[-1]
+    words = [f"{effect(gain)} at {first:.0%}"]
+    if last > first and not turns:
+        words = [f"{effect(gain)} from {first:.0%} to {last:.0%}"]
+    words += [f"{effect(after)} from {share:.0%}" for after, share in turns]
+    return f"{name}: the paper's refining {', '.join(words)} of wrong stems."
+
+
+def effect(gain: float) -> str:
+    return "helps" if gain > 0 else "harms"

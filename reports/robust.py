@@ -12,7 +12,7 @@ from reports.claims import HOLDS, NOT_RUN, Claim, Comparison, Numbers
 from reports.learned_labels import learned_accuracy
 from reports.measures import Measures
 from reports.results import Results
-from reports.sheets import number
+from reports.sheets import count_range, number
 from reports.writers import interval_text, markdown_escaped
 
 PAPERS = "robust/refined"
@@ -78,14 +78,17 @@ def training_minutes(results: Results, label: str) -> float | None:
 
 def label_cells(results: Results, label: str) -> list[str]:
     """Of the labels that a row's separators learned from, as means over seeds: the share of stems
-    that have one, and the share of these whose label set is exactly right."""
-    found = [learned_accuracy(results, run) for run in results.runs(label)]
-    known = [each for each in found if each is not None and each["kept"] > 0]
+    that have one, and the share of these whose label set is exactly right. The number of seeds is
+    given where not all were audited."""
+    runs = results.runs(label)
+    known = [each for run in runs if (each := learned_accuracy(results, run)) and each["kept"] > 0]
     if not known:
         return ["–", "–"]
+    seeds = f" ({count_range([len(known)])} of {len(runs)} seeds)" if len(known) < len(runs) else ""
     return [
-        number(fmean(each["kept"] for each in known), 3),
-        number(fmean(each["exact"] / each["kept"] for each in known), 3),
+        number(fmean(each["kept"] for each in known), 3) + seeds,
+        # The band and real songs have no stem that truly holds nothing.
+        number(fmean(each["exact"] / each["kept"] for each in known), 3) + seeds,
     ]
 
 

@@ -14,7 +14,6 @@ from reports.results import Results
 from reports.robust import PAPERS, better_than_the_papers, claim_text, is_one_run, method_words
 from reports.sheets import count_range
 
-DATA_SONGS = "the data's own test songs"
 BETTER, OTHER = "#15803d", "#1d4ed8"
 HEAD = ["tested on", "method", "labels", "difference", "low", "high", "seeds", "better"]
 
@@ -32,19 +31,17 @@ class Column:
 def robust(results: Results, measures: Measures) -> Drawing | None:
     """Draws a line per method, the highest on top; with a column for the data's own songs beside
     that for a user's songs where both were tested."""
-    columns = [column(DATA_SONGS, measures)]
+    columns = [column(results.test_songs, measures)]
     if results.on_folder:
-        columns = [
-            column(DATA_SONGS, all_measures(results.on_data())),
-            column(results.test_songs, measures),
-        ]
+        on_data = results.on_data()
+        columns = [column(on_data.test_songs, all_measures(on_data)), *columns]
     columns = [each for each in columns if each.differences]
     if not columns:
         return None
     by_value = columns[0].differences
     names = {row.name: row for row in ROBUST.rows}
     shown = sorted(
-        {name for each in columns for name in each.differences},
+        (name for name in names if any(name in each.differences for each in columns)),
         key=lambda name: -by_value[name].value if name in by_value else float("inf"),
     )
     figure, axes = plt.subplots(
@@ -62,7 +59,7 @@ def robust(results: Results, measures: Measures) -> Drawing | None:
     caption = (
         "Average SDR of X-UMX minus that on the paper's labels (w/ Psi_refined), with the 95% "
         f"interval over {count_range([len(each.seeds) for each in every])} seeds and the test "
-        "songs; green where the row is better by more than it, hollow where a single run decides "
+        "songs; green where a method is better by more than it, hollow where a single run decides "
         "nothing."
     )
     rows = [

@@ -54,7 +54,7 @@ def test_a_decision_by_hand_is_certain(folder: Path) -> None:
     decisions = [
         decision("vocals", ("vocals",), ("vocals",), 0.3, "by hand"),
         decision("bass", ("drums",), ("bass",), 0.9, "by hand"),
-        decision("drums", ("drums",), ("drums",), 0.3),
+        decision("drums", ("bass",), ("bass",), 0.3),
         decision("other", ("other",), ("other",), 0.9),
     ]
     assert kept_stems(folder, decisions, 0.8) == {"vocals", "bass", "other"}
@@ -62,12 +62,12 @@ def test_a_decision_by_hand_is_certain(folder: Path) -> None:
     lines = table.read_text().splitlines()
     place = lines[0].split(",").index("refined")
     edited = lines[3].split(",")
-    assert edited[place] == "drums"
-    edited[place] = "vocals"  # in a spreadsheet, where the decision stays "keep"
+    assert edited[place] == "bass"
+    edited[place] = "drums"  # back as given, in a spreadsheet, where the decision stays "relabel"
     table.write_text("\n".join([*lines[:3], ",".join(edited), lines[4]]) + "\n")
     songs = read_labels(table, folder / "in", find_songs(folder / "in", tracks=False))
     (song,) = leave_out_doubtful(table, folder / "in", songs, 0.8)
-    assert {file.name: file.label for file in song.files}["drums"] == ("vocals",)
+    assert {file.name: file.label for file in song.files}["drums"] == ("drums",)
 
 
 def test_a_separator_is_trained_without_doubtful_stems_and_counts_them(
@@ -92,13 +92,36 @@ def test_a_confidence_that_is_no_probability_is_named_by_its_line(
     cell: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = folder / "labels.csv"
-    lines = [f"{SONG}/{name}.wav,{name},0.9" for name in CLASSES]
-    lines[2] = f"{SONG}/{CLASSES[2]}.wav,{CLASSES[2]},{cell}"
-    table.write_text("\n".join(["file,refined,confidence", *lines]) + "\n")
+    text = labels_text([decision(name, (name,), (name,), 0.9) for name in CLASSES])
+    lines = text.splitlines()
+    lines[3] = lines[3].replace(",0.900,", f",{cell},")
+    table.write_text("\n".join(lines) + "\n")
     words = ("train-separator", folder / "in", "--labels", table, "--out", folder / "out")
     answer = ask(capsys, *words, "--least-confidence", "0.8")
     assert_refused(answer, "labels.csv, line 4", f"'{cell}' is no number from 0 to 1")
     assert not (folder / "out").exists()
+
+
+def test_a_table_without_what_tells_the_doubtful_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = folder / "labels.csv"
+    table.write_text("\n".join(["file,refined", *(f"{SONG}/{c}.wav,{c}" for c in CLASSES)]) + "\n")
+    words = ("train-separator", folder / "in", "--labels", table, "--out", folder / "out")
+    answer = ask(capsys, *words, "--least-confidence", "0.8")
+    assert_refused(answer, "labels.csv", "no column 'given'")
+
+
+def test_a_classifier_that_was_not_trusted_leaves_nothing_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = folder / "labels.csv"
+    doubt = "the classifier agrees with the given labels no more than by chance"
+    decisions = [decision(name, ("other",), (name,), 0.9, doubt) for name in CLASSES]
+    table.write_text(labels_text(decisions))
+    words = ("train-separator", folder / "in", "--labels", table, "--out", folder / "out")
+    answer = ask(capsys, *words, "--least-confidence", "0.8")
+    assert_refused(answer, "line 2", "was not trusted", "leave --least-confidence out")
 
 
 def test_what_leaves_nothing_or_says_nothing_is_refused(

@@ -99,29 +99,30 @@ def test_the_figure_has_a_point_for_each_row_and_says_where_refining_turns(tmp_p
     assert MOVED.capitalize() in drawing.caption
 
 
-def point(asked: float, labels: str, sdr: float) -> Point:
-    return Point(SWAPPED, labels, asked, asked, 0.5, sdr, None, 3)
+def words_of(gains: dict[float, float], seeds: int = 1) -> str:
+    """The words for gains (dB) by the share of wrong stems."""
+    points = [
+        Point(SWAPPED, labels, share, share, 0.5, 2.0 + gain * (labels != "noisy"), None, seeds)
+        for share, gain in gains.items()
+        for labels in ("noisy", "w/ Psi_refined")
+    ]
+    return turning_words(points, SWAPPED).removeprefix("Swapped stems: the paper's refining ")
 
 
 def test_the_turn_lies_where_the_gain_is_nil() -> None:
-    gains = {0.0: -0.2, 0.1: 0.2, 0.5: 0.4, 0.65: -0.4}
-    points = [point(share, "noisy", 2.0) for share in gains]
-    points += [point(share, "w/ Psi_refined", 2.0 + gain) for share, gain in gains.items()]
-    words = turning_words(points, SWAPPED)
-    assert "without wrong stems the paper's refining harms" in words
-    assert "helps from 5%" in words
-    assert "harms from 57%" in words or "harms from 58%" in words
-    assert "helps at every share" in turning_words(
-        [p for p in points if p.asked in (0.1, 0.5)], SWAPPED
+    turned = words_of({0.0: -0.2, 0.1: 0.2, 0.5: 0.4, 0.65: -0.4})
+    assert turned == "harms at 0%, helps from 5%, harms from 57% of wrong stems."
+    assert words_of({0.1: 0.2, 0.5: 0.4}) == "helps from 10% to 50% of wrong stems."
+    assert "too few" in words_of({0.1: 0.2})
+
+
+def test_a_gain_that_the_seeds_spread_explains_is_no_turn() -> None:
+    small_between = {0.0: -0.3, 0.1: 0.3, 0.5: -0.1, 0.65: 0.4}
+    assert words_of(small_between) == "harms at 0%, helps from 5% of wrong stems."
+    # Over four seeds a mean spreads half as much.
+    assert "harms from 40%, helps from 53%" in words_of(small_between, seeds=4)
+    assert words_of({0.0: 0.05, 0.1: 0.02, 0.5: 0.8, 0.65: 0.9}) == (
+        "helps from 50% to 65% of wrong stems."
     )
-    assert "too few" in turning_words(points[:1], SWAPPED)
-
-
-def test_a_gain_that_a_seeds_spread_explains_is_no_turn() -> None:
-    gains = {0.0: -0.3, 0.1: 0.3, 0.5: -0.05, 0.65: 0.4}
-    points = [point(share, "noisy", 2.0) for share in gains]
-    points += [point(share, "w/ Psi_refined", 2.0 + gain) for share, gain in gains.items()]
-    words = turning_words(points, SWAPPED)
-    assert words.endswith("refining harms; it helps from 5% on.")
-    small = [point(share, labels, 2.0) for share in gains for labels in ("noisy", "w/ Psi_refined")]
-    assert "nowhere helps or harms" in turning_words(small, SWAPPED)
+    assert words_of({0.0: 0.0, 0.5: -0.3, 0.65: 0.4}).startswith("harms at 50%, helps from")
+    assert words_of(dict.fromkeys((0.0, 0.5), 0.0)).startswith("nowhere helps or harms")

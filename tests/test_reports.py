@@ -409,19 +409,32 @@ def test_joined_results_have_the_runs_of_both_by_seed(
     assert load_results(tmp_path / "both").rows[row] == both.rows[row]
 
 
-def test_of_a_seed_that_both_have_the_first_results_stand_and_old_runs_are_left_out(
+def test_what_is_joined_keeps_its_runs_with_all_behind_them(seeded: Results) -> None:
+    row = "table5/refined-0"
+    earlier = seeded.stages[seeded.rows[row][0]]
+    shared = next(each for each in seeded.behind(earlier) if each.kind == "trimmed")
+    here = {
+        each.id: replace(each, run={**each.run, "commit": "here"})
+        for each in seeded.stages.values()
+    }
+    more = replace(seeded, rows={row: (earlier.id,)}, data_rows={})
+    both = joined_results(replace(seeded, stages=here), more)
+    assert both.rows[row] == seeded.rows[row]
+    commits = [both.stages[id].run["commit"] for id in both.rows[row]]
+    assert commits == [earlier.run["commit"], "here", "here"]
+    assert both.stages[shared.id] == shared
+
+
+def test_runs_of_an_earlier_version_are_not_joined(
     seeded: Results, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = "table5/refined-0"
     ours, theirs = (seeded.stages[id] for id in seeded.rows[row][:2])
     of_today = replace(seeded, rows={row: (ours.id,)})
-    renamed = replace(ours, result={**ours.result, "average": 99.0})
-    again = replace(of_today, stages=seeded.stages | {ours.id: renamed})
-    assert joined_results(of_today, again).stages[ours.id] == ours
     old = replace(theirs, id="0" * 12)
     earlier = replace(seeded, rows={row: (old.id,)}, stages=seeded.stages | {old.id: old})
     assert joined_results(of_today, earlier).rows[row] == (ours.id,)
-    assert "1 runs of an earlier version" in caplog.text
+    assert "1 runs are left out" in caplog.text
 
 
 def test_results_of_another_profile_are_not_joined(seeded: Results) -> None:

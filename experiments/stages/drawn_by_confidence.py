@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 class DrawnByConfidence(UnevenlyTrusted):
     """`labels`, where a second of a stem is drawn in proportion to the confidence in its label set.
 
-    Soft labels for a separator: over many mixtures, each stem's loss has the weight of the
-    confidence that its label is right, as a soft label gives a classifier. A stem whose given label
-    stands against a more probable one is not drawn.
+    Soft labels for a separator: among the stems of a class, and among those of several classes,
+    each one's loss has over many mixtures the weight of the confidence that its label is right. How
+    often a mixture has a stem of several classes stays as it is. A stem whose given label stands
+    against a more probable one is not drawn.
     """
 
     def words(self) -> str:

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--least-confidence",
         type=float,
         metavar="P",
-        help="with --labels: leave out stems whose label is right with less than this probability",
+        help="with --labels: leave out stems whose label is right with less than this probability, "
+        'unless the reason in the table is "by hand", as audit.html writes it',
     )
     parser.add_argument("--network", choices=["xumx", "hdemucs"], default="xumx")
     parser.add_argument(
