@@ -157,5 +157,6 @@ ROBUST = Table(
             without_doubtful(that_stands(started(2))),
             TRUNCATED[RELATIVE],
         ),
+        robust_row(RELATIVE, "uncorrupted", uncorrupted, TRUNCATED[RELATIVE]),
     ),
 )
