@@ -52,6 +52,7 @@ OF_TRUTH = {
     *(f"started/{network}-uncorrupted" for network in ("demucs", "x-umx")),
     *(f"started/{network}-true-labels" for network in ("demucs", "x-umx")),
     "robust/uncorrupted",
+    "robust/least-.7-of-relative-losses-uncorrupted",
     "robust/true-labels",
     *(f"noise-rate/{row.name}" for row in NOISE_RATE.rows),
 }
