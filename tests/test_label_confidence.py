@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from selfrefine import scales
 from selfrefine.app.label_confidence import leave_out_doubtful
 from selfrefine.app.labels_table import StemDecision, labels_text, read_labels
 from selfrefine.classes import CLASSES, LabelSet
 from selfrefine.files.layouts import find_songs
+from selfrefine.models.model_file import load_separator
 from tests.cli_songs import ask, assert_refused, write_songs
 
 SONG = "Artist 0 - Title"
@@ -81,10 +83,13 @@ def test_a_separator_is_trained_without_doubtful_stems_and_counts_them(
     ]
     table.write_text(labels_text(decisions))
     words = ("train-separator", folder / "in", "--labels", table, "--out", folder / "out")
-    answer = ask(capsys, *words, "--least-confidence", "0.8", "--profile", "small")
+    more = ("--least-confidence", "0.8", "--kept-losses", "0.7", "--profile", "small")
+    answer = ask(capsys, *words, *more)
     assert answer.code == 0, answer.err
     assert "1 of 4 stems are left out: doubtful labels" in answer.err
     assert "trained on 3 stems of one class" in answer.out
+    settings = load_separator(folder / "out" / "separator.pt", torch.device("cpu")).settings
+    assert (settings.kept_shares, settings.kept_relative) == ((0.7,), True)
 
 
 @pytest.mark.parametrize("cell", ["maybe", "1.5", "-0.1", "nan", "inf"])
@@ -136,6 +141,9 @@ def test_what_leaves_nothing_or_says_nothing_is_refused(
         (("--labels", table, "--least-confidence", "0"), "give a probability above 0"),
         (("--labels", table, "--least-confidence", "80"), "give a probability above 0"),
         (("--least-confidence", "0.8"), "belongs to --labels"),
+        (("--kept-losses", "1"), "give a share above 0, below 1"),
+        (("--kept-losses", "-0.7"), "give a share above 0, below 1"),
+        (("--kept-losses", "nan"), "give a share above 0, below 1"),
     ):
         assert_refused(ask(capsys, *words, *more), expected)
     assert not (folder / "out").exists()

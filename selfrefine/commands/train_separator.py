@@ -8,6 +8,7 @@ whose labels are doubtful, but for those that a person decided.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from selfrefine.commands.numbers import seed
@@ -28,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --labels: leave out stems whose label is right with less than this probability, "
         'unless the reason in the table is "by hand", as audit.html writes it',
     )
+    parser.add_argument(
+        "--kept-losses",
+        type=float,
+        metavar="P",
+        help="learn from this share of each class's losses in a batch, the smallest for their "
+        "level, since wrong labels make large ones (default: all)",
+    )
     parser.add_argument("--network", choices=["xumx", "hdemucs"], default="xumx")
     parser.add_argument(
         "--profile", default="mini", help=f"one of {', '.join(SCALES)} (default: mini)"
@@ -38,15 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     scale = scale_named(args.profile)
-    if args.least_confidence is not None:
-        if args.labels is None:
-            raise InputError(
-                "--least-confidence belongs to --labels: give the labels.csv of refine"
-            )
-        if not 0 < args.least_confidence <= 1:
-            raise InputError(
-                f"--least-confidence {args.least_confidence}: give a probability above 0, at most 1"
-            )
+    refuse_bad_shares(args)
 
     from selfrefine.app.label_confidence import leave_out_doubtful
     from selfrefine.app.labels_table import read_labels
@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
 
     # Before the networks are loaded, so that a mistyped path costs no wait.
     settings = scale.xumx if args.network == "xumx" else scale.hdemucs
+    if args.kept_losses is not None:
+        settings = replace(settings, kept_shares=(args.kept_losses,), kept_relative=True)
     found = find_songs(args.source, tracks=False)
     songs = read_labels(args.labels, args.source, found) if args.labels else found
     labelled = sum(len(song.files) for song in songs)
@@ -93,3 +95,18 @@ def run(args: argparse.Namespace) -> int:
         f"{path}: trained on {single} stems of one class, {len(trimmed.kept) - single} of several"
     )
     return 0
+
+
+def refuse_bad_shares(args: argparse.Namespace) -> None:
+    """Raises InputError for a confidence without a table, and for shares out of range."""
+    if args.least_confidence is not None:
+        if args.labels is None:
+            raise InputError(
+                "--least-confidence belongs to --labels: give the labels.csv of refine"
+            )
+        if not 0 < args.least_confidence <= 1:
+            raise InputError(
+                f"--least-confidence {args.least_confidence}: give a probability above 0, at most 1"
+            )
+    if args.kept_losses is not None and not 0 < args.kept_losses < 1:
+        raise InputError(f"--kept-losses {args.kept_losses}: give a share above 0, below 1")

@@ -113,7 +113,7 @@ def good_lines(ground: Path) -> list[Line]:
         ("apply", labels, "--out", Input(refined), "--source", songs),
         ("train-separator", songs, "--out", new, "--seed", seed, *smoke),
         relabelled,
-        (*relabelled, "--least-confidence", Number("0.01", 0, 1)),
+        (*relabelled, "--least-confidence", Number("0.01", 0, 1), "--kept-losses", chance),
         ("separate", mixture, "--model", separator, "--out", new),
         ("evaluate", songs, estimates),
         ("evaluate", songs, estimates, "--out", new),
