@@ -15,6 +15,8 @@ from reports.robust import PAPERS, better_than_the_papers, claim_text, is_one_ru
 from reports.sheets import count_range
 
 BETTER, OTHER = "#15803d", "#1d4ed8"
+FARTHEST = 0.6
+"""How far beyond the outermost values (dB) a panel reaches."""
 HEAD = ["tested on", "method", "labels", "difference", "low", "high", "seeds", "better"]
 
 
@@ -96,9 +98,16 @@ def draw_column(axis: Axes, column: Column, shown: list[str]) -> None:
             continue
         single = len(measure.seeds) == 1
         colour = BETTER if name in column.better else MUTED if single else OTHER
-        ends = measure.over_both
-        axis.plot([ends.low, ends.high], [place, place], color=colour, lw=0.8 if single else 1.6)
+        both = measure.over_both
+        axis.plot([both.low, both.high], [place, place], color=colour, lw=0.8 if single else 1.6)
         axis.plot(measure.value, place, "o", ms=4, color=colour, mfc="white" if single else colour)
+    values = [measure.value for measure in column.differences.values()]
+    ends = [measure.over_both for measure in column.differences.values()]
+    # An interval of two seeds may be many times as wide as all others, and runs off the panel.
+    axis.set_xlim(
+        max(min(each.low for each in ends), min(values) - FARTHEST),
+        min(max(each.high for each in ends), max(values) + FARTHEST),
+    )
     axis.set_title(column.name, loc="left")
     axis.set_xlabel("dB above the paper's labels")
     axis.tick_params(axis="y", length=0)
