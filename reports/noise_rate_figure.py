@@ -137,7 +137,8 @@ def draw_lines(axis: Axes, points: list[Point], of_labels: bool) -> None:
             # Swapped stems have one set of true labels, whatever the share of wrong ones.
             axis.axhline(values[0], color=colour, lw=1, ls="--", label=labels)
             continue
-        axis.plot(wrong, values, color=colour, marker="o", ms=3.5, lw=1.5, label=labels)
+        style = "--" if labels == TRUE else "-"
+        axis.plot(wrong, values, style, color=colour, marker="o", ms=3.5, lw=1.5, label=labels)
         if not of_labels:
             for each in own:
                 if each.across is not None:

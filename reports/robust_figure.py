@@ -61,8 +61,8 @@ def robust(results: Results, measures: Measures) -> Drawing | None:
     caption = (
         "Average SDR of X-UMX minus that on the paper's labels (w/ Psi_refined), with the 95% "
         f"interval over {count_range([len(each.seeds) for each in every])} seeds and the test "
-        "songs; green where a method is better by more than it, hollow where a single run decides "
-        "nothing."
+        "songs (the longest are cut); green where a method is better by more than it, hollow where "
+        "a single run decides nothing."
     )
     rows = [
         difference_row(each, names[name], each.differences[name])
