@@ -83,9 +83,6 @@ def result_faults(kind: str, result: dict[str, Any], inputs: tuple[str, ...]) ->
         case "separator":
             if not inputs:
                 yield "it does not say what it learned from"
-        case "corrupted":
-            if "accuracy" not in result:
-                yield "it does not say how many of its labels are wrong"
         case "adaptive-thresholds":
             if not by_class(result.get("thresholds"), real):
                 yield "it has no threshold for each class"

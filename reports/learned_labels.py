@@ -6,7 +6,7 @@ from reports.results import Record, Results
 def given_accuracy(results: Results, last: Record) -> dict[str, float] | None:
     """The accuracy of the corrupted set behind a stage, or None where there is none."""
     found = (each for each in results.behind(last) if each.kind == "corrupted")
-    return next((each.result["accuracy"] for each in found), None)
+    return next((each.result.get("accuracy") for each in found), None)
 
 
 def learned_accuracy(results: Results, run: Record) -> dict[str, float] | None:

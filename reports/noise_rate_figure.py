@@ -13,7 +13,7 @@ from experiments.rows import Row
 from reports.drawing import INK, MUTED, Drawing, csv_of
 from reports.learned_labels import given_accuracy, learned_accuracy
 from reports.measures import Interval, Measures
-from reports.results import Record, Results
+from reports.results import Results
 from reports.sheets import count_range
 
 COLOURS = dict(zip((*LABELS, TRUE), (MUTED, "#c2410c", "#15803d", "#1d4ed8", INK), strict=True))
@@ -97,8 +97,12 @@ def points_of(row: Row, results: Results, measures: Measures) -> list[Point]:
     if not runs or measure is None:
         return []
     mechanism, asked, labels = row.labels
-    wrong = mean(wrong_share(results, run) for run in runs)
-    right = mean(right_share(results, run, labels) for run in runs)
+    given = [given_accuracy(results, run) for run in runs]
+    learned = [learned_accuracy(results, run) for run in runs]
+    if not all(given) or not (labels == TRUE or all(learned)):
+        return []  # of an earlier version, which did not audit labels
+    wrong = mean(1 - each["exact"] for each in given if each)
+    right = 1.0 if labels == TRUE else mean(each["exact"] for each in learned if each)
     share = float(asked.removesuffix("%")) / 100
     found = (share, wrong, right, measure.value, measure.across_seeds, len(runs))
     if share:
@@ -107,23 +111,6 @@ def points_of(row: Row, results: Results, measures: Measures) -> list[Point]:
     if labels == NOISY:
         points += [Point(each, TRUE, *found) for each in (SWAPPED, MOVED)]
     return points
-
-
-def right_share(results: Results, run: Record, labels: str) -> float:
-    """The share of stems whose label set is exactly right, of the labels that X-UMX learned
-    from."""
-    if labels == TRUE:
-        return 1.0
-    accuracy = learned_accuracy(results, run)
-    assert accuracy is not None
-    return accuracy["exact"]
-
-
-def wrong_share(results: Results, run: Record) -> float:
-    """The share of stems that the noisy set behind a score has under a wrong label set."""
-    accuracy = given_accuracy(results, run)
-    assert accuracy is not None
-    return 1 - accuracy["exact"]
 
 
 def draw_lines(axis: Axes, points: list[Point], of_labels: bool) -> None:

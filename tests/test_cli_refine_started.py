@@ -126,8 +126,12 @@ def test_a_start_that_agrees_by_chance_changes_nothing_and_says_so(
     words = ("refine", root, "--out", out, "--start", tone_classifier, "--iterations", 0)
     answer = ask(capsys, *words)
     assert answer.code == 0, answer.err
-    assert {row["decision"] for row in rows_of(out).values()} == {"keep"}
-    assert "agrees with 0 of 16 given labels, no more than by chance" in answer.out
+    rows = rows_of(out).values()
+    assert {row["decision"] for row in rows} == {"keep"}
+    # The start was trained a moment ago, and on some machines errs on one of the stems.
+    agreed = sum(max(CLASSES, key=lambda name: float(row[name])) == row["given"] for row in rows)
+    assert agreed <= 1
+    assert f"agrees with {agreed} of 16 given labels, no more than by chance" in answer.out
 
 
 def test_a_stem_that_changes_half_way_is_laid_out_by_stretch(
