@@ -129,8 +129,11 @@ def remembered(folder: Path) -> dict[str, Any]:
 
 
 def remember(folder: Path, marks: dict[str, list[Any]]) -> None:
-    """Notes the marks. Where the store cannot be written, the files are hashed again next time."""
+    """Notes the marks, and removes what killed processes left of theirs. Where the store cannot be
+    written, or two processes note at once, the files are hashed again next time."""
     try:
+        for left in folder.glob(f"{VERIFIED}.*.partial"):
+            left.unlink(missing_ok=True)
         write_json(folder / VERIFIED, marks)
     except OSError:
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.integrity import VERIFIED, sha256
+from experiments.integrity import VERIFIED, remember, sha256
 from experiments.stages.adaptive_thresholds import AdaptiveThresholds
 from experiments.stages.band_songs import BandSongs
 from experiments.stages.classifier import Classifier
@@ -249,3 +249,12 @@ def test_a_threshold_is_above_nothing_and_at_most_one(value: object, tmp_path: P
     finished_earlier(store, stage, {"thresholds": good | {"bass": value}})
     with pytest.raises(InputError, match=r"damaged.*threshold"):
         stage.chosen(store)
+
+
+def test_what_a_killed_process_left_of_a_note_goes_with_the_next_one(store: Store) -> None:
+    folder = store.folder(STAGE)
+    left = folder / f"{VERIFIED}.4711.partial"
+    left.write_text("{")
+    remember(folder, {})
+    assert not left.exists()
+    assert (folder / VERIFIED).exists()
